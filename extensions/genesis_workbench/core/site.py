@@ -1,0 +1,194 @@
+"""The site: one TOML file, its schema, one typed object. Nothing else reads files or the environment for settings.
+
+Secrets are not in it: they come from the state folder or, on a site, from mounted files and the environment.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from genesis_workbench.core.access import Label
+from genesis_workbench.core.errors import InvalidInput
+
+
+class Section(BaseModel):
+    """A table of the site file: unknown keys are errors, values do not change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HubSection(Section):
+    """Where the workbench is reached."""
+
+    address: str = Field("127.0.0.1", description="Address that the proxy listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port that the proxy listens on; 0 takes a free one.")
+    public_url: str = Field(
+        "", description="URL that people type, without a path; made from address and port where empty."
+    )
+    origin_domain: str = Field(
+        "localhost",
+        description="Domain under which each person's server and each dashboard gets an origin of its own "
+        "('alice--user.<domain>'). Empty turns sharing off: on one origin a shared page could act as its viewer.",
+    )
+
+
+class PeopleSection(Section):
+    """Who gets in."""
+
+    authenticator: Literal["people"] = Field(
+        "people", description="'people': names and passwords kept by `workbench users`, only on loopback."
+    )
+    admins: list[str] = Field(default_factory=lambda: ["admin"], description="Names of the administrators.")
+
+
+class ProfileSection(Section):
+    """One kind of server that a person can start."""
+
+    name: str = Field(description="Short name, unique in the site.")
+    title: str = Field(description="What the page calls it.")
+    description: str = Field("", description="One sentence for the person who chooses.")
+    memory_bytes: int = Field(0, ge=0, description="Memory the server may use; 0 for no limit.")
+    groups: list[str] = Field(
+        default_factory=list, description="Groups that may use it; empty for everybody."
+    )
+
+
+class ServersSection(Section):
+    """Where people's servers run."""
+
+    spawner: Literal["local"] = Field("local", description="'local': processes on this machine.")
+    profiles: list[ProfileSection] = Field(
+        default_factory=lambda: [ProfileSection(name="standard", title="Standard")],
+        description="What people can choose from; one alone is started without asking.",
+    )
+    start_timeout_s: int = Field(60, gt=0, description="How long a server may take to start.")
+
+
+class LedgerSection(Section):
+    """Where the ledger and the tables beside it are."""
+
+    url: str = Field(
+        "",
+        description="SQLAlchemy URL, such as 'postgresql+psycopg://host/workbench'; a SQLite file in the state "
+        "folder where empty. A password does not belong here: use PGPASSFILE.",
+    )
+
+
+class SourceSection(Section):
+    """One place that the catalog harvests."""
+
+    name: str = Field(description="Short name, unique in the site.")
+    kind: str = Field(description="Plug-in of the group `sources` that speaks its protocol.")
+    title: str = Field(description="What people call it.")
+    agency: str = Field(description="Agency or organisation that answers for the data.")
+    url: str = Field(
+        "", description="Public address of its API; not needed for data that come with packages."
+    )
+    enabled: bool = Field(True, description="Whether it is harvested and shown.")
+    label: str = Field("public", description="Access label of its records.")
+    groups: list[str] = Field(default_factory=list, description="Groups that may see them where not public.")
+    deadline_s: float = Field(30, gt=0, description="How long one harvest of it may take.")
+    max_records: int = Field(1000, gt=0, description="How many records are taken at most.")
+
+    @property
+    def access_label(self) -> Label:
+        """The label as a value that can be compared."""
+        return Label.parse(self.label)
+
+
+class CatalogSection(Section):
+    """What the catalog lists."""
+
+    sources: list[SourceSection] = Field(default_factory=list, description="Where records come from.")
+    harvest_every_s: float = Field(3600, gt=0, description="Seconds between two harvests of one source.")
+
+
+class ExperimentsSection(Section):
+    """What experiments may use."""
+
+    parallel_trials: int = Field(2, gt=0, description="Trials of one experiment that run at once.")
+    max_trials: int = Field(10_000, gt=0, description="Most trials that one experiment may ask for.")
+
+
+class Site(Section):
+    """One site, whole."""
+
+    name: str = Field(description="Short name of the site.")
+    title: str = Field("Genesis Workbench", description="What its pages are headed with.")
+    hub: HubSection = Field(default_factory=HubSection)
+    people: PeopleSection = Field(default_factory=PeopleSection)
+    servers: ServersSection = Field(default_factory=ServersSection)
+    ledger: LedgerSection = Field(default_factory=LedgerSection)
+    catalog: CatalogSection = Field(default_factory=CatalogSection)
+    experiments: ExperimentsSection = Field(default_factory=ExperimentsSection)
+
+    @property
+    def public_url(self) -> str:
+        """URL that people type, without a trailing slash."""
+        return (self.hub.public_url or f"http://{self.hub.address}:{self.hub.port}").rstrip("/")
+
+    def origin(self, label: str, kind: Literal["user", "service", "dash"]) -> str:
+        """Origin (scheme, host, port) of a person's servers, of the service, or of one dashboard.
+
+        Parameters
+        ----------
+        label : str
+            A DNS label: lower-case letters, digits and single hyphens.
+        """
+        if not self.hub.origin_domain:
+            return self.public_url
+        public = urlsplit(self.public_url)
+        port = f":{public.port}" if public.port else ""
+        return f"{public.scheme}://{label}--{kind}.{self.hub.origin_domain}{port}"
+
+
+def load_site(path: Path) -> Site:
+    """Read and validate a site file.
+
+    Raises
+    ------
+    InvalidInput
+        Naming the file, the key and, for an unknown key, the nearest known one.
+    """
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InvalidInput(f"There is no site file {path}. Name one with --site.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"The site file {path} is not valid TOML: {error}.") from error
+    try:
+        return Site.model_validate(values)
+    except ValidationError as error:
+        raise InvalidInput(f"The site file {path} cannot be used: " + "; ".join(_explain(error))) from error
+
+
+def _explain(error: ValidationError) -> list[str]:
+    lines = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            near = get_close_matches(str(fault["loc"][-1]), _known_keys(fault["loc"][:-1]), n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else "see docs/reference/site.md"
+            lines.append(f"unknown key {key!r} ({hint})")
+        elif fault["type"] == "missing":
+            lines.append(f"the key {key!r} is missing")
+        else:
+            lines.append(f"{key!r} is {fault['input']!r}: {fault['msg']}")
+    return lines
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys allowed in the table at `location`."""
+    section: Any = Site
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = section.model_fields[part].annotation
+        section = next(iter(getattr(annotation, "__args__", ())), annotation)
+    return list(section.model_fields)

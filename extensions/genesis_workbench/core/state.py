@@ -1,0 +1,61 @@
+"""The state folder: everything a running workbench keeps, and where in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from genesis_workbench.core.site import Site
+
+
+@dataclass(frozen=True)
+class State:
+    """Paths below one folder. Only this class knows their names."""
+
+    folder: Path
+
+    @property
+    def secrets(self) -> Path:
+        """Tokens and keys of this installation (mode 0600)."""
+        return self.folder / "secrets.json"
+
+    @property
+    def people(self) -> Path:
+        """Names, password hashes and groups (mode 0600)."""
+        return self.folder / "people.json"
+
+    @property
+    def hub_database(self) -> Path:
+        """JupyterHub's own database."""
+        return self.folder / "hub.sqlite"
+
+    @property
+    def blobs(self) -> Path:
+        """Files by their SHA-256."""
+        return self.folder / "blobs"
+
+    @property
+    def jobs(self) -> Path:
+        """One folder for each job of the local scheduler."""
+        return self.folder / "jobs"
+
+    @property
+    def homes(self) -> Path:
+        """One home folder for each person."""
+        return self.folder / "homes"
+
+    @property
+    def logs(self) -> Path:
+        """One log file for each process."""
+        return self.folder / "logs"
+
+    @property
+    def run(self) -> Path:
+        """Lock, ports and process numbers of what runs now."""
+        return self.folder / "run"
+
+    def ledger_url(self, site: Site | None = None) -> str:
+        """SQLAlchemy URL of the ledger: the site's, or a SQLite file in this folder."""
+        if site is not None and site.ledger.url:
+            return site.ledger.url
+        return f"sqlite:///{self.folder / 'workbench.sqlite'}"
