@@ -6,6 +6,7 @@ there is none, and every engine works on a local folder instead.
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import BY_CODE, DeadlineExceeded, GenesisError, Unavailable
 
 URL_VARIABLE = "GENESIS_SERVICE_URL"
@@ -136,6 +138,23 @@ def service() -> Service | None:
     """Return the service of the hub that started this process, or None outside a hub."""
     url, token = os.environ.get(URL_VARIABLE), os.environ.get(TOKEN_VARIABLE)
     return Service(url, token) if url and token else None
+
+
+def me() -> Person:
+    """Who runs this notebook, with their groups and rights as the hub knows them now.
+
+    Outside a hub it is the account of the operating system, in no group.
+    """
+    remote = service()
+    if remote is None:
+        return Person(name=getpass.getuser())
+    known = remote.get("me")
+    return Person(
+        name=known["name"],
+        groups=frozenset(known["groups"]),
+        scopes=frozenset(known["scopes"]),
+        admin=bool(known.get("admin", False)),
+    )
 
 
 def local_state() -> Path:

@@ -1,0 +1,92 @@
+"""Leases: who may advance a thing now, with a token that shuts out whoever was there before."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+# Made by the ledger's migrations: an append checks its lease in the ledger's own transaction.
+_table = sa.Table(
+    "leases",
+    sa.MetaData(),
+    sa.Column("name", sa.String(200), primary_key=True),
+    sa.Column("holder", sa.String(200), nullable=False),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("expires", sa.Float, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A right to act on `name`, until it runs out or is taken over. `token` grows at each change of holder."""
+
+    name: str
+    holder: str
+    token: int
+
+
+class Leases:
+    """Leases in the ledger's database. The clock is the database host's as the processes see it."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def acquire(self, name: str, holder: str, ttl_s: float) -> Lease | None:
+        """Take the lease on `name` for `ttl_s` seconds; None while somebody else holds it."""
+        now = time.time()
+        with self._engine.begin() as connection:
+            row = connection.execute(sa.select(_table).where(_table.c.name == name).with_for_update()).first()
+            if row is None:
+                try:
+                    with connection.begin_nested():
+                        connection.execute(
+                            sa.insert(_table).values(name=name, holder=holder, token=1, expires=now + ttl_s)
+                        )
+                except sa.exc.IntegrityError:
+                    return None  # another process was first
+                return Lease(name, holder, 1)
+            if row.expires > now and row.holder != holder:
+                return None
+            token = row.token if row.holder == holder and row.expires > now else row.token + 1
+            connection.execute(
+                sa.update(_table)
+                .where(_table.c.name == name)
+                .values(holder=holder, token=token, expires=now + ttl_s)
+            )
+            return Lease(name, holder, token)
+
+    def renew(self, lease: Lease, ttl_s: float) -> bool:
+        """Hold on for `ttl_s` seconds more; False where it was taken over meanwhile."""
+        with self._engine.begin() as connection:
+            done = connection.execute(
+                sa.update(_table)
+                .where(
+                    _table.c.name == lease.name,
+                    _table.c.token == lease.token,
+                    _table.c.holder == lease.holder,
+                )
+                .values(expires=time.time() + ttl_s)
+            )
+            return done.rowcount == 1
+
+    def release(self, lease: Lease) -> None:
+        """Let go, so that another may take it at once."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                sa.update(_table)
+                .where(_table.c.name == lease.name, _table.c.token == lease.token)
+                .values(expires=0.0)
+            )
+
+
+def still_held(connection: sa.Connection, lease: Lease) -> bool:
+    """Whether `lease` is the current one, asked within the transaction that depends on it.
+
+    An expired lease that nobody took over still counts: the token is what keeps two holders apart.
+    """
+    token = connection.execute(
+        sa.select(_table.c.token).where(_table.c.name == lease.name).with_for_update()
+    ).scalar()
+    return token == lease.token

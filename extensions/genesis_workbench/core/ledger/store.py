@@ -1,0 +1,258 @@
+"""Append and read events, in SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from genesis_workbench.core import clock
+from genesis_workbench.core.errors import Conflict, InvalidInput, MissingDependency, Unavailable
+from genesis_workbench.core.identifiers import canonical_json, digest, new_id
+from genesis_workbench.core.leases import Lease, still_held
+from genesis_workbench.core.ledger import schema
+from genesis_workbench.core.ledger.event import GENESIS, Event, NewEvent
+from genesis_workbench.core.ledger.verification import Verification, verify
+
+_APPEND_LOCK = 4722601
+_EVENTS = schema.events.c
+
+
+class Ledger:
+    """The ledger in one database. Safe for threads, and for any number of processes on one database."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def open(cls, url: str) -> Ledger:
+        """Open the ledger at an SQLAlchemy URL, and make or upgrade its tables.
+
+        Parameters
+        ----------
+        url : str
+            ``sqlite:////path/to/file`` or ``postgresql+psycopg://host/database``.
+
+        Raises
+        ------
+        InvalidInput
+            If it is no URL of these two.
+        Unavailable
+            If the database cannot be reached.
+        """
+        engine = _engine(url)
+        try:
+            schema.migrate(engine)
+        except (sa.exc.OperationalError, OSError) as error:
+            shown = engine.url.render_as_string(hide_password=True)
+            raise Unavailable(
+                f"The ledger's database {shown} cannot be opened. Is the server up, and may this account write there?",
+                detail=str(getattr(error, "orig", error)),
+            ) from None
+        return cls(engine)
+
+    def append(
+        self,
+        stream: str,
+        kind: str,
+        body: dict[str, Any],
+        *,
+        actor: str,
+        expect: int | None = None,
+        lease: Lease | None = None,
+    ) -> Event:
+        """Append one event. See :meth:`append_many`."""
+        return self.append_many([NewEvent(stream, kind, body, actor, expect)], lease=lease)[0]
+
+    def append_many(self, new: Sequence[NewEvent], *, lease: Lease | None = None) -> list[Event]:
+        """Append events in one transaction: all of them or none.
+
+        Raises
+        ------
+        Conflict
+            If a stream does not have the version that its event expects, or `lease` is no longer held.
+        InvalidInput
+            If a body is not JSON (NaN and infinities are not).
+        """
+        encoded = [canonical_json(event.body).decode() for event in new]
+        if not new:
+            return []
+        with self.writing() as connection:
+            if lease is not None and not still_held(connection, lease):
+                raise Conflict(
+                    f"{lease.holder} no longer holds the lease on {lease.name}: another process has taken it over."
+                )
+            versions = self._versions(connection, {event.stream for event in new})
+            last = connection.execute(
+                sa.select(_EVENTS.seq, _EVENTS.hash).order_by(_EVENTS.seq.desc()).limit(1)
+            ).first()
+            seq, previous = (last.seq, last.hash) if last else (0, GENESIS)
+            appended: list[Event] = []
+            rows: list[dict[str, Any]] = []
+            for event, text in zip(new, encoded, strict=True):
+                version = versions[event.stream]
+                if event.expect is not None and event.expect != version:
+                    raise Conflict(
+                        f"{event.stream} has version {version}, not {event.expect}: something was added meanwhile. "
+                        "Read it again and decide anew."
+                    )
+                seq += 1
+                versions[event.stream] = version + 1
+                fields: dict[str, Any] = {
+                    "seq": seq,
+                    "id": new_id("evt"),
+                    "time": clock.now(),
+                    "stream": event.stream,
+                    "version": version + 1,
+                    "kind": event.kind,
+                    "actor": event.actor,
+                    "body": json.loads(text),
+                    "previous": previous,
+                }
+                previous = digest(canonical_json(fields))
+                appended.append(Event(**fields, hash=previous))
+                rows.append({**fields, "body": text, "hash": previous})
+            connection.execute(sa.insert(schema.events), rows)
+        return appended
+
+    def read(
+        self,
+        *,
+        stream: str | None = None,
+        prefix: str | None = None,
+        kinds: Collection[str] | None = None,
+        after: int = 0,
+        limit: int = 1000,
+    ) -> list[Event]:
+        """Read events in order.
+
+        Parameters
+        ----------
+        stream : str, optional
+            Only this stream.
+        prefix : str, optional
+            Only streams whose names begin so, such as ``experiment/``.
+        kinds : collection of str, optional
+            Only these kinds.
+        after : int
+            Only events with a greater `seq`.
+        limit : int
+            At most so many.
+        """
+        query = sa.select(schema.events).where(_EVENTS.seq > after).order_by(_EVENTS.seq).limit(limit)
+        if stream is not None:
+            query = query.where(_EVENTS.stream == stream)
+        if prefix is not None:
+            query = query.where(_EVENTS.stream.startswith(prefix, autoescape=True))
+        if kinds is not None:
+            query = query.where(_EVENTS.kind.in_(list(kinds)))
+        with self.engine.connect() as connection:
+            return [_event(row) for row in connection.execute(query)]
+
+    def all(self, *, stream: str, batch: int = 5000) -> Iterator[Event]:
+        """Iterate over all events of one stream."""
+        after = 0
+        while events := self.read(stream=stream, after=after, limit=batch):
+            yield from events
+            after = events[-1].seq
+
+    def version(self, stream: str) -> int:
+        """Return how many events a stream has."""
+        with self.engine.connect() as connection:
+            return self._versions(connection, {stream})[stream]
+
+    def head(self) -> tuple[int, str]:
+        """Return number and hash of the last event; ``(0, GENESIS)`` where there is none."""
+        with self.engine.connect() as connection:
+            row = connection.execute(
+                sa.select(_EVENTS.seq, _EVENTS.hash).order_by(_EVENTS.seq.desc()).limit(1)
+            ).first()
+        return (row.seq, row.hash) if row else (0, GENESIS)
+
+    def verify(self, *, batch: int = 5000) -> Verification:
+        """Check every hash and that no event is missing between the first and the last."""
+        return verify(self._batches(batch))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.engine.dispose()
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Open a transaction that alone writes the ledger until it ends."""
+        with self.engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_APPEND_LOCK)))
+            yield connection
+
+    @staticmethod
+    def _versions(connection: sa.Connection, streams: Collection[str]) -> dict[str, int]:
+        versions = dict.fromkeys(streams, 0)
+        query = (
+            sa.select(_EVENTS.stream, sa.func.max(_EVENTS.version))
+            .where(_EVENTS.stream.in_(list(streams)))
+            .group_by(_EVENTS.stream)
+        )
+        versions.update((row[0], row[1]) for row in connection.execute(query))
+        return versions
+
+    def _batches(self, batch: int) -> Iterator[list[Event]]:
+        after = 0
+        while events := self.read(after=after, limit=batch):
+            yield events
+            after = events[-1].seq
+
+
+def _event(row: Any) -> Event:
+    fields = dict(row._mapping)
+    fields["body"] = json.loads(fields["body"])
+    return Event(**fields)
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        parsed = sa.engine.make_url(url)
+    except sa.exc.ArgumentError:
+        # The text is not repeated: it may hold a password.
+        raise InvalidInput(
+            "The ledger's url is no database URL. Write it like 'sqlite:////path/file'."
+        ) from None
+    if parsed.get_backend_name() == "postgresql":
+        try:
+            return sa.create_engine(parsed, pool_pre_ping=True)
+        except ImportError as error:
+            raise MissingDependency(
+                f"PostgreSQL needs the package {error.name!r}, which is not installed. "
+                'Install it with: pip install "genesis-workbench[postgresql]"'
+            ) from error
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        raise InvalidInput(
+            f"The ledger cannot be kept in {parsed.get_backend_name()!r}: use a SQLite file or PostgreSQL."
+        )
+    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(parsed, connect_args={"timeout": 30})
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver's own implicit BEGIN is off, so that _begin_immediate decides.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.close()
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    # A deferred transaction that reads and then writes fails at once when another process wrote in between.
+    if connection.get_execution_options().get("reading"):
+        connection.exec_driver_sql("BEGIN")
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

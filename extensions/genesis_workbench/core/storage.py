@@ -1,0 +1,85 @@
+"""Files by their content: a folder of blobs named by SHA-256."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from genesis_workbench.core.errors import InvalidInput, NotFound, VerificationFailed
+from genesis_workbench.core.identifiers import digest as digest_of
+from genesis_workbench.core.identifiers import digest_file
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class BlobStore:
+    """Blobs in one folder. Writing the same bytes twice, at once too, is writing them once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put(self, data: bytes) -> str:
+        """Keep `data` and return its digest."""
+        name = digest_of(data)
+        target = self._path(name)
+        if not target.exists():
+            self._publish(target, lambda file: file.write(data))
+        return name
+
+    def put_file(self, path: Path) -> str:
+        """Keep a copy of a file and return its digest."""
+        name = digest_file(path)
+        target = self._path(name)
+        if not target.exists():
+            with path.open("rb") as source:
+                self._publish(target, lambda file: shutil.copyfileobj(source, file))
+            if digest_file(target) != name:
+                target.unlink()
+                raise VerificationFailed(f"{path.name} changed while it was read. Try again when it rests.")
+        return name
+
+    def has(self, digest: str) -> bool:
+        """Whether a blob is here."""
+        return self._path(digest).exists()
+
+    def path(self, digest: str) -> Path:
+        """Return the file that holds a blob. Its content is not compared; :meth:`read` does that."""
+        path = self._path(digest)
+        if not path.exists():
+            raise NotFound(f"There is no file with the hash {digest} in the store.")
+        return path
+
+    def read(self, digest: str) -> bytes:
+        """Read a blob and compare it with its digest."""
+        data = self.path(digest).read_bytes()
+        if digest_of(data) != digest:
+            raise VerificationFailed(
+                f"The file {digest} in the store has other content than its name says: it was changed or is damaged. "
+                "Delete it and register it again from its origin."
+            )
+        return data
+
+    def _path(self, digest: str) -> Path:
+        if not _DIGEST.fullmatch(digest):
+            raise InvalidInput(f"{digest!r} is no digest: write 'sha256:' and 64 hex digits.")
+        return self.folder / digest[7:9] / digest[7:]
+
+    @staticmethod
+    def _publish(target: Path, write: Callable[[BinaryIO], object]) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o440)
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
