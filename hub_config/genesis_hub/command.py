@@ -1,0 +1,125 @@
+"""The `workbench` command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from genesis_hub import resources
+from genesis_hub.people import People
+from genesis_workbench import __version__
+from genesis_workbench.core.errors import GenesisError
+from genesis_workbench.core.service import local_state
+from genesis_workbench.core.site import load_site
+from genesis_workbench.core.state import State
+
+app = typer.Typer(
+    no_args_is_help=True, help="Run and look after a Genesis Workbench.", pretty_exceptions_enable=False
+)
+users = typer.Typer(no_args_is_help=True, help="Add and remove people and groups. Takes effect at once.")
+app.add_typer(users, name="users")
+
+StateOption = Annotated[Path | None, typer.Option("--state", help="Folder that keeps everything.")]
+SiteOption = Annotated[Path | None, typer.Option("--site", help="Site file; the laptop's where not given.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command(epilog="Example: workbench up --port 8010 --state /srv/workbench")
+def up(
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    state: StateOption = None,
+    site: SiteOption = None,
+) -> None:
+    """Start the workbench on this machine, until Ctrl-C."""
+    from genesis_hub.supervisor import Supervisor
+
+    file = (site or resources.site_file("laptop")).resolve()
+    Supervisor.prepare(file, _state(state).folder.resolve(), port, lambda line: print(line, flush=True)).run()  # noqa: T201
+
+
+@app.command(epilog="Example: workbench validate my-site.toml")
+def validate(site: Annotated[Path, typer.Argument(help="Site file.")]) -> None:
+    """Check a site file."""
+    load_site(site)
+    typer.echo(f"{site} is valid.")
+
+
+@app.command(epilog="Example: workbench version --json")
+def version(as_json: JsonOption = False) -> None:
+    """Print the version."""
+    typer.echo(json.dumps({"version": __version__}) if as_json else __version__)
+
+
+@users.command(epilog="Example: workbench users add alice --group solar")
+def add(
+    name: str,
+    group: Annotated[list[str] | None, typer.Option(help="Group; may be given several times.")] = None,
+    admin: Annotated[bool, typer.Option(help="Make an administrator.")] = False,
+    state: StateOption = None,
+) -> None:
+    """Add a person and print their password, once."""
+    password = _people(state).add(name, groups=tuple(group or ()), admin=admin)
+    typer.echo(f"{name} can sign in with the password {password} (shown only now).")
+
+
+@users.command("list", epilog="Example: workbench users list --json")
+def list_people(as_json: JsonOption = False, state: StateOption = None) -> None:
+    """Show who may sign in."""
+    accounts = _people(state).all()
+    if as_json:
+        typer.echo(json.dumps([{"name": a.name, "groups": a.groups, "admin": a.admin} for a in accounts]))
+        return
+    table = Table("name", "groups", "administrator")
+    for account in accounts:
+        table.add_row(account.name, ", ".join(account.groups), "yes" if account.admin else "")
+    Console().print(table)
+
+
+@users.command(epilog="Example: workbench users remove alice")
+def remove(name: str, state: StateOption = None) -> None:
+    """Remove a person; their home folder stays."""
+    _people(state).remove(name)
+    typer.echo(f"{name} can no longer sign in. The home folder is kept.")
+
+
+@users.command(epilog="Example: workbench users password alice")
+def password(name: str, state: StateOption = None) -> None:
+    """Give a person a new password and print it, once."""
+    typer.echo(f"{name} can sign in with the password {_people(state).new_password(name)} (shown only now).")
+
+
+@users.command(epilog="Example: workbench users groups alice --add solar --remove fusion")
+def groups(
+    name: str,
+    add_to: Annotated[list[str] | None, typer.Option("--add", help="Group to join.")] = None,
+    remove_from: Annotated[list[str] | None, typer.Option("--remove", help="Group to leave.")] = None,
+    state: StateOption = None,
+) -> None:
+    """Put a person into groups and take them out of others."""
+    account = _people(state).change_groups(name, add=tuple(add_to or ()), remove=tuple(remove_from or ()))
+    typer.echo(f"{name} is in: {', '.join(account.groups) or 'no group'}.")
+
+
+def main() -> None:
+    """Run the command line: one sentence and exit status 1 where something fails."""
+    try:
+        app()
+    except GenesisError as error:
+        typer.echo(f"workbench: {error.message}", err=True)
+        sys.exit(1)
+
+
+def _state(folder: Path | None) -> State:
+    return State(folder or local_state())
+
+
+def _people(folder: Path | None) -> People:
+    state = _state(folder)
+    state.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return People(state.people)

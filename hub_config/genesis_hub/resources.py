@@ -1,0 +1,28 @@
+"""Files that come with the workbench: from the checkout, or from the installed package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+_SHARE = _PACKAGE / "share"
+_CHECKOUT = _PACKAGE.parent.parent
+
+
+def hub_config() -> Path:
+    """Return the configuration file that JupyterHub is started with."""
+    return _pick(_SHARE / "jupyterhub_config.py", _CHECKOUT / "hub_config/jupyterhub_config.py")
+
+
+def site_file(name: str) -> Path:
+    """Return the site file that comes with the workbench under `name`."""
+    return _pick(_SHARE / f"sites/{name}.toml", _CHECKOUT / f"hub_config/sites/{name}.toml")
+
+
+def tutorials() -> Path:
+    """Return the folder of tutorials."""
+    return _pick(_SHARE / "notebooks/tutorials", _CHECKOUT / "notebooks/tutorials")
+
+
+def _pick(installed: Path, checkout: Path) -> Path:
+    return installed if installed.exists() else checkout

@@ -1,0 +1,37 @@
+"""From the table of scopes to JupyterHub's roles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from genesis_workbench.core.scopes import EVERYONE, SCOPES
+
+SERVICE = "workbench"
+
+
+def custom_scopes() -> dict[str, dict[str, str]]:
+    """Return the definitions that JupyterHub wants of scopes that are not its own."""
+    return {scope.name: {"description": scope.description} for scope in SCOPES}
+
+
+def roles() -> list[dict[str, Any]]:
+    """Return the roles of everybody, of administrators and of the service, with the least that each needs."""
+    return [
+        {"name": "user", "scopes": ["self", *EVERYONE]},
+        {
+            "name": "steward",
+            "description": "Keeps the workbench's data, models and ledger",
+            "scopes": [scope.name for scope in SCOPES if not scope.name.startswith("custom:data:")],
+        },
+        {
+            "name": "workbench-service",
+            "description": "The API service: looks up people's groups, starts dashboards of their owners",
+            "scopes": ["read:users:name", "read:users:groups", "read:servers", "servers"],
+            "services": [SERVICE],
+        },
+    ]
+
+
+def server_token_scopes() -> list[str]:
+    """Return what the token inside a person's server may do; what the person lacks is dropped at spawn."""
+    return ["users:activity!user", "access:servers!server", *(scope.name for scope in SCOPES)]

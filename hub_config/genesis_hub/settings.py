@@ -1,0 +1,135 @@
+"""From site, state and secrets to JupyterHub's configuration."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.utils import subdomain_hook_idna
+
+from genesis_hub import resources, roles
+from genesis_hub.authentication import PeopleAuthenticator
+from genesis_hub.secrets import Secrets
+from genesis_hub.spawners.local import LocalSpawner
+from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.core.scopes import EVERYONE
+from genesis_workbench.core.site import Site, load_site
+from genesis_workbench.core.state import State
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Ports on 127.0.0.1 that only the workbench's own processes use."""
+
+    proxy_api: int
+    hub: int
+    service: int
+
+    def write(self, path: Path) -> None:
+        """Keep them: servers that outlive a restart know the hub by its port."""
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> Ports:
+        """Read what :meth:`write` kept."""
+        return cls(**json.loads(path.read_text()))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that the hub's configuration is made from."""
+
+    site: Site
+    state: State
+    secrets: Secrets
+    ports: Ports
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Read what the supervisor left: GENESIS_SITE, GENESIS_STATE and GENESIS_PORT."""
+        state = State(Path(os.environ["GENESIS_STATE"]))
+        site = with_port(load_site(Path(os.environ["GENESIS_SITE"])), int(os.environ["GENESIS_PORT"]))
+        return cls(site, state, Secrets.load_or_make(state.secrets), Ports.read(state.run / "ports.json"))
+
+    def apply(self, c: Any) -> None:
+        """Write the configuration into traitlets' `c`."""
+        self._hub(c)
+        self._people(c)
+        self._servers(c)
+        self._service(c)
+
+    def _hub(self, c: Any) -> None:
+        hub = self.site.hub
+        c.JupyterHub.bind_url = f"http://{hub.address}:{hub.port}"
+        c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{self.ports.hub}"
+        c.JupyterHub.db_url = f"sqlite:///{self.state.hub_database}"
+        c.JupyterHub.cookie_secret = bytes.fromhex(self.secrets.cookie_secret)
+        # The proxy runs beside the hub: a hub that restarts cuts nobody off.
+        c.ConfigurableHTTPProxy.should_start = False
+        c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{self.ports.proxy_api}"
+        c.ConfigurableHTTPProxy.auth_token = self.secrets.proxy_token
+        c.JupyterHub.cleanup_servers = False
+        c.JupyterHub.cleanup_proxy = False
+        if hub.origin_domain:
+            c.JupyterHub.subdomain_host = self.site.public_url
+            c.JupyterHub.subdomain_hook = lambda name, domain, kind: subdomain_hook_idna(
+                name, hub.origin_domain, kind
+            )
+        # One server that does not answer must not hold up the hub's start.
+        c.JupyterHub.init_spawners_timeout = 1
+        c.JupyterHub.activity_resolution = 60
+        c.JupyterHub.last_activity_interval = 600
+        c.JupyterHub.template_vars = {"announcement": ""}
+
+    def _people(self, c: Any) -> None:
+        if not ipaddress.ip_address(self.site.hub.address).is_loopback:
+            raise InvalidInput(
+                f"hub.address is {self.site.hub.address}, which others can reach, but people.authenticator 'people' "
+                "keeps passwords in a file for one machine. Set hub.address to 127.0.0.1."
+            )
+        c.JupyterHub.authenticator_class = PeopleAuthenticator
+        c.PeopleAuthenticator.people_file = str(self.state.people)
+        c.Authenticator.manage_groups = True
+        c.Authenticator.allow_all = True  # whoever is in the file; nobody else has a password
+        c.Authenticator.auth_refresh_age = 25
+        c.Authenticator.refresh_pre_spawn = True
+
+    def _servers(self, c: Any) -> None:
+        c.JupyterHub.spawner_class = LocalSpawner
+        c.JupyterHub.allow_named_servers = True
+        c.LocalSpawner.homes = str(self.state.homes)
+        c.LocalSpawner.tutorials = str(resources.tutorials())
+        c.Spawner.default_url = "/lab"
+        c.Spawner.start_timeout = self.site.servers.start_timeout_s
+        c.Spawner.server_token_scopes = roles.server_token_scopes()
+        # TCP kernels are not encrypted; a socket file is for its owner alone.
+        c.Spawner.args = ["--allow-root", "--KernelManager.transport=ipc"]
+        c.Spawner.environment = {
+            "GENESIS_SERVICE_URL": f"http://127.0.0.1:{self.ports.service}/services/{roles.SERVICE}",
+            "JUPYTERHUB_ACTIVITY_INTERVAL": "300",
+            "PANEL_INLINE": "true",
+        }
+
+    def _service(self, c: Any) -> None:
+        c.JupyterHub.custom_scopes = roles.custom_scopes()
+        c.JupyterHub.load_roles = roles.roles()
+        c.JupyterHub.services = [
+            {
+                "name": roles.SERVICE,
+                "url": f"http://127.0.0.1:{self.ports.service}",
+                "api_token": self.secrets.service_token,
+                "oauth_no_confirm": True,
+                "oauth_client_allowed_scopes": list(EVERYONE),
+                "oauth_redirect_uri": f"{self.site.origin(roles.SERVICE, 'service')}"
+                f"/services/{roles.SERVICE}/oauth_callback",
+            }
+        ]
+
+
+def with_port(site: Site, port: int) -> Site:
+    """Return the site as it is reached at `port`."""
+    return site.model_copy(update={"hub": site.hub.model_copy(update={"port": port})})

@@ -1,0 +1,291 @@
+"""`workbench up`: start the processes of one machine, start again what dies, end everything at the end."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import httpx
+import psutil
+
+from genesis_hub import resources
+from genesis_hub.people import People
+from genesis_hub.secrets import Secrets
+from genesis_hub.settings import Ports, with_port
+from genesis_workbench.core.errors import Conflict, InvalidInput, MissingDependency, Unavailable
+from genesis_workbench.core.site import Site, load_site
+from genesis_workbench.core.state import State
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass
+class Program:
+    """One process to keep alive."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    deaths: int = 0
+
+    def start(self) -> None:
+        """Start it, its output going to its log."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call, no threads at this point
+            )
+        self.started = time.monotonic()
+
+
+@dataclass
+class Supervisor:
+    """The workbench on this machine."""
+
+    site: Site
+    site_file: Path
+    state: State
+    say: Callable[[str], None] = print
+    programs: list[Program] = field(default_factory=list)
+    _lock: IO[str] | None = None
+    _stopping: bool = False
+
+    @classmethod
+    def prepare(
+        cls, site_file: Path, folder: Path, port: int | None, say: Callable[[str], None] = print
+    ) -> Supervisor:
+        """Check everything that can be checked before a process starts.
+
+        Raises
+        ------
+        GenesisError
+            One sentence that says what to do.
+        """
+        site = load_site(site_file)
+        site = with_port(site, _port(site.hub.address, site.hub.port if port is None else port))
+        state = State(folder)
+        _make_folders(state)
+        supervisor = cls(site, site_file, state, say)
+        supervisor._take_lock()
+        _claim(site.hub.address, site.hub.port)
+        return supervisor
+
+    def run(self) -> None:
+        """Start, wait for a signal, stop. Returns when nothing is left."""
+        _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: setattr(self, "_stopping", True))
+        try:
+            password = self._first_person()
+            self.programs = self._programs()
+            for program in self.programs:
+                self.say(f"Starting {program.name} ...")
+                program.start()
+            if self._wait_until_ready():
+                self._welcome(password)
+            while not self._stopping:
+                self._revive()
+                time.sleep(0.3)
+        finally:
+            self.say("Stopping ...")
+            end_descendants()
+            self.say("Stopped. Nothing is left running; the state is kept in " + str(self.state.folder))
+
+    def _programs(self) -> list[Program]:
+        secrets = Secrets.load_or_make(self.state.secrets)
+        ports = _ports(self.state)
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "GENESIS_STATE": str(self.state.folder),
+            "GENESIS_SITE": str(self.site_file),
+            "GENESIS_PORT": str(self.site.hub.port),
+        }
+        proxy = [
+            *proxy_command(),
+            *("--ip", self.site.hub.address, "--port", str(self.site.hub.port)),
+            *("--api-ip", "127.0.0.1", "--api-port", str(ports.proxy_api)),
+            *("--error-target", f"http://127.0.0.1:{ports.hub}/hub/error"),
+            *("--log-level", "warn"),
+        ]
+        if self.site.hub.origin_domain:
+            proxy.append("--host-routing")
+
+        def program(name: str, command: list[str], **more: str) -> Program:
+            return Program(name, command, {**environment, **more}, self.state.logs / f"{name}.log")
+
+        return [
+            program("proxy", proxy, CONFIGPROXY_AUTH_TOKEN=secrets.proxy_token),
+            program(
+                "hub",
+                [sys.executable, "-m", "jupyterhub", "--config", str(resources.hub_config())],
+                JUPYTERHUB_CRYPT_KEY=secrets.crypt_key,
+            ),
+        ]
+
+    def _wait_until_ready(self) -> bool:
+        url = f"{self.site.public_url}/hub/login"
+        deadline = time.monotonic() + 90
+        while not self._stopping:
+            self._revive()
+            try:
+                if httpx.get(url, trust_env=False, timeout=2).status_code == httpx.codes.OK:
+                    return True
+            except httpx.TransportError:
+                pass  # not up yet; the deadline below decides
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"The sign-in page did not come up within 90 s. Read {self.state.logs}/hub.log."
+                )
+            time.sleep(0.1)
+        return False
+
+    def _revive(self) -> None:
+        for program in self.programs:
+            process = program.process
+            if process is None or process.poll() is None:
+                continue
+            lived = time.monotonic() - program.started
+            program.deaths = 0 if lived > 60 else program.deaths
+            if lived < min(2.0**program.deaths, 30):
+                continue  # wait longer each time it dies young
+            program.deaths += 1
+            self.say(
+                f"{program.name} ended with status {process.returncode}; starting it again ({program.log})."
+            )
+            program.start()
+
+    def _first_person(self) -> str | None:
+        people = People(self.state.people)
+        return None if people.all() else people.add(self.site.people.admins[0], admin=True)
+
+    def _welcome(self, password: str | None) -> None:
+        self.say("")
+        self.say(f"{self.site.title} is at {self.site.public_url}")
+        if password:
+            self.say(
+                f"Sign in as {self.site.people.admins[0]} with the password {password} (shown only now)."
+            )
+        else:
+            self.say("Sign in with your name and password; `workbench users password NAME` gives a new one.")
+        self.say("Add people with `workbench users add NAME --group GROUP`. Ctrl-C stops everything.")
+
+    def _take_lock(self) -> None:
+        self._lock = (self.state.run / "up.lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(
+                f"A workbench is running already on {self.state.folder}. Stop it with Ctrl-C where it runs, or name "
+                "another folder with --state."
+            ) from None
+
+
+def proxy_command() -> list[str]:
+    """Return the command that starts configurable-http-proxy, as `make setup` installed it.
+
+    Raises
+    ------
+    MissingDependency
+        If it, or node, is not there.
+    """
+    script = (
+        Path(sys.prefix)
+        / "share/genesis-workbench/node_modules/configurable-http-proxy/bin/configurable-http-proxy"
+    )
+    node = shutil.which("node", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if node is None or not script.exists():
+        raise MissingDependency("The proxy is not installed. Run `make setup`.")
+    return [node, str(script)]
+
+
+def end_descendants(grace_s: float = 10.0) -> None:
+    """End every process below this one: first politely, after `grace_s` seconds for good.
+
+    As this process is the subreaper of its tree, servers and kernels whose parents died are below it too.
+    """
+    deadline = time.monotonic() + grace_s
+    me = psutil.Process()
+    while children := me.children(recursive=True):
+        for child in children:
+            try:
+                child.terminate() if time.monotonic() < deadline else child.kill()
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(children, timeout=1)
+        while True:  # reap orphans that became ours
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    break
+            except ChildProcessError:
+                break
+
+
+def _die_with_parent() -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def _make_folders(state: State) -> None:
+    try:
+        state.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (state.run, state.logs, state.homes, state.blobs, state.jobs):
+            folder.mkdir(exist_ok=True, mode=0o700)
+        (state.run / ".writable").touch()
+    except OSError as error:
+        raise InvalidInput(
+            f"The state folder {state.folder} cannot be written ({error.strerror}). Name another one with --state."
+        ) from error
+
+
+def _port(address: str, port: int) -> int:
+    return port or _free_ports(address, 1)[0]
+
+
+def _claim(address: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise Conflict(
+                f"Port {port} on {address} cannot be used ({error.strerror}). Stop what uses it, or choose another: "
+                "`workbench up --port N` or `make up PORT=N`."
+            ) from error
+
+
+def _ports(state: State) -> Ports:
+    file = state.run / "ports.json"
+    if not file.exists():
+        Ports(*_free_ports("127.0.0.1", 3)).write(file)
+    return Ports.read(file)
+
+
+def _free_ports(address: str, count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind((address, 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
