@@ -13,13 +13,39 @@ __version__ = "0.1.0"
 
 # public name -> (module, attribute); a module alone where the attribute is None
 _PUBLIC: dict[str, tuple[str, str | None]] = {
+    "cluster": ("genesis_workbench.compute", "cluster"),
+    "submit": ("genesis_workbench.compute", "submit"),
+    "JobSpec": ("genesis_workbench.compute", "JobSpec"),
+    "experiments": ("genesis_workbench.experiments", None),
+    "Experiment": ("genesis_workbench.experiments", "Experiment"),
+    "Hypothesis": ("genesis_workbench.experiments", "Hypothesis"),
+    "Objective": ("genesis_workbench.experiments", "Objective"),
+    "Real": ("genesis_workbench.experiments", "Real"),
+    "Integer": ("genesis_workbench.experiments", "Integer"),
+    "Categorical": ("genesis_workbench.experiments", "Categorical"),
+    "Threshold": ("genesis_workbench.experiments", "Threshold"),
+    "Budget": ("genesis_workbench.experiments", "Budget"),
+    "progress": ("genesis_workbench.widgets", "progress"),
     "me": ("genesis_workbench.core.service", "me"),
 }
 
 __all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 - the names above, resolved by __getattr__
 
 if TYPE_CHECKING:
+    from genesis_workbench import experiments
+    from genesis_workbench.compute import JobSpec, cluster, submit
     from genesis_workbench.core.service import me
+    from genesis_workbench.experiments import (
+        Budget,
+        Categorical,
+        Experiment,
+        Hypothesis,
+        Integer,
+        Objective,
+        Real,
+        Threshold,
+    )
+    from genesis_workbench.widgets import progress
 
 
 def __getattr__(name: str) -> Any:

@@ -1,1 +1,35 @@
+"""Where work runs: jobs on a scheduler, and Dask clusters on the same.
 
+A job is a command, JSON arguments and what it needs; what runs is never a pickled Python object. Nothing about
+datasets, models or experiments may be known here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genesis_workbench.compute.cluster import GenesisCluster, cluster
+    from genesis_workbench.compute.job import Job, JobSpec, Resources
+    from genesis_workbench.compute.submission import scheduler, submit
+
+_WHERE = {
+    "GenesisCluster": "cluster",
+    "cluster": "cluster",
+    "Job": "job",
+    "JobSpec": "job",
+    "Resources": "job",
+    "scheduler": "submission",
+    "submit": "submission",
+}
+
+__all__ = ["GenesisCluster", "Job", "JobSpec", "Resources", "cluster", "scheduler", "submit"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    globals()[name] = value  # `cluster` is the function, not the module of that name
+    return value

@@ -1,1 +1,54 @@
+"""Closed loops: a hypothesis is committed, a proposer proposes, an executor executes, the rule decides.
 
+The engine is a library: with a folder to write to it runs in a bare Python process; the service's runner advances the
+same experiments when nobody looks. State is a fold over the ledger's events. Nothing about pages or HTTP servers here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genesis_workbench.experiments.experiment import Experiment, Run, get, search
+    from genesis_workbench.experiments.hypothesis import Hypothesis, Threshold
+    from genesis_workbench.experiments.space import Categorical, Integer, Real
+    from genesis_workbench.experiments.spec import Budget, ExperimentSpec, Objective
+
+_WHERE = {
+    "Budget": "spec",
+    "Categorical": "space",
+    "Experiment": "experiment",
+    "ExperimentSpec": "spec",
+    "Hypothesis": "hypothesis",
+    "Integer": "space",
+    "Objective": "spec",
+    "Real": "space",
+    "Run": "experiment",
+    "Threshold": "hypothesis",
+    "get": "experiment",
+    "search": "experiment",
+}
+
+__all__ = [
+    "Budget",
+    "Categorical",
+    "Experiment",
+    "ExperimentSpec",
+    "Hypothesis",
+    "Integer",
+    "Objective",
+    "Real",
+    "Run",
+    "Threshold",
+    "get",
+    "search",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,1 +1,23 @@
+"""What people see in a notebook: one Python file and one .js file of the same name for each widget (anywidget)."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genesis_workbench.experiments import Run
+
+__all__ = ["progress"]
+
+
+def progress(run: Run) -> Any:
+    """Show an experiment as it goes: trials, the best so far, the finding, and buttons to pause and stop it.
+
+    Parameters
+    ----------
+    run : Run
+        What ``Experiment.launch()`` or ``experiments.get(id)`` returned.
+    """
+    from genesis_workbench.widgets.experiment_progress import ExperimentProgress
+
+    return ExperimentProgress(run)

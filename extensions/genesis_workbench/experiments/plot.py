@@ -1,0 +1,31 @@
+"""Plots of an experiment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from genesis_workbench.core.errors import Conflict
+from genesis_workbench.experiments.state import ExperimentState
+
+
+def convergence(state: ExperimentState) -> Any:
+    """Return a HoloViews overlay: each observed objective, and the best so far as steps."""
+    import holoviews as hv
+    import numpy as np
+
+    if not hv.extension._loaded:
+        hv.extension("bokeh")
+    objective = state.spec.objective
+    trials = state.observed
+    if not trials:
+        raise Conflict("Nothing was observed yet, so there is nothing to plot.")
+    numbers = [trial.number for trial in trials]
+    values = [float(trial.values[objective.name]["value"]) for trial in trials]
+    best = np.maximum.accumulate(values) if objective.maximize else np.minimum.accumulate(values)
+    axis = hv.Dimension(objective.name, label=objective.name.replace("_", " "), unit=objective.unit or None)
+    points = hv.Scatter((numbers, values), "trial", axis, label="observed")
+    steps = hv.Curve((numbers, best), "trial", axis, label="best so far")
+    title = f"{state.spec.title} (simulated)" if state.simulated else state.spec.title
+    return (points.opts(size=7) * steps.opts(interpolation="steps-post")).opts(
+        title=title, width=640, height=320, legend_position="bottom_right", show_grid=True
+    )

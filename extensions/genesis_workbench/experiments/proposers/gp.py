@@ -1,0 +1,159 @@
+"""Bayesian optimisation with a small Gaussian process: the light default, without torch.
+
+A Matérn-5/2 kernel with a length scale for each coordinate and the prior of Hvarfner, Hellsten and Nardi (2024,
+"Vanilla Bayesian optimization performs great in high dimensions"), mean and scale profiled out, and the logarithm of
+expected improvement of Ament et al. (2023, "Unexpected improvements to expected improvement") as acquisition.
+Trials under way count at their posterior mean, so that parallel proposals differ (Ginsbourger et al., 2010).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genesis_workbench.experiments import space
+from genesis_workbench.experiments.proposers._base import sobol_points
+from genesis_workbench.experiments.spec import ExperimentSpec
+from genesis_workbench.experiments.state import Trial
+
+Array = NDArray[np.float64]
+_JITTER = 1e-9
+
+
+class GaussianProcessProposer:
+    """First a Sobol sequence, then the point with the largest expected improvement."""
+
+    name: ClassVar[str] = "gp"
+
+    def propose(self, spec: ExperimentSpec, trials: Sequence[Trial], count: int) -> list[dict[str, Any]]:
+        """Return `count` points, one after the other. See :class:`Proposer`."""
+        d = space.width(spec.space)
+        first = max(5, d + 2)
+        done = [trial for trial in trials if trial.state == "observed"]
+        points: list[dict[str, Any]] = []
+        pending = [space.encode(spec.space, trial.parameters) for trial in trials if trial.open]
+        for _ in range(count):
+            number = len(trials) + len(points)
+            if number < first or len(done) < 3:
+                at = sobol_points(spec, number, 1)[0]
+            else:
+                x = np.array([space.encode(spec.space, trial.parameters) for trial in done])
+                sign = 1.0 if spec.objective.maximize else -1.0
+                y = sign * np.array([float(trial.values[spec.objective.name]["value"]) for trial in done])
+                at = _next(spec, x, y, np.array(pending).reshape(-1, d), number)
+            points.append(space.decode(spec.space, at))
+            pending.append(space.encode(spec.space, points[-1]))
+        return points
+
+
+def _next(spec: ExperimentSpec, x: Array, y: Array, pending: Array, number: int) -> Array:
+    """Return the point of the unit cube, shape (d,), with the largest log expected improvement."""
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng([spec.seed, number])
+    y = (y - y.mean()) / (y.std() or 1.0)
+    model = GaussianProcess.fit(x, y)
+    if len(pending):
+        believed = model.predict(pending)[0]
+        model = GaussianProcess(np.vstack([x, pending]), np.concatenate([y, believed]), model.theta)
+    best = model.predict(x)[0].max()
+
+    def loss(points: Array) -> Array:
+        mean, deviation = model.predict(points)
+        return -log_expected_improvement(mean, deviation, best)
+
+    d = x.shape[1]
+    around = x[np.argmax(y)] + rng.normal(size=(256, d)) * np.repeat([0.02, 0.1], 128)[:, None]
+    candidates = space.snap(spec.space, np.clip(np.vstack([rng.random((1024, d)), around]), 0, 1))
+    starts = candidates[np.argsort(loss(candidates))[:4]]
+    ends = [
+        minimize(lambda at: float(loss(at[None])[0]), start, method="L-BFGS-B", bounds=[(0, 1)] * d).x
+        for start in starts
+    ]
+    refined = space.snap(spec.space, np.clip(np.vstack([starts, ends]), 0, 1))
+    best_point: Array = refined[np.argmin(loss(refined))]
+    return best_point
+
+
+class GaussianProcess:
+    """A zero-mean process on standardised values.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n, d)
+        Points in the unit cube.
+    y : ndarray, shape (n,)
+        Values with mean 0 and standard deviation 1.
+    theta : ndarray, shape (d + 1,)
+        Logarithms of the length scales and of the noise's variance relative to the signal's.
+    """
+
+    def __init__(self, x: Array, y: Array, theta: Array) -> None:
+        from scipy.linalg import cho_solve, cholesky
+
+        self.x, self.theta = x, theta
+        k = _matern(x, x, np.exp(theta[:-1]))
+        k[np.diag_indices_from(k)] += np.exp(theta[-1]) + _JITTER
+        self._l = cholesky(k, lower=True)
+        ones = cho_solve((self._l, True), np.ones(len(x)))
+        self._mean = float(ones @ y / ones.sum())
+        self._alpha = cho_solve((self._l, True), y - self._mean)
+        self._scale = max(float((y - self._mean) @ self._alpha) / len(y), 1e-12)
+
+    @classmethod
+    def fit(cls, x: Array, y: Array) -> GaussianProcess:
+        """Choose `theta` by its maximum a posteriori, from three starts."""
+        from scipy.optimize import minimize
+
+        d = x.shape[1]
+        centre = np.sqrt(2) + 0.5 * np.log(d)  # Hvarfner et al. (2024), equation 5
+
+        def loss(theta: Array) -> float:
+            try:
+                process = cls(x, y, theta)
+            except np.linalg.LinAlgError:
+                return 1e6
+            evidence = len(y) * np.log(process._scale) / 2 + np.log(np.diag(process._l)).sum()
+            lengths = ((theta[:-1] - centre) ** 2).sum() / (2 * 3)
+            noise = (theta[-1] - np.log(1e-4)) ** 2 / (2 * 9)
+            return float(evidence + lengths + noise)
+
+        bounds = [(np.log(0.02), np.log(100.0))] * d + [(np.log(1e-8), np.log(0.5))]
+        starts = [np.array([scale] * d + [np.log(1e-4)]) for scale in (centre, np.log(0.3), np.log(1.0))]
+        found = [minimize(loss, start, method="L-BFGS-B", bounds=bounds) for start in starts]
+        return cls(x, y, min(found, key=lambda each: float(each.fun)).x)
+
+    def predict(self, points: Array) -> tuple[Array, Array]:
+        """Return posterior mean and standard deviation at points of shape (m, d)."""
+        from scipy.linalg import solve_triangular
+
+        k = _matern(points, self.x, np.exp(self.theta[:-1]))
+        mean = self._mean + k @ self._alpha
+        v = solve_triangular(self._l, k.T, lower=True)
+        variance = np.maximum(1 - (v**2).sum(axis=0), 1e-12)
+        return mean, np.sqrt(self._scale * variance)
+
+
+def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
+    """Logarithm of the expected improvement over `best`, finite far below it too."""
+    from scipy.special import erfcx, log_ndtr
+
+    z = (mean - best) / deviation
+    log_density = -0.5 * z**2 - 0.5 * np.log(2 * np.pi)
+    near = z > -1
+    with np.errstate(all="ignore"):
+        direct = np.log(np.exp(log_density) + z * np.exp(log_ndtr(z)))
+        # 1 + z * Mills ratio, from Ament et al. (2023), appendix A
+        tail = log_density + np.log1p(np.maximum(z * erfcx(-z / np.sqrt(2)) * np.sqrt(np.pi / 2), -1 + 1e-15))
+    result: Array = np.where(near, direct, tail) + np.log(deviation)
+    return result
+
+
+def _matern(a: Array, b: Array, lengths: Array) -> Array:
+    """Return the Matérn-5/2 kernel of points (n, d) and (m, d), shape (n, m)."""
+    r = np.sqrt(5 * np.maximum((((a[:, None] - b[None]) / lengths) ** 2).sum(axis=-1), 0))
+    kernel: Array = (1 + r + r**2 / 3) * np.exp(-r)
+    return kernel
