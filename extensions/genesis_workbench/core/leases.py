@@ -71,6 +71,12 @@ class Leases:
             )
             return done.rowcount == 1
 
+    def holder(self, name: str) -> str | None:
+        """Return who holds the lease on `name` now."""
+        with self._engine.connect() as connection:
+            row = connection.execute(sa.select(_table).where(_table.c.name == name)).first()
+        return row.holder if row is not None and row.expires > time.time() else None
+
     def release(self, lease: Lease) -> None:
         """Let go, so that another may take it at once."""
         with self._engine.begin() as connection:

@@ -133,6 +133,10 @@ class Site(Section):
         """URL that people type, without a trailing slash."""
         return (self.hub.public_url or f"http://{self.hub.address}:{self.hub.port}").rstrip("/")
 
+    def at_port(self, port: int) -> Site:
+        """Return the site as it is reached at `port`."""
+        return self.model_copy(update={"hub": self.hub.model_copy(update={"port": port})})
+
     def origin(self, label: str, kind: Literal["user", "service", "dash"]) -> str:
         """Origin (scheme, host, port) of a person's servers, of the service, or of one dashboard.
 

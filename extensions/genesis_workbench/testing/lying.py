@@ -1,0 +1,191 @@
+"""A peer that misbehaves, on loopback: for tests of whatever fetches from places that nobody here controls."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+_BOMB_BYTES = 256 * 2**20
+
+
+class LyingServer:
+    """An HTTP server in threads of this process; use it in a ``with`` block.
+
+    Its paths: ``/json`` (well-behaved), ``/hang``, ``/drip`` and ``/drip-headers`` (one byte now and then), ``/html200``,
+    ``/error500``, ``/busy`` (503 for ever), ``/flaky`` (503 the first time), ``/missing`` (404), ``/wrong-encoding``,
+    ``/truncated-gzip``, ``/not-gzip``, ``/gzip-bomb``, ``/endless``, ``/cut`` (fewer bytes than announced),
+    ``/redirect-private``, ``/redirect-loop``, ``/redirect-json``, ``/etag``, ``/echo`` (the request's headers) and
+    ``/pages/search``, data.gov's shape with pages that never end.
+
+    Parameters
+    ----------
+    answers : mapping, optional
+        More paths: JSON values, or bytes as they are. `redirects` may be filled with still others.
+    """
+
+    def __init__(self, answers: Mapping[str, Any] | None = None) -> None:
+        self.answers = dict(answers or {})
+        self.redirects: dict[str, str] = {}
+        self.requests: list[str] = []
+        self.stopping = threading.Event()
+        self._http = _Server(("127.0.0.1", 0), _Handler)
+        self._http.owner = self
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> LyingServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stopping.set()
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join(5)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self._http.server_address[1])
+
+    def url(self, path: str) -> str:
+        """Address of `path`."""
+        return f"http://127.0.0.1:{self.port}{path}"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    owner: LyingServer
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: clients of this server hang up on purpose."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
+        """Keep tests quiet."""
+
+    def do_GET(self) -> None:
+        owner = self.server.owner
+        owner.requests.append(self.path)
+        path = urlsplit(self.path).path
+        if path in owner.redirects:
+            self._send({}, status=302, Location=owner.redirects[path])
+            return
+        if path in owner.answers:
+            self._send(owner.answers[path])
+            return
+        behaviour: Callable[[], None] | None = getattr(
+            self, "_" + path.strip("/").replace("-", "_").replace("/", "_"), None
+        )
+        if behaviour is None or path.startswith("/send"):
+            self._send({"error": "no such path"}, status=404)
+        else:
+            behaviour()
+
+    def _send(self, value: Any, *, status: int = 200, kind: str = "application/json", **headers: str) -> None:
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        for name, content in headers.items():
+            self.send_header(name.replace("_", "-"), content)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _json(self) -> None:
+        self._send({"fine": True})
+
+    def _hang(self) -> None:
+        self.server.owner.stopping.wait(30)
+
+    def _drip(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        while not self.server.owner.stopping.wait(0.05):
+            self.wfile.write(b" ")
+
+    def _drip_headers(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while not self.server.owner.stopping.wait(0.05):
+            self.wfile.write(b"x")
+
+    def _html200(self) -> None:
+        self._send(b"<!DOCTYPE html><html><body>Down for maintenance</body></html>", kind="text/html")
+
+    def _error500(self) -> None:
+        self._send({"error": "broken"}, status=500)
+
+    def _busy(self) -> None:
+        self._send({"error": "busy"}, status=503, Retry_After="3600")
+
+    def _flaky(self) -> None:
+        if self.server.owner.requests.count("/flaky") == 1:
+            self._send({"error": "busy"}, status=503, Retry_After="0")
+        else:
+            self._json()
+
+    def _missing(self) -> None:
+        self._send({"error": "gone"}, status=404)
+
+    def _wrong_encoding(self) -> None:
+        self._send('{"name": "Lefèvre"}'.encode("latin-1"), kind="application/json; charset=utf-8")
+
+    def _truncated_gzip(self) -> None:
+        self._send(gzip.compress(b'{"fine": true}' * 100)[:-20], Content_Encoding="gzip")
+
+    def _not_gzip(self) -> None:
+        self._send(b'{"fine": true}', Content_Encoding="gzip")
+
+    def _gzip_bomb(self) -> None:
+        self._send(gzip.compress(bytes(_BOMB_BYTES), 9), Content_Encoding="gzip")
+
+    def _endless(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        while not self.server.owner.stopping.is_set():
+            self.wfile.write(bytes(65536))
+
+    def _cut(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b'{"fine":')
+        self.close_connection = True
+
+    def _redirect_private(self) -> None:
+        self._send({}, status=302, Location="http://169.254.169.254/latest/meta-data/")
+
+    def _redirect_loop(self) -> None:
+        self._send({}, status=302, Location="/redirect-loop")
+
+    def _redirect_json(self) -> None:
+        self._send({}, status=302, Location="/json")
+
+    def _etag(self) -> None:
+        if self.headers.get("If-None-Match") == '"one"':
+            self.send_response(304)
+            self.send_header("ETag", '"one"')
+            self.end_headers()
+        else:
+            self._send({"fine": True}, ETag='"one"')
+
+    def _echo(self) -> None:
+        self._send({name.lower(): value for name, value in self.headers.items()})
+
+    def _pages_search(self) -> None:
+        after = int(parse_qs(urlsplit(self.path).query).get("after", ["0"])[0])
+        record = {"identifier": f"record-{after}", "title": f"Record {after}"}
+        self._send({"results": [record], "after": str(after + 1)})
