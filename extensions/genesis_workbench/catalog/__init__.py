@@ -1,1 +1,119 @@
+"""Find any dataset of any source in one ranked search, and open it lazily in one call.
 
+The engine is a library: it lists, searches, opens and harvests with a database to write to. Inside the hub the same
+calls ask the service instead. What belongs to one protocol is in ``sources``, what belongs to one format in
+``openers``; nothing here knows of experiments, models or the hub. Importing it is light.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+# Imported before the function of the same name below is defined: a later first import would put the folder in its place.
+from genesis_workbench.catalog import sources as _protocols  # noqa: F401
+
+if TYPE_CHECKING:
+    from genesis_workbench.catalog.dataset import Dataset
+    from genesis_workbench.catalog.local import Catalog
+    from genesis_workbench.catalog.result import SearchResult, SourceStatus
+    from genesis_workbench.core.access import Person
+
+__all__ = ["cite", "get", "open", "search", "sources"]
+
+
+def search(
+    text: str = "",
+    *,
+    agency: str | None = None,
+    format: str | None = None,  # noqa: A002 - the facet's name
+    source: str | None = None,
+    limit: int = 20,
+    cursor: str | None = None,
+) -> SearchResult:
+    """Search all sources at once.
+
+    Parameters
+    ----------
+    text : str
+        Words to look for; empty for everything.
+    agency, format, source : str, optional
+        Only records with exactly this value; `facets` of a result lists the values there are.
+    limit : int
+        Most hits of one page, up to 200.
+    cursor : str, optional
+        `next` of the page before.
+
+    Returns
+    -------
+    SearchResult
+        Hits in order of rank, and the state of every source: what could not be reached is said.
+    """
+    return _catalog().search(
+        text, person=_person(), agency=agency, format=format, source=source, limit=limit, cursor=cursor
+    )
+
+
+def get(dataset_id: str) -> Dataset:
+    """Return the record of one dataset; NotFound where there is none that one may see."""
+    return _catalog().get(dataset_id, _person())
+
+
+def open(dataset_id: str, **options: Any) -> Any:  # noqa: A001 - catalog.open is what people type
+    """Open a dataset lazily: nothing is read but shape and types until something is computed.
+
+    Parameters
+    ----------
+    dataset_id : str
+        `id` of a hit.
+    **options
+        For the opener, such as ``chunks={"latitude": 540}`` for grids.
+
+    Returns
+    -------
+    xarray.Dataset or dask.dataframe.DataFrame
+        `attrs` has id, title, licence, citation, label, digest and source of the data.
+    """
+    from genesis_workbench.catalog.opening import open_dataset
+
+    catalog, person = _catalog(), _person()
+    opened = open_dataset(catalog.get(dataset_id, person), **options)
+    catalog.record_opening(dataset_id, person)
+    return opened
+
+
+def sources() -> list[SourceStatus]:
+    """Return the state of every source: fresh, stale, unreachable, never harvested or disabled, and since when."""
+    return _catalog().sources(_person())
+
+
+def cite(dataset_id: str) -> str:
+    """Return how to cite a dataset."""
+    from genesis_workbench.catalog import citation
+
+    return citation.cite(get(dataset_id))
+
+
+@cache
+def _catalog() -> Catalog:
+    from genesis_workbench.core.service import local_state, service
+
+    remote = service()
+    if remote is not None:
+        from genesis_workbench.catalog.remote import RemoteCatalog
+
+        return RemoteCatalog(remote)
+    from genesis_workbench.catalog.local import LocalCatalog
+    from genesis_workbench.core.ledger import Ledger
+    from genesis_workbench.core.state import State
+
+    state = State(local_state())
+    return LocalCatalog(Ledger.open(state.ledger_url()), None, state.folder)
+
+
+def _person() -> Person:
+    """Return who asks: the account of the operating system; behind the service the token says it."""
+    from genesis_workbench.core.access import Person
+    from genesis_workbench.core.service import me, service
+
+    return me() if service() is None else Person(name="")

@@ -1,0 +1,1 @@
+"""One file for each format that can be opened lazily. What they share is in ``_base``."""

@@ -1,0 +1,52 @@
+"""The catalog behind the service: what a notebook inside the hub uses."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from genesis_workbench.catalog.dataset import Dataset
+from genesis_workbench.catalog.result import SearchResult, SourceStatus
+from genesis_workbench.core.access import Person
+from genesis_workbench.core.service import Service
+
+
+class RemoteCatalog:
+    """Asks the service, which knows by the token who asks: `person` is not sent and does not count."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def search(
+        self,
+        text: str = "",
+        *,
+        person: Person,
+        agency: str | None = None,
+        format: str | None = None,  # noqa: A002 - the facet's name
+        source: str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> SearchResult:
+        """Return the hits of one page."""
+        answer = self._service.get(
+            "catalog/datasets",
+            q=text or None,
+            agency=agency,
+            format=format,
+            source=source,
+            limit=limit,
+            cursor=cursor,
+        )
+        return SearchResult.from_dict(answer)
+
+    def get(self, dataset_id: str, person: Person) -> Dataset:
+        """Return one record."""
+        return Dataset.model_validate(self._service.get(f"catalog/datasets/{quote(dataset_id, safe='')}"))
+
+    def sources(self, person: Person) -> list[SourceStatus]:
+        """Return the state of every source."""
+        return [SourceStatus(**item) for item in self._service.get("catalog/sources")["items"]]
+
+    def record_opening(self, dataset_id: str, person: Person) -> None:
+        """Have the service write into its ledger that the token's owner opened the dataset."""
+        self._service.post(f"catalog/datasets/{quote(dataset_id, safe='')}/openings")

@@ -1,0 +1,209 @@
+"""What a search gives: hits, counts, and what is known of each source at that moment."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from genesis_workbench.catalog.dataset import Dataset
+from genesis_workbench.core import clock
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FRESH, STALE, UNREACHABLE, NEVER, DISABLED = "fresh", "stale", "unreachable", "never", "disabled"
+
+
+@dataclass(frozen=True)
+class SourceStatus:
+    """What is known of one source.
+
+    Attributes
+    ----------
+    state : str
+        ``fresh``, ``stale`` (longer ago than the site wants), ``unreachable`` (the last harvest failed), ``never``
+        (not harvested yet) or ``disabled`` (by the site).
+    since : str
+        When it was last harvested; where unreachable, since when it is.
+    records, rejected : int
+        How many of its records one may see, and how many could not be read.
+    reason : str
+        Why it is unreachable, or why fewer records came than there are.
+    """
+
+    name: str
+    title: str
+    agency: str
+    state: str
+    since: str = ""
+    records: int = 0
+    rejected: int = 0
+    reason: str = ""
+
+    def line(self) -> str:
+        """Return its state in words, such as ``fresh, 3 minutes ago``."""
+        if self.state == NEVER:
+            return "not harvested yet"
+        if self.state == DISABLED or not self.since:
+            return self.state
+        if self.state == UNREACHABLE:
+            return f"unreachable since {_moment(self.since)}"
+        return f"{self.state}, {ago(self.since)}"
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Hits in order of rank, of all that one may see.
+
+    Attributes
+    ----------
+    items : list of Dataset
+        The hits of this page.
+    total : int
+        How many there are in all.
+    next : str or None
+        Cursor of the next page.
+    facets : dict
+        Counts over all hits: ``{"agency": {"NASA": 12}, "format": {...}, "source": {...}}``.
+    sources : list of SourceStatus
+        Every source, also those that could not be reached.
+    note : str
+        How the words were understood, where not literally.
+    """
+
+    items: list[Dataset]
+    total: int
+    next: str | None = None
+    facets: dict[str, dict[str, int]] = field(default_factory=dict)
+    sources: list[SourceStatus] = field(default_factory=list)
+    note: str = ""
+
+    def __iter__(self) -> Iterator[Dataset]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, position: int) -> Dataset:
+        return self.items[position]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON values, as the service answers them."""
+        return {
+            "items": [item.model_dump(mode="json") for item in self.items],
+            "total": self.total,
+            "next": self.next,
+            "facets": self.facets,
+            "sources": [asdict(source) for source in self.sources],
+            "note": self.note,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> SearchResult:
+        """Make the result from :meth:`as_dict`'s values."""
+        return cls(
+            items=[Dataset.model_validate(item) for item in values["items"]],
+            total=values["total"],
+            next=values.get("next"),
+            facets=values.get("facets", {}),
+            sources=[SourceStatus(**source) for source in values.get("sources", [])],
+            note=values.get("note", ""),
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the hits as a pandas DataFrame, one row each."""
+        import pandas as pd
+
+        columns = [
+            "id",
+            "title",
+            "agency",
+            "source",
+            "formats",
+            "licence",
+            "openable",
+            "modified",
+            "landing_page",
+        ]
+        rows = [{name: getattr(item, name) for name in columns} for item in self.items]
+        return pd.DataFrame(rows, columns=columns)
+
+    def __repr__(self) -> str:
+        lines = [f"{len(self.items)} of {self.total} datasets"]
+        lines += [f"  {item.id}: {item.title}" for item in self.items]
+        lines += [f"  [{source.name}: {source.line()}]" for source in self.sources]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        shown = f"<b>{len(self.items)} of {self.total:,} datasets</b>"
+        parts = [f"<p>{shown}{'. ' + html.escape(self.note) if self.note else ''}</p>"]
+        if self.items:
+            head = "".join(
+                f'<th scope="col" style="text-align:left">{name}</th>'
+                for name in ("Title", "Id", "Agency", "Source", "Licence", "Opens here")
+            )
+            parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>")
+            parts += [_row(item) for item in self.items]
+            parts.append("</tbody></table>")
+            example = next((item.id for item in self.items if item.openable), "")
+            if example:
+                parts.append(
+                    f"<p>Open one with <code>gw.catalog.open({html.escape(repr(example))})</code>.</p>"
+                )
+        else:
+            parts.append(
+                "<p>Nothing found. Try fewer words, or <code>gw.catalog.search()</code> to see everything.</p>"
+            )
+        parts.append('<ul style="list-style:none;padding:0;opacity:.85">')
+        parts += [_status(source) for source in self.sources]
+        parts.append("</ul>")
+        return "".join(parts)
+
+
+def _row(item: Dataset) -> str:
+    title = html.escape(item.title)
+    if item.landing_page:
+        address = html.escape(item.landing_page, quote=True)
+        title = f'<a href="{address}" target="_blank" rel="noopener noreferrer">{title}</a>'
+    licence = html.escape(item.licence or "not stated")
+    access = f" ({html.escape(item.access)})" if item.access else ""
+    cells = [
+        title,
+        f"<code>{html.escape(item.id)}</code>",
+        html.escape(item.agency),
+        html.escape(item.source),
+        licence + access,
+        "yes" if item.openable else "no, see its page",
+    ]
+    return "<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>"
+
+
+def _status(source: SourceStatus) -> str:
+    counts = f"{source.records:,} records"
+    if source.rejected:
+        counts += f", {source.rejected:,} could not be read"
+    reason = f": {html.escape(source.reason)}" if source.reason else ""
+    when = html.escape(source.since, quote=True)
+    return (
+        f'<li><b>{html.escape(source.title)}</b> · <span title="{when}">{html.escape(source.line())}</span>'
+        f"{reason} · {counts}</li>"
+    )
+
+
+def ago(moment: str) -> str:
+    """Return how long ago a time was, in words."""
+    seconds = max(clock.seconds_since(moment), 0)
+    for size, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {name}{'s' if count > 1 else ''} ago"
+    return "less than a minute ago"
+
+
+def _moment(text: str) -> str:
+    moment = datetime.fromisoformat(text).astimezone()
+    recent = clock.seconds_since(text) < 12 * 3600
+    return moment.strftime("%H:%M" if recent else "%Y-%m-%d %H:%M")
