@@ -1,0 +1,166 @@
+"""ONNX models, run by onnxruntime on one core. The operators of the standard only, and nothing outside the file."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from genesis_workbench.core.errors import DeadlineExceeded, InvalidInput, VerificationFailed
+from genesis_workbench.models.formats._base import Tensor, library, refuse_carriers
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+_WANTED = "one ONNX file"
+_DTYPES = {
+    "tensor(bool)": "bool",
+    "tensor(float16)": "float16",
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    **{f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+
+
+class OnnxFormat:
+    """One self-contained ONNX file."""
+
+    name: ClassVar[str] = "onnx"
+    suffix: ClassVar[str] = ".onnx"
+    extra: ClassVar[str] = "onnx"
+
+    def check(self, data: bytes) -> None:
+        """Refuse what is no ONNX model, reaches outside its file, or needs operators that are not of the standard.
+
+        Raises
+        ------
+        TooLarge
+            If it has more than 256 MB.
+        VerificationFailed
+            With the reason, for everything else.
+        """
+        refuse_carriers(data, _WANTED)
+        onnx = library("onnx", self.extra)
+        model = onnx.ModelProto()
+        try:
+            model.ParseFromString(data)
+        except Exception as error:  # protobuf raises its own kind, which differs between its implementations
+            raise VerificationFailed(
+                f"The artifact is no ONNX model, or only a part of one: {error}. Export it again.",
+            ) from error
+        if not model.graph.node or not model.opset_import:
+            raise VerificationFailed(
+                f"The artifact holds no graph of operators, so it is no ONNX model. Export {_WANTED}."
+            )
+        for message in _messages(model):
+            _check_message(message)
+        size = model.ByteSize()
+        model.DiscardUnknownFields()
+        if model.ByteSize() != size:
+            raise VerificationFailed(
+                f"The artifact carries {size - model.ByteSize():,} bytes that ONNX {onnx.__version__} does not know. "
+                "Export it for an older version of ONNX, without anything appended."
+            )
+        try:
+            onnx.checker.check_model(model)
+        except Exception as error:
+            raise VerificationFailed(
+                f"The artifact is no valid ONNX model: {_first(error)} Export it again."
+            ) from error
+
+    def load(self, data: bytes) -> OnnxSession:
+        """Make it runnable. Call :meth:`check` first."""
+        return OnnxSession(data)
+
+    def versions(self) -> tuple[str, ...]:
+        """Return which libraries run it, with their versions."""
+        return tuple(f"{name} {library(name, self.extra).__version__}" for name in ("onnx", "onnxruntime"))
+
+
+class OnnxSession:
+    """A model in onnxruntime, on the processor, with one thread: whoever calls decides how many calls run at once."""
+
+    def __init__(self, data: bytes) -> None:
+        self._runtime = library("onnxruntime", OnnxFormat.extra)
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what goes wrong is raised
+        try:
+            self._session = self._runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's kinds have no common root
+            raise VerificationFailed(
+                f"onnxruntime {self._runtime.__version__} cannot load the model: {_first(error)} "
+                "Export it for the operators of this version."
+            ) from error
+        self.inputs = tuple(_tensor(each) for each in self._session.get_inputs())
+        self.outputs = tuple(_tensor(each) for each in self._session.get_outputs())
+
+    def run(
+        self, inputs: Mapping[str, np.ndarray], *, deadline_s: float | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return all outputs by name. See :class:`~genesis_workbench.models.formats._base.Loaded`."""
+        options = self._runtime.RunOptions()
+        options.log_severity_level = 4
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            options.terminate = True
+
+        timer = threading.Timer(deadline_s, stop) if deadline_s is not None else None
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        try:
+            results = self._session.run(None, dict(inputs), options)
+        except Exception as error:
+            if late.is_set():
+                raise DeadlineExceeded(f"The model did not answer within {deadline_s} s.") from error
+            raise InvalidInput(f"The model cannot take these inputs: {_first(error)}") from error
+        finally:
+            if timer is not None:
+                timer.cancel()
+                timer.join()
+        return {tensor.name: result for tensor, result in zip(self.outputs, results, strict=True)}
+
+    __call__ = run
+
+
+def _messages(message: Any) -> Iterator[Any]:
+    """Walk through all messages inside one, whatever graphs and functions they are nested in."""
+    waiting = [message]
+    while waiting:
+        message = waiting.pop()
+        yield message
+        for field, value in message.ListFields():
+            if field.message_type is None:
+                continue
+            # A repeated field is a container, a single one a message.
+            waiting.extend([value] if hasattr(value, "ListFields") else value)
+
+
+def _check_message(message: Any) -> None:
+    kind = message.DESCRIPTOR.name
+    if kind == "TensorProto" and (message.external_data or message.data_location == message.EXTERNAL):
+        raise VerificationFailed(
+            f"The tensor {message.name or '(without a name)'!r} is kept outside the file (external data), where the "
+            "hash does not cover it. Export the model with its weights inside."
+        )
+    if kind in ("NodeProto", "OperatorSetIdProto", "FunctionProto") and message.domain not in DOMAINS:
+        raise VerificationFailed(
+            f"The model needs operators of the domain {message.domain!r}, which are not of the ONNX standard. "
+            "Export it with standard operators only (domains '', 'ai.onnx' and 'ai.onnx.ml')."
+        )
+
+
+def _tensor(declared: Any) -> Tensor:
+    shape = tuple(axis if isinstance(axis, int) else None for axis in declared.shape)
+    return Tensor(declared.name, _DTYPES.get(declared.type, declared.type), shape)
+
+
+def _first(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    text = lines[0][:300].strip() if lines else type(error).__name__
+    return text if text.endswith(".") else text + "."

@@ -1,0 +1,118 @@
+"""A model that was verified, ready to predict: on numbers, on arrays, and block by block on dask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from genesis_workbench.core.access import Label, strictest
+from genesis_workbench.models.record import ModelCard, ModelVersion, Signature, TensorSpec
+from genesis_workbench.models.verification import format_of, loaded, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import xarray as xr
+
+
+class Model:
+    """One version of a model, verified.
+
+    Parameters
+    ----------
+    version : ModelVersion
+        Its record.
+    artifact : bytes
+        Its artifact; compared with the record, and its self-test run, before anything else.
+
+    Raises
+    ------
+    VerificationFailed
+        If the artifact is not what the record says.
+    """
+
+    def __init__(self, version: ModelVersion, artifact: bytes) -> None:
+        verify(version, artifact, format_of(version.format))
+        self.version = version
+        self._artifact = artifact
+
+    @property
+    def card(self) -> ModelCard:
+        """What a person must know before they use it."""
+        return self.version.card
+
+    @property
+    def signature(self) -> Signature:
+        """What it takes and gives."""
+        return self.version.signature
+
+    def cite(self) -> str:
+        """Return how to cite it."""
+        return self.version.cite()
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the artifact itself on arrays of exactly the shape and type of the signature: no units, no domain."""
+        return loaded(self.version.artifact, self._artifact, format_of(self.version.format)).run(inputs)
+
+    def predict(
+        self, dataset: xr.Dataset | Mapping[str, Any] | None = None, *, flag: bool = False, **inputs: Any
+    ) -> xr.DataArray | xr.Dataset:
+        """Predict for every combination of the inputs, which are broadcast by the names of their dimensions.
+
+        Parameters
+        ----------
+        dataset : xarray.Dataset or mapping, optional
+            Has variables or values with the names of inputs.
+        flag : bool
+            Return a Dataset with a boolean ``outside_domain`` beside the output: true where an input is outside the
+            range that the model was made for.
+        **inputs : number, array, xarray.DataArray or dask array
+            Each by its name; goes before what `dataset` has. An array whose ``attrs["units"]`` differ from the
+            signature's is converted; without that attribute it must be in the signature's unit. Several plain arrays
+            are broadcast as numpy does.
+
+        Returns
+        -------
+        xarray.DataArray
+            Named as the output (a Dataset where there are several). Lazy where any input is on dask, one task for
+            each block. Where an input is not finite it is NaN. Its attributes have unit, model, digest of the artifact
+            and the strictest access label of the model and its inputs. Integer outputs are given as float64.
+
+        Raises
+        ------
+        InvalidInput
+            If an input is missing, unknown, no number, or in a unit of another kind.
+        """
+        from genesis_workbench.models import prediction
+
+        values, labels, sources = prediction.gather(self.signature, dataset, inputs)
+        label = strictest([Label.parse(self.card.label), *labels])
+        attributes = {
+            "genesis_model": self.version.reference,
+            "genesis_model_digest": self.version.artifact,
+            "label": str(label),
+            **({"surrogate_of": self.card.surrogate_of} if self.card.surrogate_of else {}),
+            **({"genesis_datasets": ", ".join(sources)} if sources else {}),
+        }
+        return prediction.predict(self.version, self._artifact, values, attributes, flag=flag)
+
+    __call__ = predict
+
+    def __repr__(self) -> str:
+        takes = ", ".join(_argument(spec) for spec in self.signature.inputs)
+        gives = ", ".join(f"{spec.name} [{spec.unit}]" for spec in self.signature.outputs)
+        return f"<Model {self.version.reference}: predict({takes}) -> {gives}>"
+
+    def _repr_html_(self) -> str:
+        import html
+
+        takes = ", ".join(f"{spec.name}=..." for spec in self.signature.inputs)
+        return (
+            self.version._repr_html_()
+            + f"<div>Verified on this machine. Use: <code>model.predict({html.escape(takes)})</code></div>"
+        )
+
+
+def _argument(spec: TensorSpec) -> str:
+    inside = spec.domain or spec.unit
+    return f"{spec.name} [{inside}]" if inside else spec.name

@@ -1,0 +1,259 @@
+"""From what people hold to what a model takes, and back: units, broadcasting, blocks, labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from genesis_workbench.core.access import Label
+from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.core.units import check_unit, convert, registry
+from genesis_workbench.models.record import ModelVersion, Signature, TensorSpec
+from genesis_workbench.models.verification import format_of, loaded
+
+_ROWS = 65_536
+"""Samples that go through a model at once, so that its inner arrays stay small whatever the size of a block."""
+
+# The CF conventions write these; pint does not know them.
+_CF_UNITS = {
+    **dict.fromkeys(
+        ["degrees_north", "degree_north", "degrees_N", "degree_N", "degreesN", "degreeN"], "degree"
+    ),
+    **dict.fromkeys(
+        ["degrees_east", "degree_east", "degrees_E", "degree_E", "degreesE", "degreeE"], "degree"
+    ),
+    **dict.fromkeys(["1", "-", "none", "unitless"], ""),
+    "dimensionless": "",
+}
+
+
+def gather(
+    signature: Signature, dataset: xr.Dataset | Mapping[str, Any] | None, inputs: Mapping[str, Any]
+) -> tuple[dict[str, xr.DataArray], list[Label], list[str]]:
+    """Return the inputs in the units of the signature, the access labels they bring, and the datasets they are from."""
+    names = [spec.name for spec in signature.inputs]
+    unknown = sorted(set(inputs) - set(names))
+    if unknown:
+        raise InvalidInput(f"The model has no input {', '.join(unknown)}. It takes: {', '.join(names)}.")
+    given: dict[str, Any] = {}
+    attributes: list[Mapping[Any, Any]] = []
+    if dataset is not None:
+        if not isinstance(dataset, xr.Dataset | Mapping):
+            raise InvalidInput(
+                f"A {type(dataset).__name__} cannot be read by name. Give a Dataset, or each input by its name."
+            )
+        given = {name: dataset[name] for name in names if name in dataset}
+        if isinstance(dataset, xr.Dataset):
+            attributes.append(dataset.attrs)
+    given.update(inputs)
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise InvalidInput(f"The model needs {', '.join(missing)} too. It takes: {', '.join(names)}.")
+    arrays = _arrays(given)
+    attributes += [array.attrs for array in arrays.values()]
+    labels = [Label.parse(str(each["label"])) for each in attributes if each.get("label")]
+    sources = sorted({str(each["genesis_dataset"]) for each in attributes if each.get("genesis_dataset")})
+    converted = {spec.name: in_unit(arrays[spec.name], spec) for spec in signature.inputs}
+    return converted, labels, sources
+
+
+def predict(
+    version: ModelVersion,
+    artifact: bytes,
+    values: Mapping[str, xr.DataArray],
+    attributes: Mapping[str, Any],
+    *,
+    flag: bool,
+) -> xr.DataArray | xr.Dataset:
+    """Run a verified model over inputs that :func:`gather` made ready."""
+    for spec in (*version.signature.inputs, *version.signature.outputs):
+        _check_one_number(version, spec)
+    outputs = version.signature.outputs
+    evaluation = Evaluation(
+        version.format, version.artifact, artifact, version.signature.inputs, tuple(s.name for s in outputs),
+        tuple(_dtype(s) for s in outputs),
+    )  # fmt: skip
+    arrays = [values[spec.name] for spec in version.signature.inputs]
+    try:
+        answer = xr.apply_ufunc(
+            evaluation,
+            *arrays,
+            dask="parallelized",
+            output_core_dims=[()] * len(outputs),
+            output_dtypes=list(evaluation.dtypes),
+            keep_attrs=False,
+        )
+    except xr.AlignmentError as error:
+        raise InvalidInput(
+            f"The inputs are not on the same coordinates, so nothing says which values belong together: {error}. "
+            "Use xarray's interp_like or reindex_like first."
+        ) from error
+    results = answer if isinstance(answer, tuple) else (answer,)
+    for spec, result in zip(outputs, results, strict=True):
+        result.name = spec.name
+        result.attrs = {"units": spec.unit, **attributes}
+        if spec.description:
+            result.attrs["long_name"] = spec.description
+    if not flag:
+        return results[0] if len(results) == 1 else xr.Dataset({r.name: r for r in results}, attrs=attributes)
+    outside = _outside(version.signature.inputs, values, results[0])
+    outside.attrs = {
+        "long_name": "whether an input is outside the range that the model was made for",
+        **attributes,
+    }
+    return xr.Dataset({**{r.name: r for r in results}, "outside_domain": outside}, attrs=attributes)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What goes to dask's workers: the bytes of the artifact, which each process checks and loads once."""
+
+    format: str
+    digest: str
+    artifact: bytes
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[str, ...]
+    dtypes: tuple[str, ...]
+
+    def __call__(self, *blocks: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
+        """Evaluate one block; the arrays broadcast."""
+        arrays = np.broadcast_arrays(*(np.asarray(block) for block in blocks))
+        shape = arrays[0].shape
+        columns = [array.reshape(-1) for array in arrays]
+        results = [np.full(columns[0].size, np.nan, dtype=dtype) for dtype in self.dtypes]
+        good = np.logical_and.reduce([np.isfinite(column) for column in columns])
+        rows = np.flatnonzero(good)
+        session = loaded(self.digest, self.artifact, format_of(self.format))
+        for start in range(0, rows.size, _ROWS):
+            some = rows[start : start + _ROWS]
+            feed = {
+                spec.name: _cast(column[some], spec).reshape((-1,) + (1,) * (len(spec.shape) - 1))
+                for spec, column in zip(self.inputs, columns, strict=True)
+            }
+            answers = session.run(feed)
+            for name, result in zip(self.outputs, results, strict=True):
+                result[some] = answers[name].reshape(-1)
+        shaped = tuple(result.reshape(shape) for result in results)
+        return shaped if len(shaped) > 1 else shaped[0]
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return ("genesis-model", self.format, self.digest, repr(self.inputs), self.outputs, self.dtypes)
+
+
+def in_unit(array: xr.DataArray, spec: TensorSpec) -> xr.DataArray:
+    """Convert to the unit of the signature where the array says that it is in another one; lazy where it is.
+
+    Raises
+    ------
+    InvalidInput
+        If its unit is none, or measures something else.
+    """
+    given = array.attrs.get("units")
+    if given is None:
+        return array
+    text = str(given).strip()
+    unit = check_unit(_CF_UNITS.get(text, text))
+    if unit == spec.unit:
+        return array
+    # Also keeps angles and pure numbers apart, which pint converts into each other.
+    if _root(unit) != _root(spec.unit):
+        raise InvalidInput(
+            f"{spec.name} is given in {text!r}, which cannot be converted to {spec.unit or 'a pure number'!r}. "
+            "Correct the array or its attribute 'units'."
+        )
+    zero, one, three = (convert(value, unit, spec.unit) for value in (0.0, 1.0, 3.0))
+    scale = one - zero
+    if not np.isclose(three, 3 * scale + zero, rtol=1e-9):
+        raise InvalidInput(f"{spec.name} is given in {text!r}, a scale that is not linear. Convert it first.")
+    if scale == 1 and zero == 0:
+        return array
+    converted = array * scale + zero
+    converted.attrs = {**array.attrs, "units": spec.unit}
+    return converted
+
+
+def _root(unit: str) -> str:
+    return str(registry().Quantity(1.0, unit).to_root_units().units)
+
+
+def _arrays(given: Mapping[str, Any]) -> dict[str, xr.DataArray]:
+    """Make everything a DataArray; plain arrays get dimensions dim_0, dim_1, ... and broadcast as numpy does."""
+    arrays: dict[str, xr.DataArray] = {}
+    plain: dict[str, Any] = {}
+    for name, value in given.items():
+        if isinstance(value, xr.Dataset):
+            raise InvalidInput(
+                f"{name} is a Dataset: give one of its variables: {', '.join(map(str, value))}."
+            )
+        if isinstance(value, xr.Variable):
+            arrays[name] = xr.DataArray(value)
+        elif isinstance(value, xr.DataArray):
+            arrays[name] = value
+        elif type(value).__module__.startswith("pandas.") and hasattr(value, "index"):
+            arrays[name] = xr.DataArray(value)
+        else:
+            plain[name] = value if hasattr(value, "__dask_graph__") else np.asarray(value)
+    if arrays and any(array.ndim for array in plain.values()):
+        names = ", ".join(name for name, array in plain.items() if array.ndim)
+        raise InvalidInput(
+            f"{names} has no named dimensions, and other inputs have. Give it as xarray.DataArray(values, dims=[...])."
+        )
+    arrays.update(_named(plain))
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biuf":
+            raise InvalidInput(f"{name} has the type {array.dtype}: numbers are needed.")
+    return arrays
+
+
+def _named(plain: Mapping[str, Any]) -> dict[str, xr.DataArray]:
+    try:
+        shape = np.broadcast_shapes(*(array.shape for array in plain.values()))
+    except ValueError as error:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in plain.items())
+        raise InvalidInput(f"The shapes of the inputs do not fit together: {shapes}.") from error
+    named = {}
+    for name, array in plain.items():
+        axes = range(len(shape) - array.ndim, len(shape))
+        spread = [f"dim_{i}" for i, length in zip(axes, array.shape, strict=True) if length != shape[i]]
+        named[name] = xr.DataArray(array, dims=[f"dim_{i}" for i in axes]).isel(dict.fromkeys(spread, 0))
+    return named
+
+
+def _outside(
+    specs: Sequence[TensorSpec], values: Mapping[str, xr.DataArray], like: xr.DataArray
+) -> xr.DataArray:
+    outside = xr.zeros_like(like, dtype=bool)
+    for spec in specs:
+        for beyond in _beyond(spec, values[spec.name]):
+            outside = outside | beyond
+    return outside.transpose(*like.dims).rename("outside_domain")
+
+
+def _beyond(spec: TensorSpec, array: xr.DataArray) -> Iterable[xr.DataArray]:
+    if spec.low is not None:
+        yield array < spec.low
+    if spec.high is not None:
+        yield array > spec.high
+
+
+def _check_one_number(version: ModelVersion, spec: TensorSpec) -> None:
+    if not spec.shape or spec.shape[0] is not None or any(axis != 1 for axis in spec.shape[1:]):
+        raise InvalidInput(
+            f"{spec.name} of {version.reference} is not one number for each sample but has the shape {spec.shape}. "
+            "Use model.run() with arrays of that shape."
+        )
+
+
+def _cast(column: np.ndarray, spec: TensorSpec) -> np.ndarray:
+    cast = column.astype(spec.dtype)
+    if np.dtype(spec.dtype).kind in "iu" and not np.array_equal(cast, column):
+        raise InvalidInput(f"{spec.name} takes whole numbers ({spec.dtype}). Round the values first.")
+    return cast
+
+
+def _dtype(spec: TensorSpec) -> str:
+    return spec.dtype if np.dtype(spec.dtype).kind == "f" else "float64"

@@ -1,0 +1,193 @@
+"""What the zoo knows of one version of a model: what it takes, what it gives, what it is for, and how to test it."""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from genesis_workbench.core.access import Access, Label
+from genesis_workbench.core.identifiers import check_slug
+from genesis_workbench.core.units import check_unit
+
+Dtype = Literal[
+    "bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"
+]  # fmt: skip
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TensorSpec(_Record):
+    """One input or output."""
+
+    name: str = Field(min_length=1, description="Name of the tensor in the artifact.")
+    dtype: Dtype = Field("float32", description="Type of its numbers, as numpy calls it.")
+    shape: tuple[int | None, ...] = Field(
+        (None,), description="Length of each axis; null where any length will do. The first counts samples."
+    )
+    unit: str = Field("", description="Unit of the numbers; empty for pure numbers.")
+    low: float | None = Field(None, allow_inf_nan=False, description="Least value that it was made for.")
+    high: float | None = Field(None, allow_inf_nan=False, description="Greatest value that it was made for.")
+    description: str = Field("", description="What the numbers are.")
+
+    @field_validator("unit")
+    @classmethod
+    def _unit_is_known(cls, value: str) -> str:
+        return check_unit(value)
+
+    @model_validator(mode="after")
+    def _low_is_below_high(self) -> TensorSpec:
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"{self.name}: low ({self.low}) is above high ({self.high}).")
+        return self
+
+    @property
+    def domain(self) -> str:
+        """The range in words, such as ``0 to 4500 m``; empty where there is none."""
+        if self.low is None and self.high is None:
+            return ""
+        if self.high is None:
+            text = f"at least {self.low:g}"
+        elif self.low is None:
+            text = f"at most {self.high:g}"
+        else:
+            text = f"{self.low:g} to {self.high:g}"
+        return f"{text} {self.unit}".strip()
+
+
+class Signature(_Record):
+    """What a model takes and what it gives."""
+
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1, description="Inputs, in order.")
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1, description="Outputs, in order.")
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Signature:
+        for specs in (self.inputs, self.outputs):
+            names = [spec.name for spec in specs]
+            if len(set(names)) != len(names):
+                raise ValueError(f"Two tensors of the signature have the same name: {', '.join(names)}.")
+        return self
+
+
+class Metric(_Record):
+    """How well it did, on which data."""
+
+    name: str = Field(min_length=1, description="Name, such as 'RMSE'.")
+    value: float = Field(allow_inf_nan=False, description="Value.")
+    unit: str = Field("", description="Unit; empty for pure numbers.")
+    data: str = Field(min_length=1, description="On which data it was measured.")
+
+
+class ModelCard(_Record):
+    """What a person must know before they use a model."""
+
+    title: str = Field(min_length=1, description="Title.")
+    what_for: str = Field(min_length=1, description="What it is for.")
+    trained_on: str = Field(
+        min_length=1, description="What it was trained on, and whether that was measured."
+    )
+    metrics: tuple[Metric, ...] = Field((), description="How well it did.")
+    limits: str = Field(min_length=1, description="Where it must not be used.")
+    licence: str = Field(min_length=1, description="Licence, as an SPDX name or an address.")
+    label: str = Field("public", description="Access label.")
+    groups: tuple[str, ...] = Field((), description="Groups that may see it where not public.")
+    contact: str = Field("", description="Who answers questions.")
+    citation: str = Field("", description="How its makers want to be cited.")
+    surrogate_of: str = Field("", description="Which simulator it imitates; empty where it imitates none.")
+
+    @field_validator("label")
+    @classmethod
+    def _label_is_known(cls, value: str) -> str:
+        return str(Label.parse(value))
+
+
+class SelfTest(_Record):
+    """Inputs, and the outputs that every machine must get from them."""
+
+    inputs: dict[str, list[Any]] = Field(min_length=1, description="Numbers for each input.")
+    outputs: dict[str, list[Any]] = Field(min_length=1, description="Numbers expected of each output.")
+    rtol: float = Field(
+        1e-4, ge=0, le=0.1, description="Difference allowed, relative to the expected number."
+    )
+    atol: float = Field(1e-5, ge=0, allow_inf_nan=False, description="Difference allowed besides.")
+
+    @field_validator("inputs", "outputs")
+    @classmethod
+    def _numbers_are_finite(cls, value: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        for name, numbers in value.items():
+            if not numbers or not all(math.isfinite(number) for number in _flat(numbers)):
+                raise ValueError(f"{name}: the self-test needs finite numbers, and at least one.")
+        return value
+
+
+class ModelVersion(_Record):
+    """One version of a model. It never changes: a change is a new version."""
+
+    name: str = Field(description="Name of the model.")
+    version: int = Field(ge=1, description="Number of the version; counts from 1.")
+    format: str = Field(description="Format of the artifact, such as 'onnx'.")
+    artifact: str = Field(pattern=r"^sha256:[0-9a-f]{64}$", description="Digest of the artifact.")
+    size_bytes: int = Field(ge=0, description="Size of the artifact.")
+    signature: Signature = Field(description="What it takes and gives.")
+    card: ModelCard = Field(description="What a person must know.")
+    self_test: SelfTest = Field(description="What it must answer on every machine.")
+    lineage: dict[str, Any] = Field(default_factory=dict, description="From which data and code it came.")
+    owner: str = Field("", description="Who registered it; may see it, and alone may add versions.")
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_slug(cls, value: str) -> str:
+        return check_slug(value, "model")
+
+    @property
+    def reference(self) -> str:
+        """Name and version, such as ``clear-sky-irradiation@1``."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def access_rule(self) -> Access:
+        """What it demands of those who look at it."""
+        return Access(Label.parse(self.card.label), frozenset(self.card.groups), self.owner)
+
+    def cite(self) -> str:
+        """Return how to cite it, with the digest that names exactly this artifact."""
+        text = self.card.citation or self.card.title
+        return f"{text.rstrip('.')}. Model {self.reference}, {self.format}, {self.artifact}."
+
+    def _repr_html_(self) -> str:
+        e = html.escape
+        card = self.card
+        rows = [("for", card.what_for), ("trained on", card.trained_on), ("limits", card.limits)]
+        if card.surrogate_of:
+            rows.insert(0, ("surrogate of", card.surrogate_of))
+        rows += [("takes", "; ".join(map(_line, self.signature.inputs)))]
+        rows += [("gives", "; ".join(map(_line, self.signature.outputs)))]
+        rows += [(m.name, f"{m.value:.3g} {m.unit} ({m.data})") for m in card.metrics]
+        rows += [("licence", card.licence), ("access", card.label), ("artifact", self.artifact)]
+        body = "".join(
+            f'<tr><th style="text-align:left;vertical-align:top">{e(k)}</th><td style="text-align:left">{e(v)}</td></tr>'
+            for k, v in rows
+        )
+        return f"<div><strong>{e(card.title)}</strong> <code>{e(self.reference)}</code><table>{body}</table></div>"
+
+
+def _line(spec: TensorSpec) -> str:
+    inside = spec.domain or spec.unit
+    return f"{spec.name} ({inside})" if inside else spec.name
+
+
+def _flat(numbers: list[Any]) -> list[float]:
+    flat: list[float] = []
+    for number in numbers:
+        if isinstance(number, list):
+            flat.extend(_flat(number))
+        elif isinstance(number, int | float):
+            flat.append(float(number))
+        else:
+            raise ValueError(f"{number!r} is no number.")  # noqa: TRY004 - pydantic turns ValueError into its own
+    return flat
