@@ -13,9 +13,13 @@ __version__ = "0.1.0"
 
 # public name -> (module, attribute); a module alone where the attribute is None
 _PUBLIC: dict[str, tuple[str, str | None]] = {
+    "catalog": ("genesis_workbench.catalog", None),
+    "open": ("genesis_workbench.catalog", "open"),
     "cluster": ("genesis_workbench.compute", "cluster"),
     "submit": ("genesis_workbench.compute", "submit"),
     "JobSpec": ("genesis_workbench.compute", "JobSpec"),
+    "models": ("genesis_workbench.models", None),
+    "model": ("genesis_workbench.models", "model"),
     "experiments": ("genesis_workbench.experiments", None),
     "Experiment": ("genesis_workbench.experiments", "Experiment"),
     "Hypothesis": ("genesis_workbench.experiments", "Hypothesis"),
@@ -27,14 +31,18 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "Budget": ("genesis_workbench.experiments", "Budget"),
     "progress": ("genesis_workbench.widgets", "progress"),
     "me": ("genesis_workbench.core.service", "me"),
+    "dashboards": ("genesis_workbench.dashboards", None),
+    "share": ("genesis_workbench.dashboards", "share"),
 }
 
 __all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 - the names above, resolved by __getattr__
 
 if TYPE_CHECKING:
-    from genesis_workbench import experiments
+    from genesis_workbench import catalog, dashboards, experiments, models
+    from genesis_workbench.catalog import open  # noqa: A004 - gw.open is the public name
     from genesis_workbench.compute import JobSpec, cluster, submit
     from genesis_workbench.core.service import me
+    from genesis_workbench.dashboards import share
     from genesis_workbench.experiments import (
         Budget,
         Categorical,
@@ -45,6 +53,7 @@ if TYPE_CHECKING:
         Real,
         Threshold,
     )
+    from genesis_workbench.models import model
     from genesis_workbench.widgets import progress
 
 

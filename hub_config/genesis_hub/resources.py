@@ -24,5 +24,15 @@ def tutorials() -> Path:
     return _pick(_SHARE / "notebooks/tutorials", _CHECKOUT / "notebooks/tutorials")
 
 
+def dashboards() -> Path:
+    """Return the folder of dashboards."""
+    return _pick(_SHARE / "notebooks/dashboards", _CHECKOUT / "notebooks/dashboards")
+
+
+def lab_settings() -> Path:
+    """Return the folder of JupyterLab's settings as the workbench sets them."""
+    return _pick(_SHARE / "lab_settings", _CHECKOUT / "extensions/genesis_lab/settings")
+
+
 def _pick(installed: Path, checkout: Path) -> Path:
     return installed if installed.exists() else checkout

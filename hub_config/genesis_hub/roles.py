@@ -17,7 +17,7 @@ def custom_scopes() -> dict[str, dict[str, str]]:
 def roles() -> list[dict[str, Any]]:
     """Return the roles of everybody, of administrators and of the service, with the least that each needs."""
     return [
-        {"name": "user", "scopes": ["self", *EVERYONE]},
+        {"name": "user", "scopes": ["self", f"access:services!service={SERVICE}", *EVERYONE]},
         {
             "name": "steward",
             "description": "Keeps the workbench's data, models and ledger",
@@ -30,6 +30,11 @@ def roles() -> list[dict[str, Any]]:
             "services": [SERVICE],
         },
     ]
+
+
+def dashboard_token_scopes() -> list[str]:
+    """Return what the token inside a dashboard may do: look, nothing else."""
+    return ["users:activity!user", *(scope for scope in EVERYONE if scope.endswith(":read"))]
 
 
 def server_token_scopes() -> list[str]:

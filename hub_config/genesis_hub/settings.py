@@ -8,8 +8,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-from jupyterhub.utils import subdomain_hook_idna
+from urllib.parse import urlsplit
 
 from genesis_hub import resources, roles
 from genesis_hub.authentication import PeopleAuthenticator
@@ -52,7 +51,7 @@ class Settings:
     def from_environment(cls) -> Settings:
         """Read what the supervisor left: GENESIS_SITE, GENESIS_STATE and GENESIS_PORT."""
         state = State(Path(os.environ["GENESIS_STATE"]))
-        site = with_port(load_site(Path(os.environ["GENESIS_SITE"])), int(os.environ["GENESIS_PORT"]))
+        site = load_site(Path(os.environ["GENESIS_SITE"])).at_port(int(os.environ["GENESIS_PORT"]))
         return cls(site, state, Secrets.load_or_make(state.secrets), Ports.read(state.run / "ports.json"))
 
     def apply(self, c: Any) -> None:
@@ -76,9 +75,11 @@ class Settings:
         c.JupyterHub.cleanup_proxy = False
         if hub.origin_domain:
             c.JupyterHub.subdomain_host = self.site.public_url
-            c.JupyterHub.subdomain_hook = lambda name, domain, kind: subdomain_hook_idna(
-                name, hub.origin_domain, kind
+            c.JupyterHub.subdomain_hook = lambda name, domain, kind: (
+                urlsplit(self.site.origin(name, kind)).hostname
             )
+            # The hub answers at its own host only; the proxy sends unknown hosts to the service, their gate.
+            c.JupyterHub.hub_routespec = f"{urlsplit(self.site.public_url).hostname}/"
         # One server that does not answer must not hold up the hub's start.
         c.JupyterHub.init_spawners_timeout = 1
         c.JupyterHub.activity_resolution = 60
@@ -105,9 +106,15 @@ class Settings:
         c.LocalSpawner.tutorials = str(resources.tutorials())
         c.Spawner.default_url = "/lab"
         c.Spawner.start_timeout = self.site.servers.start_timeout_s
-        c.Spawner.server_token_scopes = roles.server_token_scopes()
+        c.Spawner.server_token_scopes = lambda spawner: (
+            roles.dashboard_token_scopes() if spawner.dashboard else roles.server_token_scopes()
+        )
         # TCP kernels are not encrypted; a socket file is for its owner alone.
-        c.Spawner.args = ["--allow-root", "--KernelManager.transport=ipc"]
+        c.Spawner.args = [
+            "--allow-root",
+            "--KernelManager.transport=ipc",
+            f"--LabApp.app_settings_dir={resources.lab_settings()}",
+        ]
         c.Spawner.environment = {
             "GENESIS_SERVICE_URL": f"http://127.0.0.1:{self.ports.service}/services/{roles.SERVICE}",
             "JUPYTERHUB_ACTIVITY_INTERVAL": "300",
@@ -128,8 +135,3 @@ class Settings:
                 f"/services/{roles.SERVICE}/oauth_callback",
             }
         ]
-
-
-def with_port(site: Site, port: int) -> Site:
-    """Return the site as it is reached at `port`."""
-    return site.model_copy(update={"hub": site.hub.model_copy(update={"port": port})})

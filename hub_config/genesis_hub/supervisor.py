@@ -21,8 +21,9 @@ import psutil
 
 from genesis_hub import resources
 from genesis_hub.people import People
+from genesis_hub.roles import SERVICE
 from genesis_hub.secrets import Secrets
-from genesis_hub.settings import Ports, with_port
+from genesis_hub.settings import Ports
 from genesis_workbench.core.errors import Conflict, InvalidInput, MissingDependency, Unavailable
 from genesis_workbench.core.site import Site, load_site
 from genesis_workbench.core.state import State
@@ -82,7 +83,7 @@ class Supervisor:
             One sentence that says what to do.
         """
         site = load_site(site_file)
-        site = with_port(site, _port(site.hub.address, site.hub.port if port is None else port))
+        site = site.at_port(_port(site.hub.address, site.hub.port if port is None else port))
         state = State(folder)
         _make_folders(state)
         supervisor = cls(site, site_file, state, say)
@@ -120,6 +121,7 @@ class Supervisor:
             "GENESIS_STATE": str(self.state.folder),
             "GENESIS_SITE": str(self.site_file),
             "GENESIS_PORT": str(self.site.hub.port),
+            "GENESIS_DASHBOARDS": str(resources.dashboards()),
         }
         proxy = [
             *proxy_command(),
@@ -129,7 +131,8 @@ class Supervisor:
             *("--log-level", "warn"),
         ]
         if self.site.hub.origin_domain:
-            proxy.append("--host-routing")
+            # Hosts that the hub does not know are dashboards' origins: the service is their gate.
+            proxy += ["--host-routing", "--default-target", f"http://127.0.0.1:{ports.service}"]
 
         def program(name: str, command: list[str], **more: str) -> Program:
             return Program(name, command, {**environment, **more}, self.state.logs / f"{name}.log")
@@ -141,7 +144,27 @@ class Supervisor:
                 [sys.executable, "-m", "jupyterhub", "--config", str(resources.hub_config())],
                 JUPYTERHUB_CRYPT_KEY=secrets.crypt_key,
             ),
+            program(
+                "api",
+                [sys.executable, "-m", "genesis_services", "api", "--port", str(ports.service)],
+                **self._as_service(ports, secrets),
+            ),
+            program("runner", [sys.executable, "-m", "genesis_services", "runner"]),
         ]
+
+    def _as_service(self, ports: Ports, secrets: Secrets) -> dict[str, str]:
+        """Return what JupyterHub would give to a service that it starts itself."""
+        prefix = f"/services/{SERVICE}/"
+        return {
+            "JUPYTERHUB_API_TOKEN": secrets.service_token,
+            "JUPYTERHUB_API_URL": f"http://127.0.0.1:{ports.hub}/hub/api",
+            "JUPYTERHUB_BASE_URL": "/",
+            "JUPYTERHUB_HOST": self.site.public_url,
+            "JUPYTERHUB_SERVICE_NAME": SERVICE,
+            "JUPYTERHUB_SERVICE_PREFIX": prefix,
+            "JUPYTERHUB_CLIENT_ID": f"service-{SERVICE}",
+            "JUPYTERHUB_OAUTH_CALLBACK_URL": f"{self.site.origin(SERVICE, 'service')}{prefix}oauth_callback",
+        }
 
     def _wait_until_ready(self) -> bool:
         url = f"{self.site.public_url}/hub/login"

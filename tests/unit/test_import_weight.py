@@ -11,7 +11,9 @@ HEAVY = ["dask", "distributed", "xarray", "pandas", "numpy", "scipy", "panel", "
          "pvlib", "onnxruntime", "onnx", "sqlalchemy", "pint", "jupyterhub", "fastapi"]  # fmt: skip
 
 
-@pytest.mark.parametrize("module", ["genesis_workbench", "genesis_workbench.compute", "genesis_workbench.experiments"])
+@pytest.mark.parametrize(
+    "module", ["genesis_workbench", "genesis_workbench.compute", "genesis_workbench.experiments"]
+)
 def test_nothing_heavy_comes_along(module):
     code = f"import sys, {module}; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -19,6 +21,8 @@ def test_nothing_heavy_comes_along(module):
 
 
 def test_every_public_name_is_there():
-    code = "import genesis_workbench as gw; [getattr(gw, name) for name in gw.__all__]; print(len(gw.__all__))"
+    code = (
+        "import genesis_workbench as gw; [getattr(gw, name) for name in gw.__all__]; print(len(gw.__all__))"
+    )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(answer.stdout) > 10

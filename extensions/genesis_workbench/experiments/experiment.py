@@ -204,11 +204,17 @@ class Run:
         """End it now; the rule decides on what was observed so far."""
         self._store.command(self.id, "stop", reason)
 
-    def plot(self) -> Any:
-        """Return a HoloViews plot of the objective over the trials and the best so far."""
+    def plot(self, *, responsive: bool = False) -> Any:
+        """Return a HoloViews plot of the objective over the trials and the best so far.
+
+        Parameters
+        ----------
+        responsive : bool
+            Take the width that there is, as in a dashboard.
+        """
         from genesis_workbench.experiments.plot import convergence
 
-        return convergence(self.state())
+        return convergence(self.state(), responsive=responsive)
 
     def __repr__(self) -> str:
         summary = self.status()

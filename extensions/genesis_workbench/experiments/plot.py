@@ -8,7 +8,7 @@ from genesis_workbench.core.errors import Conflict
 from genesis_workbench.experiments.state import ExperimentState
 
 
-def convergence(state: ExperimentState) -> Any:
+def convergence(state: ExperimentState, *, responsive: bool = False) -> Any:
     """Return a HoloViews overlay: each observed objective, and the best so far as steps."""
     import holoviews as hv
     import numpy as np
@@ -26,6 +26,7 @@ def convergence(state: ExperimentState) -> Any:
     points = hv.Scatter((numbers, values), "trial", axis, label="observed")
     steps = hv.Curve((numbers, best), "trial", axis, label="best so far")
     title = f"{state.spec.title} (simulated)" if state.simulated else state.spec.title
+    size: dict[str, Any] = {"responsive": True} if responsive else {"width": 640}
     return (points.opts(size=7) * steps.opts(interpolation="steps-post")).opts(
-        title=title, width=640, height=320, legend_position="bottom_right", show_grid=True
+        title=title, height=320, legend_position="bottom_right", show_grid=True, **size
     )

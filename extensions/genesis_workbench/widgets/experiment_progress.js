@@ -71,8 +71,8 @@ function chart(summary, trials) {
   svg.append(mark("line", { class: "axis", x1: 64, y1: 166, x2: 704, y2: 166 }));
   svg.append(mark("line", { class: "axis", x1: 64, y1: 20, x2: 64, y2: 166 }));
   svg.append(mark("text", { x: 64, y: 12 }, label));
-  svg.append(mark("text", { x: 704, y: 184, "text-anchor": "end" }, "trial"));
-  for (const number of [1, Math.round(summary.trials.budget / 2), summary.trials.budget])
+  svg.append(mark("text", { x: 704, y: 184, "text-anchor": "end" }, `trial ${summary.trials.budget}`));
+  for (const number of [1, Math.round(summary.trials.budget / 2)])
     svg.append(mark("text", { x: x(number), y: 184, "text-anchor": "middle" }, String(number)));
   if (values.length)
     for (const value of new Set([low, high]))

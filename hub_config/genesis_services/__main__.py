@@ -1,0 +1,49 @@
+"""``python -m genesis_services api --port N`` and ``python -m genesis_services runner``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from genesis_workbench.core.errors import GenesisError
+
+
+def main() -> None:
+    """Run one of the two processes until it is ended."""
+    parser = argparse.ArgumentParser(prog="python -m genesis_services", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    api = commands.add_parser("api", help="the REST API and the gate of dashboards")
+    api.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
+    commands.add_parser("runner", help="advances experiments and harvests sources")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    if arguments.command == "api":
+        import uvicorn
+
+        from genesis_services.application import application
+
+        uvicorn.run(
+            application(),
+            host="127.0.0.1",
+            port=arguments.port,
+            log_level="info",
+            access_log=False,  # addresses carry one-time codes
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            ws="websockets-sansio",
+        )
+    else:
+        from genesis_services.runner import run
+
+        run()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except GenesisError as error:
+        sys.exit(f"{error.message} {error.detail}".strip())

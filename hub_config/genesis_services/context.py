@@ -1,0 +1,39 @@
+"""What the processes work with: the site, the ledger and the engines on it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from genesis_workbench.catalog.local import LocalCatalog
+from genesis_workbench.core.ledger import Ledger
+from genesis_workbench.core.site import Site, load_site
+from genesis_workbench.core.state import State
+from genesis_workbench.core.storage import BlobStore
+from genesis_workbench.dashboards.store import LedgerDashboards
+from genesis_workbench.models.zoo import LocalZoo, install_builtin
+
+
+@dataclass
+class Context:
+    """The engines of one process."""
+
+    site: Site
+    state: State
+    ledger: Ledger
+    catalog: LocalCatalog
+    zoo: LocalZoo
+    dashboards: LedgerDashboards
+
+    @classmethod
+    def from_environment(cls) -> Context:
+        """Open everything that GENESIS_SITE, GENESIS_STATE, GENESIS_PORT and GENESIS_DASHBOARDS name."""
+        state = State(Path(os.environ["GENESIS_STATE"]))
+        site = load_site(Path(os.environ["GENESIS_SITE"])).at_port(int(os.environ["GENESIS_PORT"]))
+        ledger = Ledger.open(state.ledger_url(site))
+        blobs = BlobStore(state.blobs)
+        zoo = LocalZoo(ledger, blobs)
+        install_builtin(zoo)
+        dashboards = LedgerDashboards(ledger, blobs, Path(os.environ["GENESIS_DASHBOARDS"]))
+        return cls(site, state, ledger, LocalCatalog(ledger, site, state.folder), zoo, dashboards)

@@ -1,0 +1,83 @@
+"""Who asks, by a JupyterHub token, and whether they may."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import Request
+from jupyterhub.services.auth import HubOAuth
+from tornado.web import HTTPError
+
+from genesis_workbench.core.access import Person
+from genesis_workbench.core.errors import PermissionRefused, SignInRequired, Unavailable
+from genesis_workbench.core.scopes import BY_NAME
+
+CACHE_S = 30
+"""How long a right that was taken away still counts where nothing is started."""
+
+
+class Identity:
+    """Asks the hub. Reads its own token and the hub's address from JUPYTERHUB_* variables."""
+
+    def __init__(self) -> None:
+        self.oauth = HubOAuth(cache_max_age=CACHE_S)
+
+    async def person(self, token: str, *, fresh: bool = False) -> Person:
+        """Return the person a token belongs to, with their groups and the token's scopes.
+
+        Parameters
+        ----------
+        fresh : bool
+            Ask the hub now, whatever it said a moment ago.
+
+        Raises
+        ------
+        SignInRequired
+            If the token is not, or no longer, good.
+        Unavailable
+            If the hub does not answer.
+        """
+        try:
+            model: dict[str, Any] | None = await self.oauth.user_for_token(
+                token, use_cache=not fresh, sync=False
+            )
+        except HTTPError as error:
+            raise Unavailable(
+                "The hub does not answer, so nobody's rights can be checked now. Try again in a moment.",
+                detail=str(error),
+            ) from error
+        if model is None or model.get("kind") == "service":
+            raise SignInRequired(
+                "The token is not good, or no longer. Sign in again, or restart your server."
+            )
+        return Person(
+            name=model["name"],
+            groups=frozenset(model.get("groups") or ()),
+            scopes=frozenset(scope.partition("!")[0] for scope in model.get("scopes") or ()),
+            admin=bool(model.get("admin")),
+        )
+
+
+def person_with(scope: str, *, fresh: bool = False) -> Callable[[Request], Awaitable[Person]]:
+    """Return a dependency that gives the person who asks, if they hold `scope`.
+
+    Only the Authorization header counts, never a cookie: no other page can make a browser send it.
+    """
+    description = BY_NAME[scope].description if scope else ""
+
+    async def check(request: Request) -> Person:
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() not in ("bearer", "token") or not token:
+            raise SignInRequired("This needs a JupyterHub token in the header 'Authorization: Bearer ...'.")
+        identity: Identity = request.app.state.identity
+        person = await identity.person(token.strip(), fresh=fresh)
+        request.state.person = person
+        if scope and scope not in person.scopes:
+            raise PermissionRefused(
+                f"You may not do this: it needs the right {scope} ({description}). Ask an administrator for it, then "
+                "restart your server."
+            )
+        return person
+
+    return check

@@ -1,0 +1,1 @@
+"""The API's routes, one file for each room of the library."""

@@ -1,0 +1,80 @@
+"""The catalog."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel
+
+from genesis_services.identity import person_with
+from genesis_services.paging import Cursor, Limit
+from genesis_workbench.core.access import Person
+from genesis_workbench.core.errors import NotFound
+
+router = APIRouter(prefix="/catalog", tags=["catalog"])
+Reader = Annotated[Person, Depends(person_with("custom:catalog:read"))]
+Steward = Annotated[Person, Depends(person_with("custom:catalog:harvest", fresh=True))]
+
+
+class HarvestRequest(BaseModel):
+    """Which source to harvest."""
+
+    source: str
+
+
+@router.get("/datasets")
+def search(
+    request: Request,
+    person: Reader,
+    q: Annotated[str, Query(max_length=500, description="Words to look for.")] = "",
+    agency: str | None = None,
+    format: str | None = None,  # noqa: A002 - the facet's name
+    source: str | None = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """Search every source at once; the answer says of each how fresh it is."""
+    found = request.app.state.context.catalog.search(
+        q, person=person, agency=agency, format=format, source=source, limit=limit, cursor=cursor
+    )
+    answer: dict[str, Any] = found.as_dict()
+    return answer
+
+
+@router.get("/datasets/{dataset:path}")
+def get(request: Request, person: Reader, dataset: str) -> dict[str, Any]:
+    """Return one record."""
+    found: dict[str, Any] = request.app.state.context.catalog.get(dataset, person).model_dump(mode="json")
+    return found
+
+
+@router.post("/datasets/{dataset:path}/openings", status_code=201)
+def record_opening(request: Request, person: Reader, dataset: str) -> dict[str, Any]:
+    """Write into the ledger that a dataset was opened."""
+    request.app.state.context.catalog.record_opening(dataset, person)
+    return {"dataset": dataset}
+
+
+@router.get("/sources")
+def sources(request: Request, person: Reader) -> dict[str, Any]:
+    """Return the state of every source."""
+    from dataclasses import asdict
+
+    found = request.app.state.context.catalog.sources(person)
+    return {"items": [asdict(each) for each in found], "next": None}
+
+
+@router.post("/harvests", status_code=202)
+def harvest(request: Request, person: Steward, body: HarvestRequest) -> dict[str, Any]:
+    """Ask the runner to harvest a source now."""
+    context = request.app.state.context
+    names = {section.name for section in context.site.catalog.sources}
+    if body.source not in names:
+        raise NotFound(
+            f"The site names no source {body.source[:80]!r}. It names: {', '.join(sorted(names))}."
+        )
+    event = context.ledger.append(
+        f"catalog/source/{body.source}", "source.requested", {"source": body.source}, actor=person.name
+    )
+    return {"source": body.source, "requested": event.time}
