@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from genesis_hub import resources, roles
 from genesis_hub.authentication import PeopleAuthenticator
+from genesis_hub.ports import Ports
 from genesis_hub.secrets import Secrets
 from genesis_hub.spawners.local import LocalSpawner
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.scopes import EVERYONE
 from genesis_workbench.core.site import Site, load_site
 from genesis_workbench.core.state import State
-
-
-@dataclass(frozen=True)
-class Ports:
-    """Ports on 127.0.0.1 that only the workbench's own processes use."""
-
-    proxy_api: int
-    hub: int
-    service: int
-
-    def write(self, path: Path) -> None:
-        """Keep them: servers that outlive a restart know the hub by its port."""
-        path.write_text(json.dumps(asdict(self)))
-
-    @classmethod
-    def read(cls, path: Path) -> Ports:
-        """Read what :meth:`write` kept."""
-        return cls(**json.loads(path.read_text()))
 
 
 @dataclass(frozen=True)
@@ -124,10 +106,12 @@ class Settings:
     def _service(self, c: Any) -> None:
         c.JupyterHub.custom_scopes = roles.custom_scopes()
         c.JupyterHub.load_roles = roles.roles()
+        # With hosts of its own the proxy's default target leads there: a hub that has no route to keep need not wait for it.
+        route = {} if self.site.hub.origin_domain else {"url": f"http://127.0.0.1:{self.ports.service}"}
         c.JupyterHub.services = [
             {
+                **route,
                 "name": roles.SERVICE,
-                "url": f"http://127.0.0.1:{self.ports.service}",
                 "api_token": self.secrets.service_token,
                 "oauth_no_confirm": True,
                 "oauth_client_allowed_scopes": list(EVERYONE),

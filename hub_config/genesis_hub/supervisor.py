@@ -21,9 +21,9 @@ import psutil
 
 from genesis_hub import resources
 from genesis_hub.people import People
+from genesis_hub.ports import Ports
 from genesis_hub.roles import SERVICE
 from genesis_hub.secrets import Secrets
-from genesis_hub.settings import Ports
 from genesis_workbench.core.errors import Conflict, InvalidInput, MissingDependency, Unavailable
 from genesis_workbench.core.site import Site, load_site
 from genesis_workbench.core.state import State
@@ -98,11 +98,11 @@ class Supervisor:
             signal.signal(number, lambda *_: setattr(self, "_stopping", True))
         try:
             password = self._first_person()
-            self.programs = self._programs()
-            for program in self.programs:
-                self.say(f"Starting {program.name} ...")
-                program.start()
+            # Proxy and hub first: they have the machine to themselves until people can sign in.
+            programs = self._programs()
+            self._start(programs[:2])
             if self._wait_until_ready():
+                self._start(programs[2:])
                 self._welcome(password)
             while not self._stopping:
                 self._revive()
@@ -111,6 +111,12 @@ class Supervisor:
             self.say("Stopping ...")
             end_descendants()
             self.say("Stopped. Nothing is left running; the state is kept in " + str(self.state.folder))
+
+    def _start(self, programs: list[Program]) -> None:
+        for program in programs:
+            self.say(f"Starting {program.name} ...")
+            program.start()
+            self.programs.append(program)
 
     def _programs(self) -> list[Program]:
         secrets = Secrets.load_or_make(self.state.secrets)

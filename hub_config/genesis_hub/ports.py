@@ -1,0 +1,25 @@
+"""Ports of this installation's own processes. Light: the supervisor needs them without JupyterHub."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Ports on 127.0.0.1 that only the workbench's own processes use."""
+
+    proxy_api: int
+    hub: int
+    service: int
+
+    def write(self, path: Path) -> None:
+        """Keep them: servers that outlive a restart know the hub by its port."""
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> Ports:
+        """Read what :meth:`write` kept."""
+        return cls(**json.loads(path.read_text()))
