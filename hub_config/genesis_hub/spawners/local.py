@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import shutil
+import stat
 import sys
 from pathlib import Path
 from typing import Any
 
 from jupyterhub.spawner import LocalProcessSpawner
 from traitlets import Unicode
+
+from genesis_workbench.core.errors import Conflict
 
 DASHBOARD_VARIABLE = "GENESIS_DASHBOARD"
 _DASHBOARD = re.compile(r"dsh-[0-9a-f]{16}")
@@ -35,6 +40,7 @@ class LocalSpawner(LocalProcessSpawner):
         env["USER"] = self.user.name
         env["HOME"] = str(self._home())
         env["SHELL"] = "/bin/sh"
+        env["JUPYTER_RUNTIME_DIR"] = str(runtime_folder(self._home()))
         if self.dashboard:
             env[DASHBOARD_VARIABLE] = self.dashboard
         return env
@@ -56,6 +62,22 @@ class LocalSpawner(LocalProcessSpawner):
 
     def _home(self) -> Path:
         return Path(self.homes) / self.user.name
+
+
+def runtime_folder(home: Path) -> Path:
+    """Return a short path for the sockets of the kernels of one home, for this account alone.
+
+    The address of a Unix socket holds 107 bytes, and a home below a state folder is easily longer.
+    """
+    short = hashlib.sha256(str(home).encode()).hexdigest()[:10]
+    folder = Path("/tmp") / f"gw-{os.getuid()}-{short}"  # noqa: S108 - checked below
+    folder.mkdir(mode=0o700, exist_ok=True)
+    about = folder.lstat()
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o077:
+        raise Conflict(
+            f"{folder} belongs to somebody else or is open to others. Remove it, then start again."
+        )
+    return folder
 
 
 def copy_tutorials(source: Path, target: Path) -> None:

@@ -1,0 +1,86 @@
+"""A running workbench with three people, and a browser for each of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness import Workbench
+
+SITE = """
+name = "browser-test"
+
+[[catalog.sources]]
+name = "nowhere"
+kind = "dcat"
+title = "An agency that does not answer"
+agency = "Agency of Silence"
+url = "https://data.agency.invalid/data.json"
+deadline_s = 5
+"""
+
+
+@pytest.fixture(scope="session")
+def workbench(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("browser")
+    site = folder / "site.toml"
+    site.write_text(SITE)
+    with Workbench(folder / "state", site) as running:
+        for name, groups in {"alice": ["solar"], "bob": ["solar"], "carol": []}.items():
+            running.add(name, *groups)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    path = shutil.which("chromium")
+    if path is None:
+        if os.environ.get("REQUIRE_CHROMIUM") == "1":
+            pytest.fail("Chromium is missing: apt-get install chromium")
+        pytest.skip("Chromium is missing: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # As root Chromium runs only without its sandbox; everything it loads here is ours.
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def signed_in(chromium, workbench):
+    """Return a function that signs somebody in with a browser profile of their own and gives a page."""
+    contexts = []
+
+    def sign_in(name):
+        context = chromium.new_context(viewport={"width": 1400, "height": 1000})
+        contexts.append(context)
+        page = context.new_page()
+        page.goto(f"{workbench.public_url}/hub/login")
+        page.fill("#username_input", name)
+        page.fill("#password_input", workbench.passwords[name])
+        page.click("#login_submit")
+        # The hub starts the person's Lab, and goes there.
+        page.wait_for_url(re.compile(rf"{name}--user\.localhost"), timeout=120_000)
+        return page
+
+    yield sign_in
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def screenshot():
+    """Keep pictures to look at: in $GENESIS_PICTURES, or build/pictures."""
+    folder = Path(os.environ.get("GENESIS_PICTURES", "build/pictures"))
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(page, name):
+        page.screenshot(path=folder / f"{name}.png")
+
+    return keep

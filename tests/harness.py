@@ -1,0 +1,141 @@
+"""A whole workbench for tests: started as people start it, on a free port, and gone afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+BIN = Path(sys.executable).parent
+START_S = 90
+
+
+class Workbench:
+    """`workbench up` in a process of its own.
+
+    Attributes
+    ----------
+    state : Path
+        Its state folder.
+    public_url : str
+        Where people sign in.
+    passwords : dict
+        Password of each person, by name.
+    output : list of str
+        What `workbench up` said.
+    """
+
+    def __init__(self, state: Path, site: Path | None = None) -> None:
+        self.state, self._site = state, site
+        self.public_url = ""
+        self.passwords: dict[str, str] = {}
+        self.output: list[str] = []
+        self._lines: queue.Queue[str] = queue.Queue()
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, port: int = 0) -> Self:
+        """Start it and wait until people can sign in."""
+        command = [str(BIN / "workbench"), "up", "--port", str(port), "--state", str(self.state)]
+        if self._site is not None:
+            command += ["--site", str(self._site)]
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "PYTHONWARNINGS": "default"},
+        )
+        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+        deadline = time.monotonic() + START_S
+        while "Ctrl-C" not in (line := self._next(deadline)):
+            if " is at http" in line:
+                self.public_url = line.split(" is at ")[1].strip()
+            if "Sign in as" in line:
+                words = line.split()
+                self.passwords[words[3]] = words[7]
+        return self
+
+    def stop(self) -> None:
+        """Press Ctrl-C, and check that nothing is left."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(timeout=60)
+        finally:
+            left = [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+            for each in left:
+                each.kill()
+        if process.stdout:
+            process.stdout.close()
+        assert left == [], f"Ctrl-C left processes behind: {left}"
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def run(self, *arguments: str) -> str:
+        """Run the command line on the same state and return what it prints."""
+        command = [str(BIN / "workbench"), *arguments, "--state", str(self.state)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def add(self, name: str, *groups: str) -> None:
+        """Add a person."""
+        options = [word for group in groups for word in ("--group", group)]
+        self.passwords[name] = self.run("users", "add", name, *options).partition("password ")[2].split()[0]
+
+    def user_origin(self, name: str) -> str:
+        """Origin of a person's servers."""
+        return self.public_url.replace("127.0.0.1", f"{name}--user.localhost")
+
+    @property
+    def port(self) -> int:
+        """Port that people use."""
+        return int(self.public_url.rpartition(":")[2])
+
+    @property
+    def service_url(self) -> str:
+        """Address of the service, past the proxy."""
+        ports = json.loads((self.state / "run/ports.json").read_text())
+        return f"http://127.0.0.1:{ports['service']}/services/workbench"
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the whole family."""
+        assert self.process is not None
+        root = psutil.Process(self.process.pid)
+        return [root, *root.children(recursive=True)]
+
+    def program(self, word: str) -> psutil.Process:
+        """Return the process of the family whose command line holds `word`, such as ``jupyterhub``."""
+        return next(each for each in self.processes()[1:] if any(word in part for part in each.cmdline()))
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.output.append(line)
+            self._lines.put(line)
+        self._lines.put("")
+
+    def _next(self, deadline: float) -> str:
+        try:
+            line = self._lines.get(timeout=max(deadline - time.monotonic(), 0.1))
+        except queue.Empty:
+            self.stop()
+            raise AssertionError(f"The workbench did not start within {START_S} s: {self.output}") from None
+        if not line:
+            raise AssertionError(f"The workbench ended at its start: {self.output}")
+        return line
