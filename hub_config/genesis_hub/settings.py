@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from genesis_hub import resources, roles
+from genesis_hub import profiles, resources, roles
 from genesis_hub.authentication import PeopleAuthenticator
 from genesis_hub.ports import Ports
 from genesis_hub.secrets import Secrets
@@ -86,6 +86,9 @@ class Settings:
         c.JupyterHub.allow_named_servers = True
         c.LocalSpawner.homes = str(self.state.homes)
         c.LocalSpawner.tutorials = str(resources.tutorials())
+        c.LocalSpawner.profiles = list(self.site.servers.profiles)
+        c.Spawner.options_form = lambda spawner: profiles.form(self.site.servers.profiles, spawner.groups)
+        c.Spawner.options_from_form = profiles.from_form
         c.Spawner.default_url = "/lab"
         c.Spawner.start_timeout = self.site.servers.start_timeout_s
         c.Spawner.server_token_scopes = lambda spawner: (

@@ -1,5 +1,7 @@
 """One experiment: what is claimed, how it goes, what was found. Parameter: `experiment`, its identifier."""
 
+import html
+
 import holoviews as hv
 import panel as pn
 
@@ -8,12 +10,12 @@ import genesis_workbench as gw
 pn.extension("tabulator")
 hv.extension("bokeh")
 
-TEXT = {"white-space": "pre-wrap", "font-size": "15px", "font-family": "inherit", "line-height": "1.5"}
+TEXT = {"font-size": "15px", "line-height": "1.5"}
 run = gw.experiments.get(gw.dashboards.parameters()["experiment"])
 
 
 def facts(summary):
-    """The hypothesis, the decision and the best trial, as text that nobody else's words can turn into markup."""
+    """The hypothesis, the decision and the best trial, escaped: titles and reasons are other people's words."""
     trials, best, finding = summary["trials"], summary["best"], summary["finding"]
     lines = [
         summary["hypothesis"]["statement"],
@@ -30,7 +32,7 @@ def facts(summary):
         lines.append(f"Best: trial {best['trial']}, {best['value']:.6g} {best['unit']} at {parameters}")
     if finding:
         lines.append(f"The hypothesis is {finding['decision']}.")
-    return pn.pane.Str("\n".join(lines), styles=TEXT)
+    return pn.pane.HTML("<br>".join(html.escape(line) for line in lines), styles=TEXT)
 
 
 def plots(state):
@@ -54,7 +56,7 @@ def plots(state):
         )  # fmt: skip
     return pn.Column(
         run.plot(responsive=True),
-        pn.pane.Str(f"{label} over each parameter; later trials are lighter", styles=TEXT),
+        pn.pane.HTML(html.escape(f"{label} over each parameter; later trials are lighter"), styles=TEXT),
         pn.Row(*scatters, sizing_mode="stretch_width"),
         sizing_mode="stretch_width",
     )

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import resource
 import shutil
 import stat
 import sys
 from pathlib import Path
 from typing import Any
 
-from jupyterhub.spawner import LocalProcessSpawner
-from traitlets import Unicode
+from jupyterhub.spawner import LocalProcessSpawner, SpawnException
+from traitlets import List, Unicode
 
-from genesis_workbench.core.errors import Conflict
+from genesis_hub import profiles
+from genesis_workbench.core.errors import Conflict, InvalidInput
+from genesis_workbench.core.site import ProfileSection
 
 DASHBOARD_VARIABLE = "GENESIS_DASHBOARD"
 _DASHBOARD = re.compile(r"dsh-[0-9a-f]{16}")
@@ -28,6 +31,13 @@ class LocalSpawner(LocalProcessSpawner):
 
     homes = Unicode(help="Folder that holds one home for each person.").tag(config=True)
     tutorials = Unicode(help="Folder of tutorials copied into each home.").tag(config=True)
+
+    profiles: Any = List(help="Profiles of the site.").tag(config=True)
+
+    @property
+    def groups(self) -> list[str]:
+        """Groups of the person."""
+        return [group.name for group in self.user.groups]
 
     @property
     def dashboard(self) -> str:
@@ -50,15 +60,26 @@ class LocalSpawner(LocalProcessSpawner):
         home = self._home()
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         copy_tutorials(Path(self.tutorials), home / "tutorials")
-        return None
+        memory = self._profile().memory_bytes
+        # Of each process, its kernels included: what is asked for beyond fails in that process alone.
+        return lambda: resource.setrlimit(resource.RLIMIT_DATA, (memory, memory)) if memory else None
 
     async def start(self) -> Any:
         """Start in the person's home: their Lab, or one of their dashboards."""
+        try:
+            self.mem_limit = self._profile().memory_bytes or None
+        except InvalidInput as error:
+            raise SpawnException(
+                reason="profile", log_message=error.message, message=error.message
+            ) from error
         if self.dashboard:
             self.cmd = [sys.executable, "-m", "genesis_workbench.dashboards.serve"]
             self.args: list[str] = []
         self.popen_kwargs = {"cwd": str(self._home()), "start_new_session": True}
         return await super().start()
+
+    def _profile(self) -> ProfileSection:
+        return profiles.chosen(self.profiles, self.groups, self.user_options or {})
 
     def _home(self) -> Path:
         return Path(self.homes) / self.user.name
