@@ -1,21 +1,22 @@
-# The commands people type.
-.PHONY: setup up test lint
+# The commands people type. Each installs what it needs first.
+.PHONY: setup up test test-slow bench lint
+
 PYTHON ?= python3
 
-setup: .venv/ready
-
-.venv/ready: pyproject.toml constraints.txt
-	@test -d .venv || $(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet uv
-	@.venv/bin/uv pip install --quiet --python .venv/bin/python -e '.[laptop,postgresql]' --group test -c constraints.txt
-	@npm install --silent --no-audit --no-fund --no-save --prefix .venv/share/genesis-workbench configurable-http-proxy@5.3.0
-	@touch $@
+setup:
+	@$(PYTHON) hub_config/setup_environment.py
 
 up: setup
 	@.venv/bin/workbench up $(if $(PORT),--port $(PORT)) $(if $(STATE),--state $(STATE))
 
 test: setup
-	@.venv/bin/pytest -q
+	@.venv/bin/pytest -q -m "not slow"
+
+test-slow: setup
+	@.venv/bin/pytest -q -m slow
+
+bench: setup
+	@for script in tests/benchmarks/*.py; do .venv/bin/python $$script || exit 1; done
 
 lint: setup
 	@.venv/bin/ruff format --check .

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -33,6 +34,7 @@ def main() -> None:
     app = remote.get(f"dashboards/{os.environ[DASHBOARD_VARIABLE]}/app")
     os.environ[PARAMETERS_VARIABLE] = json.dumps(app["parameters"])
     bind = urlsplit(os.environ["JUPYTERHUB_SERVICE_URL"])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder below is removed
     with tempfile.TemporaryDirectory(prefix="dashboard-") as folder:
         script = Path(folder) / "dashboard.py"
         script.write_text(app["source"], "utf-8")
