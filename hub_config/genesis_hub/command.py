@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +55,22 @@ def validate(site: Annotated[Path, typer.Argument(help="Site file.")]) -> None:
 def version(as_json: JsonOption = False) -> None:
     """Print the version."""
     typer.echo(json.dumps({"version": __version__}) if as_json else __version__)
+
+
+@app.command(epilog="Example: workbench doctor --json")
+def doctor(state: StateOption = None, site: SiteOption = None, as_json: JsonOption = False) -> None:
+    """Look at what breaks in the field, and say what to do."""
+    from genesis_hub.doctor import examine
+
+    checks = examine(load_site(site or resources.site_file("laptop")), _state(state))
+    if as_json:
+        typer.echo(json.dumps([asdict(check) for check in checks]))
+    else:
+        for check in checks:
+            advice = f"\n{'':22}{check.advice}" if check.advice else ""
+            typer.echo(f"{check.state.upper():5} {check.name:15} {check.found}{advice}")
+    if any(check.state == "fail" for check in checks):
+        raise typer.Exit(1)
 
 
 @users.command(epilog="Example: workbench users add alice --group solar")

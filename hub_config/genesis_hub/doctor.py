@@ -51,13 +51,21 @@ class Check:
 def examine(site: Site, state: State) -> list[Check]:
     """Look at everything; a check that itself fails is a failed check."""
     checks: list[Check] = []
-    looks: tuple[Callable[[Site, State], Iterator[Check]], ...] = (_machine, _folder, _proxy, _versions, _running)
+    looks: tuple[Callable[[Site, State], Iterator[Check]], ...] = (
+        _machine,
+        _folder,
+        _proxy,
+        _versions,
+        _running,
+    )
     for look in looks:
         try:
             checks += look(site, state)
         except (OSError, ValueError, subprocess.SubprocessError, httpx.HTTPError) as error:
             name = look.__name__.strip("_")
-            checks.append(Check(name, "fail", f"could not be looked at: {error}", "Ask for help with this line."))
+            checks.append(
+                Check(name, "fail", f"could not be looked at: {error}", "Ask for help with this line.")
+            )
     return checks
 
 
@@ -85,11 +93,18 @@ def _proxy(site: Site, state: State) -> Iterator[Check]:
     except GenesisError as error:
         yield Check("proxy", "fail", error.message, "Run `make setup`.")
         return
-    text = subprocess.run([node, "--version"], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    text = subprocess.run(
+        [node, "--version"], capture_output=True, text=True, check=True, timeout=20
+    ).stdout.strip()
     package = json.loads((Path(script).parent.parent / "package.json").read_text())
     found = f"configurable-http-proxy {package['version']} on node {text}"
     if int(text.lstrip("v").split(".")[0]) < _OLDEST_NODE:
-        yield Check("proxy", "fail", found, f"Install node {_OLDEST_NODE} or newer, or run `make setup` without it on the path.")
+        yield Check(
+            "proxy",
+            "fail",
+            found,
+            f"Install node {_OLDEST_NODE} or newer, or run `make setup` without it on the path.",
+        )
     else:
         yield Check("proxy", "ok", found)
 
@@ -100,11 +115,15 @@ def _versions(site: Site, state: State) -> Iterator[Check]:
     if not program.exists():
         yield Check("versions", "fail", "jupyterhub-singleuser is missing", "Run `make setup`.")
         return
-    answer = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=True, timeout=60)
+    answer = subprocess.run(
+        [str(program), "--version"], capture_output=True, text=True, check=True, timeout=60
+    )
     user, hub = answer.stdout.strip(), installed("jupyterhub")
     found = f"workbench {__version__}, hub {hub}, servers {user}, Python {sys.version.split()[0]}"
     if user != hub:
-        yield Check("versions", "fail", found, "Install the same JupyterHub for hub and servers: run `make setup`.")
+        yield Check(
+            "versions", "fail", found, "Install the same JupyterHub for hub and servers: run `make setup`."
+        )
     else:
         yield Check("versions", "ok", found)
 
@@ -125,11 +144,20 @@ def _running(site: Site, state: State) -> Iterator[Check]:
     yield Check("hub", "ok", f"JupyterHub {hub.json().get('version')} answers at {site.public_url}")
     health = _get(f"http://127.0.0.1:{ports.service}/services/{SERVICE}/health")
     if health is None:
-        yield Check("service", "fail", "the API does not answer to servers", f"Read {state.logs / 'api.log'}.")
+        yield Check(
+            "service", "fail", "the API does not answer to servers", f"Read {state.logs / 'api.log'}."
+        )
     elif health.json().get("runner") != "alive":
-        yield Check("runner", "fail", "the runner does not answer: experiments stand still", f"Read {state.logs / 'runner.log'}.")
+        yield Check(
+            "runner",
+            "fail",
+            "the runner does not answer: experiments stand still",
+            f"Read {state.logs / 'runner.log'}.",
+        )
     else:
-        yield Check("service", "ok", f"API and runner answer; {health.json()['ledger_events']} events in the ledger")
+        yield Check(
+            "service", "ok", f"API and runner answer; {health.json()['ledger_events']} events in the ledger"
+        )
     if site.hub.origin_domain:
         yield asyncio.run(_websocket(site))
 
@@ -139,7 +167,9 @@ async def _websocket(site: Site) -> Check:
     origin = site.origin(f"dsh-{0:016x}", "dash")
     host, port = site.hub.address, site.hub.port
     try:
-        async with connect(origin.replace("http", "ws", 1) + "/ws", host=host, port=port, proxy=None, open_timeout=10):
+        async with connect(
+            origin.replace("http", "ws", 1) + "/ws", host=host, port=port, proxy=None, open_timeout=10
+        ):
             return Check("websocket", "fail", "somebody else answers", "Which program listens on this port?")
     except websockets.InvalidStatus as error:
         if error.response.status_code == httpx.codes.FORBIDDEN:

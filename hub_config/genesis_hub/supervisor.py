@@ -88,7 +88,12 @@ class Supervisor:
         _make_folders(state)
         supervisor = cls(site, site_file, state, say)
         supervisor._take_lock()
-        _claim(site.hub.address, site.hub.port)
+        try:
+            _claim(site.hub.address, site.hub.port)
+        except Conflict:
+            supervisor.release()
+            raise
+        (state.run / "port").write_text(str(site.hub.port))
         return supervisor
 
     def run(self) -> None:
@@ -219,11 +224,17 @@ class Supervisor:
             self.say("Sign in with your name and password; `workbench users password NAME` gives a new one.")
         self.say("Add people with `workbench users add NAME --group GROUP`. Ctrl-C stops everything.")
 
+    def release(self) -> None:
+        """Let another start use the state folder."""
+        if self._lock is not None:
+            self._lock.close()
+
     def _take_lock(self) -> None:
         self._lock = (self.state.run / "up.lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self.release()
             raise Conflict(
                 f"A workbench is running already on {self.state.folder}. Stop it with Ctrl-C where it runs, or name "
                 "another folder with --state."
