@@ -10,9 +10,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+from urllib.parse import urljoin
 
+import httpx
 import psutil
 
 BIN = Path(sys.executable).parent
@@ -121,7 +124,25 @@ class Workbench:
 
     def program(self, word: str) -> psutil.Process:
         """Return the process of the family whose command line holds `word`, such as ``jupyterhub``."""
-        return next(each for each in self.processes()[1:] if any(word in part for part in each.cmdline()))
+        for each in self.processes()[1:]:
+            try:
+                if any(word in part for part in each.cmdline()):
+                    return each
+            except psutil.NoSuchProcess:  # it ended, or waits to be buried
+                continue
+        raise LookupError(f"no process {word!r} now")
+
+    def until(self, true: Callable[[], Any], timeout_s: float = 60) -> Any:
+        """Wait until `true` returns something true, and return it; a lost connection or process counts as not yet."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                if found := true():
+                    return found
+            except (httpx.TransportError, LookupError):
+                pass
+            assert time.monotonic() < deadline, f"not within {timeout_s} s"
+            time.sleep(0.2)
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
@@ -139,3 +160,82 @@ class Workbench:
         if not line:
             raise AssertionError(f"The workbench ended at its start: {self.output}")
         return line
+
+
+class Loopback(httpx.HTTPTransport):
+    """Connects to 127.0.0.1 whatever the host is, as browsers do for ``*.localhost``; the Host header says which."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request."""
+        sent = httpx.Request(
+            request.method,
+            request.url.copy_with(host="127.0.0.1"),
+            headers=request.headers,
+            stream=request.stream,
+            extensions=request.extensions,
+        )
+        return super().handle_request(sent)
+
+
+class Browser:
+    """Follows links and keeps cookies by host, as a browser does."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+        self.http = httpx.Client(
+            transport=Loopback(), timeout=60, headers={"Sec-Fetch-Dest": "document"}, trust_env=False
+        )
+
+    def get(self, url: str, **options: Any) -> httpx.Response:
+        """GET and follow redirects, over hosts too."""
+        return self.http.get(url, follow_redirects=True, **options)
+
+    def patient_get(self, url: str) -> httpx.Response:
+        """GET, and load again while the page says that something is being started."""
+
+        def answered() -> httpx.Response | None:
+            answer = self.get(url)
+            return None if 'http-equiv="refresh"' in answer.text else answer
+
+        found: httpx.Response = self._workbench.until(answered, timeout_s=90)
+        return found
+
+    def sign_in(self, name: str, password: str) -> httpx.Response:
+        """Fill in the form, without starting a server."""
+        login = f"{self._workbench.public_url}/hub/login"
+        self.get(login)
+        fields = {"username": name, "password": password, "_xsrf": self.xsrf()}
+        return self.http.post(f"{login}?next=/hub/home", data=fields, follow_redirects=True)
+
+    def xsrf(self) -> str:
+        """Return the hub's XSRF value that this browser holds."""
+        held = [
+            each.value
+            for each in self.http.cookies.jar
+            if each.name == "_xsrf" and each.domain == "127.0.0.1"
+        ]
+        return str(held[-1])
+
+    def hub(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Call the hub's API as its pages do."""
+        self.get(f"{self._workbench.public_url}/hub/home")
+        url = urljoin(self._workbench.public_url, f"/hub/api/{path}")
+        return self.http.request(method, url, headers={"X-XSRFToken": self.xsrf(), "Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin"}, **options)  # fmt: skip
+
+    def make_token(self, name: str, **body: Any) -> str:
+        """Make an API token of a person."""
+        answer = self.hub("POST", f"users/{name}/tokens", json=body)
+        assert answer.status_code == httpx.codes.CREATED, answer.text
+        return str(answer.json()["token"])
+
+    def start_server(self, name: str) -> None:
+        """Start a person's Lab and wait for it."""
+        answer = self.hub("POST", f"users/{name}/server", json={})
+        assert answer.status_code in (201, 202), answer.text
+        self._workbench.until(
+            lambda: self.hub("GET", f"users/{name}").json()["servers"].get("", {}).get("ready"), timeout_s=90
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.http.close()

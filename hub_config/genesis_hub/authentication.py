@@ -11,6 +11,7 @@ from jupyterhub.auth import Authenticator
 from traitlets import Unicode
 
 from genesis_hub.people import Account, People
+from genesis_hub.roles import STEWARDS
 
 _GUESSES = 10
 _PERIOD_S = 60.0
@@ -55,4 +56,5 @@ class PeopleAuthenticator(Authenticator):
 
 
 def _model(account: Account) -> dict[str, Any]:
-    return {"name": account.name, "admin": account.admin, "groups": list(account.groups)}
+    stewards = [STEWARDS] if account.admin else []
+    return {"name": account.name, "admin": account.admin, "groups": sorted({*account.groups, *stewards})}

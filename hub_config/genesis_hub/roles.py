@@ -7,6 +7,8 @@ from typing import Any
 from genesis_workbench.core.scopes import EVERYONE, SCOPES
 
 SERVICE = "workbench"
+STEWARDS = "stewards"
+"""Group of those who keep data, models and ledger; administrators are in it."""
 
 
 def custom_scopes() -> dict[str, dict[str, str]]:
@@ -22,6 +24,7 @@ def roles() -> list[dict[str, Any]]:
             "name": "steward",
             "description": "Keeps the workbench's data, models and ledger",
             "scopes": [scope.name for scope in SCOPES if not scope.name.startswith("custom:data:")],
+            "groups": [STEWARDS],
         },
         {
             "name": "workbench-service",

@@ -79,6 +79,8 @@ class Settings:
         c.Authenticator.manage_groups = True
         c.Authenticator.allow_all = True  # whoever is in the file; nobody else has a password
         c.Authenticator.auth_refresh_age = 25
+        # The people file can always be read: a token whose person is gone must not go on working.
+        c.Authenticator.auth_refresh_strict = True
         c.Authenticator.refresh_pre_spawn = True
 
     def _servers(self, c: Any) -> None:

@@ -22,7 +22,17 @@ def install(app: FastAPI) -> None:
     async def count(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         started = time.perf_counter()
         response = await call_next(request)
-        route = getattr(request.scope.get("route"), "path", "unknown")
+        route = _route(request)
         REQUESTS.labels(request.method, route, response.status_code).inc()
         DURATION.labels(route).observe(time.perf_counter() - started)
         return response
+
+
+def _route(request: Request) -> str:
+    """Return the path with the names of its parameters instead of their values."""
+    if request.scope.get("route") is None:
+        return "unknown"
+    path = request.url.path
+    for name, value in request.path_params.items():
+        path = path.replace(str(value), f"{{{name}}}")
+    return path

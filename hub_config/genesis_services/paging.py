@@ -36,6 +36,7 @@ def encode(text: str) -> str:
 def decode(cursor: str) -> str:
     """Read a cursor."""
     try:
-        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        padded = cursor + "=" * (-len(cursor) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (ValueError, binascii.Error) as error:
         raise InvalidInput(f"{cursor[:40]!r} is no cursor: pass on `next` of the page before.") from error

@@ -1,0 +1,126 @@
+"""The hub lets in whom it should, on loopback, and comes back by itself without anybody noticing."""
+
+from __future__ import annotations
+
+import threading
+
+import httpx
+import psutil
+import pytest
+
+from harness import Browser
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def test_nobody_is_let_in_without_the_right_password(workbench):
+    stranger = Browser(workbench)
+    assert "/hub/login" in str(stranger.get(f"{workbench.public_url}/hub/home").url)
+    answer = stranger.sign_in("alice", "not-the-password")
+    assert answer.status_code == 403
+    assert "Invalid username or password" in answer.text
+    assert stranger.sign_in("nobody", "at-all").status_code == 403
+    stranger.close()
+
+
+def test_guessing_is_stopped_after_ten_wrong_passwords(workbench):
+    workbench.add("guessed")
+    guesser = Browser(workbench)
+    for _ in range(10):
+        guesser.sign_in("guessed", "wrong")
+    assert guesser.sign_in("guessed", workbench.passwords["guessed"]).status_code == 403
+    guesser.close()
+
+
+def test_passwords_and_tokens_are_kept_nowhere_in_clear(workbench, tokens):
+    secrets = [*workbench.passwords.values(), *tokens.values()]
+    for file in workbench.state.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            content = file.read_bytes()
+            for secret in secrets:
+                assert secret.encode() not in content, f"a secret lies in {file.name}"
+    for name in ("people.json", "secrets.json"):
+        assert (workbench.state / name).stat().st_mode & 0o077 == 0
+
+
+def test_everything_listens_on_loopback_only(workbench, browser):
+    browser("alice").start_server("alice")
+    listening = {
+        connection.laddr.ip
+        for process in workbench.processes()
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {"127.0.0.1"}
+
+
+def test_a_server_has_an_origin_of_its_own_and_is_for_its_owner(workbench, browser):
+    alice, carol = browser("alice"), browser("carol")
+    lab = f"{workbench.user_origin('alice')}/user/alice/lab"
+    if not alice.hub("GET", "users/alice").json()["servers"].get("", {}).get("ready"):
+        alice.start_server("alice")
+    assert "jupyter-config-data" in alice.get(lab).text
+    assert carol.get(lab).status_code == 403
+    home = alice.http.cookies
+    assert not [
+        each for each in home.jar if each.domain.endswith("localhost") and "jupyterhub-session" in each.name
+    ]
+
+
+def test_whoever_is_removed_loses_token_and_sign_in(workbench, browser):
+    workbench.add("leaver")
+    token = browser("leaver").make_token("leaver")
+    ask = {"url": f"{workbench.service_url}/api/me", "headers": {"Authorization": f"Bearer {token}"}}
+    assert httpx.get(**ask, trust_env=False).status_code == 200
+    workbench.run("users", "remove", "leaver")
+    # The hub asks the file again after 25 s, the service the hub after 30 s.
+    workbench.until(lambda: httpx.get(**ask, trust_env=False).status_code in (401, 403), timeout_s=90)
+    late = Browser(workbench)
+    assert late.sign_in("leaver", workbench.passwords["leaver"]).status_code == 403
+    late.close()
+
+
+def test_a_hub_that_is_killed_comes_back_and_servers_never_notice(workbench, browser):
+    alice = browser("alice")
+    if not alice.hub("GET", "users/alice").json()["servers"].get("", {}).get("ready"):
+        alice.start_server("alice")
+    status = f"{workbench.user_origin('alice')}/user/alice/api"
+    failed, polls, done = [], [], threading.Event()
+
+    def poll():
+        while not done.wait(0.1):
+            answer = alice.http.get(status)
+            polls.append(answer.status_code)
+            if answer.status_code != 200:
+                failed.append(answer.status_code)
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    old = workbench.program("jupyterhub")
+    old.kill()
+    try:
+        workbench.until(
+            lambda: (
+                workbench.program("jupyterhub").pid != old.pid
+                and httpx.get(f"{workbench.public_url}/hub/login", trust_env=False).status_code == 200
+            )
+        )
+    finally:
+        done.set()
+        thread.join()
+    assert len(polls) > 10
+    assert failed == []
+    assert alice.hub("GET", "users/alice").json()["servers"][""]["ready"]
+
+
+@pytest.mark.parametrize("word", ["api", "runner"])
+def test_a_service_that_is_killed_comes_back(workbench, word):
+    old = workbench.program(word)
+    old.kill()
+    workbench.until(lambda: workbench.program(word).pid != old.pid)
+    workbench.until(lambda: httpx.get(workbench.service_url + "/health", trust_env=False).status_code == 200)
+
+
+def test_workbench_doctor_finds_everything_well(workbench):
+    site = workbench.state.parent / "site.toml"
+    assert "FAIL" not in workbench.run("doctor", "--site", str(site))
