@@ -7,6 +7,7 @@ from typing import Any
 from genesis_workbench.core.scopes import EVERYONE, SCOPES
 
 SERVICE = "workbench"
+SUPERVISOR = "supervisor"
 STEWARDS = "stewards"
 """Group of those who keep data, models and ledger; administrators are in it."""
 
@@ -25,6 +26,12 @@ def roles() -> list[dict[str, Any]]:
             "description": "Keeps the workbench's data, models and ledger",
             "scopes": [scope.name for scope in SCOPES if not scope.name.startswith("custom:data:")],
             "groups": [STEWARDS],
+        },
+        {
+            "name": SUPERVISOR,
+            "description": "`workbench up`: tells the hub that a proxy which was started again has forgotten its routes",
+            "scopes": ["proxy"],
+            "services": [SUPERVISOR],
         },
         {
             "name": "workbench-service",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
 import secrets
@@ -19,6 +21,11 @@ class Secrets:
     service_token: str = field(repr=False)
     cookie_secret: str = field(repr=False)
     crypt_key: str = field(repr=False)
+
+    @property
+    def supervisor_token(self) -> str:
+        """Token with which the supervisor tells the hub that the proxy was started again."""
+        return hmac.new(bytes.fromhex(self.cookie_secret), b"supervisor", hashlib.sha256).hexdigest()
 
     @classmethod
     def load_or_make(cls, path: Path) -> Secrets:

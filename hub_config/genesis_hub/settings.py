@@ -122,5 +122,6 @@ class Settings:
                 "oauth_client_allowed_scopes": list(EVERYONE),
                 "oauth_redirect_uri": f"{self.site.origin(roles.SERVICE, 'service')}"
                 f"/services/{roles.SERVICE}/oauth_callback",
-            }
+            },
+            {"name": roles.SUPERVISOR, "api_token": self.secrets.supervisor_token},
         ]

@@ -70,6 +70,7 @@ class Supervisor:
     programs: list[Program] = field(default_factory=list)
     _lock: IO[str] | None = None
     _stopping: bool = False
+    _proxy_forgot: bool = False
 
     @classmethod
     def prepare(
@@ -111,6 +112,8 @@ class Supervisor:
                 self._welcome(password)
             while not self._stopping:
                 self._revive()
+                if self._proxy_forgot:
+                    self._proxy_forgot = not self._routes_restored()
                 time.sleep(0.3)
         finally:
             self.say("Stopping ...")
@@ -208,6 +211,17 @@ class Supervisor:
                 f"{program.name} ended with status {process.returncode}; starting it again ({program.log})."
             )
             program.start()
+            self._proxy_forgot |= program.name == "proxy"
+
+    def _routes_restored(self) -> bool:
+        """Ask the hub to tell a new proxy the way to every server; it would look by itself only after minutes."""
+        token = Secrets.load_or_make(self.state.secrets).supervisor_token
+        url = f"http://127.0.0.1:{_ports(self.state).hub}/hub/api/proxy"
+        try:
+            answer = httpx.post(url, headers={"Authorization": f"token {token}"}, trust_env=False, timeout=20)
+        except httpx.TransportError:
+            return False  # hub or proxy is not up yet: asked again in a moment
+        return answer.is_success
 
     def _first_person(self) -> str | None:
         people = People(self.state.people)
