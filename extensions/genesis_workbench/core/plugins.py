@@ -46,7 +46,10 @@ def load(group: str, name: str) -> Any:
     try:
         return points[name].load()
     except ImportError as error:
+        distribution = points[name].dist
+        extras = (distribution.metadata.get_all("Provides-Extra") or []) if distribution else []
+        wanted = f"{distribution.name}[{name}]" if distribution and name in extras else str(error.name)
         raise MissingDependency(
             f"The plug-in {name!r} of {group} needs the package {error.name!r}, which is not installed. "
-            f'Install it with: pip install "genesis-workbench[{name}]"'
+            f'Install it with: pip install "{wanted}"'
         ) from error
