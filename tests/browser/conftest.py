@@ -24,7 +24,7 @@ deadline_s = 5
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def workbench(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
     site = folder / "site.toml"
@@ -35,7 +35,7 @@ def workbench(tmp_path_factory):
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
     path = shutil.which("chromium")
     if path is None:
@@ -74,7 +74,7 @@ def signed_in(chromium, workbench):
         context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def screenshot():
     """Keep pictures to look at: in $GENESIS_PICTURES, or build/pictures."""
     folder = Path(os.environ.get("GENESIS_PICTURES", "build/pictures"))
