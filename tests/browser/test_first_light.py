@@ -155,6 +155,8 @@ def test_a_dashboards_script_cannot_act_as_its_viewer(workbench, signed_in, scre
     # Bob is signed in everywhere: at the hub, at his Lab, at the service.
     bob.goto(f"{workbench.public_url}/hub/token")
     expect(bob.get_by_role("button", name="Request new API token")).to_be_visible()
+    # The control: on the hub's own origin the same script reads that page, and with it could make a token.
+    assert "Request new API token" in bob.evaluate("fetch('/hub/token').then((answer) => answer.text())")
     bob.goto(link.get_attribute("href"))
     bob.get_by_role("button", name="Start").click(timeout=120_000)
     bob.wait_for_function("window.found && window.found.ready")

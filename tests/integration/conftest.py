@@ -10,8 +10,14 @@ from harness import Browser, Workbench
 
 SITE = """
 name = "integration"
-[catalog]
-sources = []
+
+[[catalog.sources]]
+name = "switched-off"
+kind = "dcat"
+title = "A source that is switched off"
+agency = "Agency of Silence"
+url = "https://data.agency.invalid/data.json"
+enabled = false
 """
 
 

@@ -120,6 +120,10 @@ def test_the_catalog_is_searched_and_openings_are_recorded(client):
         catalog.get("no-such-thing", Person("ignored"))
     with pytest.raises(PermissionRefused, match="custom:catalog:harvest"):
         client("alice").post("catalog/harvests", {"source": "x"})
+    admin = client("admin")
+    first = admin.post("catalog/harvests", {"source": "switched-off"}, key="once")
+    assert admin.post("catalog/harvests", {"source": "switched-off"}, key="once") == first
+    assert admin.post("catalog/harvests", {"source": "switched-off"}) != first
     with pytest.raises(NotFound, match="names no source"):
         client("admin").post("catalog/harvests", {"source": "x"})
 

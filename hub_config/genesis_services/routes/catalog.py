@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import BaseModel
 
 from genesis_services.identity import person_with
@@ -15,6 +15,7 @@ from genesis_workbench.core.errors import NotFound
 router = APIRouter(prefix="/catalog", tags=["catalog"])
 Reader = Annotated[Person, Depends(person_with("custom:catalog:read"))]
 Steward = Annotated[Person, Depends(person_with("custom:catalog:harvest", fresh=True))]
+Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 
 
 class HarvestRequest(BaseModel):
@@ -66,15 +67,18 @@ def sources(request: Request, person: Reader) -> dict[str, Any]:
 
 
 @router.post("/harvests", status_code=202)
-def harvest(request: Request, person: Steward, body: HarvestRequest) -> dict[str, Any]:
-    """Ask the runner to harvest a source now."""
+def harvest(request: Request, person: Steward, body: HarvestRequest, key: Key = None) -> dict[str, Any]:
+    """Ask the runner to harvest a source now; the same key asks once."""
     context = request.app.state.context
     names = {section.name for section in context.site.catalog.sources}
     if body.source not in names:
         raise NotFound(
             f"The site names no source {body.source[:80]!r}. It names: {', '.join(sorted(names))}."
         )
-    event = context.ledger.append(
-        f"catalog/source/{body.source}", "source.requested", {"source": body.source}, actor=person.name
-    )
+    stream, kind = f"catalog/source/{body.source}", "source.requested"
+    for event in context.ledger.read(stream=stream, kinds=[kind]) if key else ():
+        if (event.body.get("key"), event.actor) == (key, person.name):
+            return {"source": body.source, "requested": event.time}
+    asked = {"source": body.source, **({"key": key} if key else {})}
+    event = context.ledger.append(stream, kind, asked, actor=person.name)
     return {"source": body.source, "requested": event.time}
