@@ -4,6 +4,7 @@ Runs under the system's Python, with nothing but the standard library, and parse
 that it is too old. It leaves .venv/ready with a digest of what it installed; as long as that fits, it does nothing.
 """
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -32,6 +33,16 @@ def check_python(version):
             "This is Python {}.{}.{}; the workbench needs {}.{}.{} or newer. Name one: make setup PYTHON=python3.12".format(
                 *(tuple(version[:3]) + OLDEST_PYTHON)
             )
+        )
+
+
+def check_library(name):
+    """Refuse a machine without the C++ library that numpy, node and others are linked to."""
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        raise Refusal(
+            "The library {} is missing. On Debian and Ubuntu: apt-get install libstdc++6".format(name)
         )
 
 
@@ -196,6 +207,7 @@ def main():
         check_python(sys.version_info)
         if ready(ROOT):
             return 0
+        check_library("libstdc++.so.6")
         check_folder(ROOT)
         Setup(ROOT).run()
     except Refusal as refusal:

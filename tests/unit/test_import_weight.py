@@ -12,7 +12,14 @@ HEAVY = ["dask", "distributed", "xarray", "pandas", "numpy", "scipy", "panel", "
 
 
 @pytest.mark.parametrize(
-    "module", ["genesis_workbench", "genesis_workbench.compute", "genesis_workbench.experiments"]
+    "module",
+    [
+        "genesis_workbench",
+        "genesis_workbench.compute",
+        "genesis_workbench.experiments",
+        "genesis_workbench.catalog",
+        "genesis_workbench.models",
+    ],
 )
 def test_nothing_heavy_comes_along(module):
     code = f"import sys, {module}; print(*sorted(set(sys.modules) & set({HEAVY!r})))"

@@ -40,7 +40,7 @@ def open_dataset(dataset: Dataset, **options: Any) -> Any:
                 missing = error
                 continue
             if distribution.format in opener.formats:
-                return opener().open(dataset, distribution, **options)
+                return _labelled(opener().open(dataset, distribution, **options))
     if missing is not None:
         raise missing
     where = f" Its page is {dataset.landing_page}" if dataset.landing_page else ""
@@ -48,3 +48,11 @@ def open_dataset(dataset: Dataset, **options: Any) -> Any:
         f"{dataset.id!r} is listed but cannot be opened in one call yet: it is offered as "
         f"{', '.join(dataset.formats) or 'nothing that names its format'}.{where}"
     )
+
+
+def _labelled(opened: Any) -> Any:
+    """Say on each variable of arrays too from which dataset it is: a variable goes its own way from here."""
+    for variable in getattr(opened, "data_vars", {}).values():
+        for name in ("genesis_dataset", "label"):
+            variable.attrs.setdefault(name, opened.attrs[name])
+    return opened

@@ -225,3 +225,8 @@ def test_what_cannot_be_opened_says_where_to_look(starter: dict[str, Dataset]) -
     )
     with pytest.raises(InvalidInput, match=r"https://example\.gov/far"):
         open_dataset(listed)
+
+
+def test_a_variable_alone_still_knows_its_dataset_and_label(starter: dict[str, Dataset]) -> None:
+    variable = open_dataset(starter["linke-turbidity"]).linke_turbidity
+    assert (variable.attrs["genesis_dataset"], variable.attrs["label"]) == ("linke-turbidity", "public")

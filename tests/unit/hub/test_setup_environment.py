@@ -37,6 +37,12 @@ def test_an_old_python_can_read_the_script_and_is_told_which_is_needed(setup):
     setup.check_python((3, 14, 0))
 
 
+def test_a_library_that_is_missing_is_named(setup):
+    setup.check_library("libc.so.6")
+    with pytest.raises(setup.Refusal, match=r"apt-get install libstdc\+\+6"):
+        setup.check_library("libnowhere.so.6")
+
+
 def test_a_folder_that_cannot_be_written_or_is_full_is_named(setup, tmp_path, monkeypatch):
     setup.check_folder(str(tmp_path))
     with pytest.raises(setup.Refusal, match="cannot be written"):
