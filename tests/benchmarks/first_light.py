@@ -1,6 +1,6 @@
 """Seconds to the sign-in page and from sign-in to an interactive Lab, ours against a plain default JupyterHub.
 
-Both run from the same environment, one after the other, three times in turns, each at its second start or later; the
+Both run from the same environment, one after the other, five times in turns, each at its second start or later; the
 median counts. ``ratio`` is the peer's seconds over ours for sign-in page plus Lab: above 1 is better than the peer. The
 goal is that ours takes at most 1.1 times as long. Needs Chromium. Last line: JSON.
 """
@@ -27,7 +27,7 @@ from playwright.sync_api import sync_playwright
 
 from genesis_hub.supervisor import proxy_command
 
-ROUNDS = 3
+ROUNDS = 5
 BIN = Path(sys.executable).parent
 SITE = 'name = "benchmark"\n[catalog]\nsources = []\n'
 
