@@ -104,6 +104,7 @@ class Settings:
         ]
         c.Spawner.environment = {
             "GENESIS_SERVICE_URL": f"http://127.0.0.1:{self.ports.service}/services/{roles.SERVICE}",
+            "GENESIS_SITE": os.environ["GENESIS_SITE"],  # where notebooks read what compute there is
             "JUPYTERHUB_ACTIVITY_INTERVAL": "300",
             "PANEL_INLINE": "true",
         }

@@ -11,20 +11,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genesis_workbench.compute.cluster import GenesisCluster, cluster
-    from genesis_workbench.compute.job import Job, JobSpec, Resources
-    from genesis_workbench.compute.submission import scheduler, submit
+    from genesis_workbench.compute.job import Job, JobSpec, Queue, Resources
+    from genesis_workbench.compute.submission import queues, scheduler, submit, wait
 
 _WHERE = {
     "GenesisCluster": "cluster",
     "cluster": "cluster",
     "Job": "job",
     "JobSpec": "job",
+    "Queue": "job",
     "Resources": "job",
+    "queues": "submission",
     "scheduler": "submission",
     "submit": "submission",
+    "wait": "submission",
 }
 
-__all__ = ["GenesisCluster", "Job", "JobSpec", "Resources", "cluster", "scheduler", "submit"]
+__all__ = [
+    "GenesisCluster",
+    "Job",
+    "JobSpec",
+    "Queue",
+    "Resources",
+    "cluster",
+    "queues",
+    "scheduler",
+    "submit",
+    "wait",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ Secrets are not in it: they come from the state folder or, on a site, from mount
 
 from __future__ import annotations
 
+import os
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from genesis_workbench.core.access import Label
 from genesis_workbench.core.errors import InvalidInput
+
+SITE_VARIABLE = "GENESIS_SITE"
 
 
 class Section(BaseModel):
@@ -116,6 +119,73 @@ class ExperimentsSection(Section):
     max_trials: int = Field(10_000, gt=0, description="Most trials that one experiment may ask for.")
 
 
+class SlurmSection(Section):
+    """Jobs and Dask workers as Slurm jobs."""
+
+    programs: str = Field(
+        "", description="Folder of sbatch, squeue and scancel where they are not on the PATH."
+    )
+    conf: str = Field("", description="Path of slurm.conf where it is not Slurm's own (SLURM_CONF).")
+    options: list[str] = Field(
+        default_factory=list, description="Options of sbatch for every job, such as '--constraint=cpu'."
+    )
+    prologue: list[str] = Field(
+        default_factory=list, description="Shell lines before the command, such as 'module load python'."
+    )
+    poll_s: float = Field(2, gt=0, description="Seconds between two looks at the queue.")
+
+
+class KubernetesSection(Section):
+    """Jobs and Dask workers as pods."""
+
+    namespace: str = Field("default", description="Namespace of the pods.")
+    context: str = Field("", description="Context of the kubeconfig file; the current one where empty.")
+    service_account: str = Field("", description="Service account of the pods; the namespace's where empty.")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        "IfNotPresent", description="When a node fetches the image."
+    )
+
+
+class IriSection(Section):
+    """Jobs at a facility that speaks the IRI Facility API."""
+
+    url: str = Field("", description="Address of the facility's API, without the version.")
+    version: Literal["v1", "v2"] = Field("v2", description="Version of the API.")
+    resource: str = Field("", description="Name or identifier of the compute resource.")
+    storage: str = Field("", description="Name or identifier of the storage resource for files.")
+    folder: str = Field("", description="Folder on that storage in which each job gets one of its own.")
+    token_file: str = Field("", description="File that holds the bearer token, read at each request.")
+
+
+class ComputeSection(Section):
+    """Where jobs and Dask workers run."""
+
+    scheduler: str = Field(
+        "local", description="Plug-in of the group `schedulers`: where jobs and workers go."
+    )
+    queue: str = Field("", description="Queue or partition used where none is asked for.")
+    account: str = Field("", description="Account charged where none is named.")
+    image: str = Field("", description="Image of jobs and workers, by digest.")
+    python: str = Field("", description="Python of jobs and workers; the notebook's own where empty.")
+    interface: str = Field(
+        "", description="Network interface on which a Dask cluster listens; loopback where empty."
+    )
+    tls: bool = Field(
+        True, description="Whether scheduler, workers and client speak TLS with their own certificates."
+    )
+    max_workers: int = Field(1000, gt=0, description="Most workers of one cluster.")
+    worker_memory_bytes: int = Field(
+        2 * 2**30, gt=0, description="Memory of a worker where none is asked for."
+    )
+    walltime_s: float = Field(3600, gt=0, description="Walltime of a worker where none is asked for.")
+    idle_release_s: float = Field(
+        600, gt=0, description="Seconds without work after which a cluster gives its workers back."
+    )
+    slurm: SlurmSection = Field(default_factory=SlurmSection)
+    kubernetes: KubernetesSection = Field(default_factory=KubernetesSection)
+    iri: IriSection = Field(default_factory=IriSection)
+
+
 class Site(Section):
     """One site, whole."""
 
@@ -126,6 +196,7 @@ class Site(Section):
     servers: ServersSection = Field(default_factory=ServersSection)
     ledger: LedgerSection = Field(default_factory=LedgerSection)
     catalog: CatalogSection = Field(default_factory=CatalogSection)
+    compute: ComputeSection = Field(default_factory=ComputeSection)
     experiments: ExperimentsSection = Field(default_factory=ExperimentsSection)
 
     @property
@@ -150,6 +221,18 @@ class Site(Section):
         public = urlsplit(self.public_url)
         port = f":{public.port}" if public.port else ""
         return f"{public.scheme}://{label}--{kind}.{self.hub.origin_domain}{port}"
+
+
+def this_site() -> Site:
+    """Return the site that this process belongs to: the file that GENESIS_SITE names, or a laptop without settings.
+
+    Raises
+    ------
+    InvalidInput
+        If the file cannot be used.
+    """
+    path = os.environ.get(SITE_VARIABLE)
+    return load_site(Path(path)) if path else Site(name="laptop")
 
 
 def load_site(path: Path) -> Site:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from genesis_workbench.compute.job import Job, JobSpec
+from genesis_workbench.compute.job import Job, JobSpec, Queue
+from genesis_workbench.core.site import ComputeSection
 
 
 class Scheduler(Protocol):
     """Something that runs jobs, each key once.
 
     All methods may be called by any process of the same account, at any time, after any of them was killed.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it keeps a folder for each job.
+    site : ComputeSection
+        What the site says of compute.
     """
 
     name: ClassVar[str]
+
+    def __init__(self, folder: Path, site: ComputeSection) -> None: ...
 
     def submit(self, spec: JobSpec) -> Job:
         """Run `spec` unless a job with its key is there already; return what is known of it.
@@ -22,7 +34,14 @@ class Scheduler(Protocol):
         ------
         Conflict
             If the key belongs to a job with another specification.
+        InvalidInput
+            If no machine of the site could ever run it, with the nearest that would do; or with the scheduler's own
+            words where it refuses. Nothing is queued then.
         """
+        ...
+
+    def submit_all(self, specs: Sequence[JobSpec]) -> list[Job]:
+        """Submit many, in as few requests as the scheduler allows."""
         ...
 
     def status(self, key: str) -> Job | None:
@@ -37,6 +56,14 @@ class Scheduler(Protocol):
         """Return the JSON that a completed job wrote; NotFound where it wrote none."""
         ...
 
+    def output(self, key: str, name: str) -> Path:
+        """Return a local path of a file that the job wrote; NotFound where it is not there."""
+        ...
+
     def render(self, spec: JobSpec) -> str:
         """Return what :meth:`submit` would run, without running it."""
+        ...
+
+    def queues(self) -> list[Queue]:
+        """Return what the site has now."""
         ...

@@ -7,26 +7,23 @@ leaves a folder from which the next one goes on, and nothing starts twice.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import psutil
 
-from genesis_workbench.compute.job import Job, JobSpec, JobState
+from genesis_workbench.compute.job import Job, JobSpec, JobState, Queue
 from genesis_workbench.compute.schedulers import wrapper
-from genesis_workbench.core import clock
-from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound
-from genesis_workbench.core.identifiers import canonical_json, check_slug
+from genesis_workbench.compute.schedulers._folder import STARTED, JobFolders, read
+from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.core.site import ComputeSection
 
-_RESULT_LIMIT = 16 * 2**20
 _watchers: list[subprocess.Popen[bytes]] = []  # of this process, so that those that ended are reaped
 
 
@@ -37,50 +34,41 @@ class LocalScheduler:
     ----------
     folder : Path
         Where the jobs' folders are kept.
+    site : ComputeSection, optional
+        Nothing in it concerns this machine.
     """
 
     name: ClassVar[str] = "local"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, site: ComputeSection | None = None) -> None:
         self.folder = folder
+        self._jobs = JobFolders(folder)
 
     def submit(self, spec: JobSpec) -> Job:
         """Run `spec` unless its key is known. See :class:`Scheduler`."""
         self._refuse_the_impossible(spec)
-        target = self._folder(spec.key)
-        if not target.exists():
-            self._publish(spec, target)
-        kept = JobSpec.model_validate_json((target / "spec.json").read_bytes())
-        if kept != spec:
-            raise Conflict(
-                f"The key {spec.key} belongs to another job ({kept.name!r}). Use a key of its own for each job."
-            )
-        if not (target / wrapper.STARTED).exists():
+        target = self._jobs.publish(spec)
+        if not (target / STARTED).exists():
             self._start(target)
         job = self.status(spec.key)
         assert job is not None  # noqa: S101 - its folder was written above
         return job
 
+    def submit_all(self, specs: Sequence[JobSpec]) -> list[Job]:
+        """Submit one after the other. See :class:`Scheduler`."""
+        return [self.submit(spec) for spec in specs]
+
     def status(self, key: str) -> Job | None:
         """Return the job with this key. See :class:`Scheduler`."""
-        folder = self._folder(key)
+        folder = self._jobs.path(key)
         if not folder.exists():
             return None
-        spec = JobSpec.model_validate_json((folder / "spec.json").read_bytes())
+        spec = self._jobs.spec(key)
         running = wrapper.locked(folder)  # asked first: what ends meanwhile leaves its outcome below
-        started, ended = wrapper.read(folder / wrapper.STARTED), wrapper.read(folder / wrapper.ENDED)
-        facts: dict[str, Any] = {
-            "key": key,
-            "name": spec.name,
-            "submitted": json.loads((folder / "submitted.json").read_text())["time"],
-            "started": started and started["time"],
-            "folder": str(folder),
-        }
-        if ended:
-            code = ended["exit_code"]
-            state = JobState(ended["state"])
-            return Job(state=state, reason=ended["reason"], exit_code=code, ended=ended["time"], **facts)
-        if started is None:
+        if ended := self._jobs.ended(key, spec):
+            return ended
+        facts = self._jobs.facts(key, spec)
+        if facts["started"] is None:
             return Job(state=JobState.QUEUED, reason="It is about to start.", **facts)
         if running:
             return Job(state=JobState.ACTIVE, **facts)
@@ -92,8 +80,8 @@ class LocalScheduler:
 
     def cancel(self, key: str) -> None:
         """End the job. See :class:`Scheduler`."""
-        folder = self._folder(key)
-        started = wrapper.read(folder / wrapper.STARTED)
+        folder = self._jobs.path(key)
+        started = read(folder / STARTED)
         if started is None:
             # Not started: take its place, so that it never does.
             if folder.exists() and wrapper.claim(folder):
@@ -104,18 +92,25 @@ class LocalScheduler:
 
     def result(self, key: str) -> Any:
         """Return what a completed job wrote. See :class:`Scheduler`."""
-        file = self._folder(key) / "result.json"
-        if not file.is_file():
-            raise NotFound(f"The job {key} wrote no result.json.")
-        if file.stat().st_size > _RESULT_LIMIT:
-            raise InvalidInput(
-                f"The result of the job {key} has {file.stat().st_size} bytes, more than {_RESULT_LIMIT}. Write large "
-                "results to a file of their own and name it in result.json."
+        return self._jobs.result(key)
+
+    def output(self, key: str, name: str) -> Path:
+        """Return a file that the job wrote. See :class:`Scheduler`."""
+        return self._jobs.output(key, name)
+
+    def queues(self) -> list[Queue]:
+        """Return this machine as the one queue. See :class:`Scheduler`."""
+        cores, busy = os.cpu_count() or 1, psutil.getloadavg()[0]
+        return [
+            Queue(
+                name="this machine",
+                default=True,
+                nodes=1,
+                cores_per_node=cores,
+                memory_per_node_bytes=psutil.virtual_memory().total,
+                free_cores=max(0, cores - round(busy)),
             )
-        try:
-            return json.loads(file.read_bytes())
-        except ValueError as error:
-            raise InvalidInput(f"The result.json of the job {key} is not JSON: {error}.") from error
+        ]
 
     def render(self, spec: JobSpec) -> str:
         """Return the command as a person would type it. See :class:`Scheduler`."""
@@ -125,26 +120,10 @@ class LocalScheduler:
             [
                 f"# {spec.name}: at most {spec.walltime_s:g} s, {spec.resources.cpu_cores} core(s)",
                 *limit,
-                f"cd {shlex.quote(str(self._folder(spec.key)))}",
+                f"cd {shlex.quote(str(self._jobs.path(spec.key)))}",
                 " ".join([*variables, shlex.join(spec.command)]),
             ]
         )
-
-    def _folder(self, key: str) -> Path:
-        return self.folder / check_slug(key, "job")
-
-    def _publish(self, spec: JobSpec, target: Path) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = Path(tempfile.mkdtemp(dir=self.folder, prefix=".draft-"))
-        (draft / "spec.json").write_text(spec.model_dump_json())
-        (draft / "arguments.json").write_bytes(canonical_json(spec.arguments))
-        (draft / "submitted.json").write_text(json.dumps({"time": clock.now()}))
-        try:
-            draft.rename(target)
-        except OSError:
-            shutil.rmtree(draft)
-            if not target.exists():
-                raise
 
     def _start(self, target: Path) -> None:
         _watchers[:] = [watcher for watcher in _watchers if watcher.poll() is None]
@@ -160,10 +139,15 @@ class LocalScheduler:
     @staticmethod
     def _refuse_the_impossible(spec: JobSpec) -> None:
         cores, memory = os.cpu_count() or 1, psutil.virtual_memory().total
-        if spec.resources.cpu_cores > cores:
+        wanted = spec.resources.cpu_cores * spec.resources.processes_per_node
+        if spec.resources.nodes > 1 or spec.resources.gpus or spec.queue or spec.image:
             raise InvalidInput(
-                f"The job {spec.name!r} asks for {spec.resources.cpu_cores} cores; this machine has {cores}. "
-                f"Ask for at most {cores}."
+                f"The job {spec.name!r} asks for several machines, an accelerator, a queue or an image; here jobs are "
+                "processes of this one machine. Leave those out, or run it on a site that has them."
+            )
+        if wanted > cores:
+            raise InvalidInput(
+                f"The job {spec.name!r} asks for {wanted} cores; this machine has {cores}. Ask for at most {cores}."
             )
         if spec.resources.memory_bytes > memory:
             raise InvalidInput(

@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO
 
 import psutil
 
 from genesis_workbench.compute.job import JobSpec, JobState
+from genesis_workbench.compute.schedulers._folder import ENDED, STARTED, write
 from genesis_workbench.core import clock
 
-STARTED, ENDED, LOCK = "started.json", "ended.json", "lock"
+LOCK = "lock"
 _held: list[IO[str]] = []  # an open file keeps its lock until the process ends, however it ends
-
-
-def read(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object in a file that is written in one step, or None where it is not there."""
-    try:
-        value: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    return value
 
 
 def locked(folder: Path) -> bool:
@@ -61,7 +51,7 @@ def claim(folder: Path) -> bool:
         if (folder / STARTED).exists():
             file.close()
             return False
-        _write(folder / STARTED, {"time": clock.now(), "pid": os.getpid()})
+        write(folder / STARTED, {"time": clock.now(), "pid": os.getpid()})
     except BaseException:
         file.close()
         raise
@@ -71,7 +61,7 @@ def claim(folder: Path) -> bool:
 
 def end(folder: Path, state: JobState, reason: str, exit_code: int | None) -> None:
     """Write how it ended, in one step."""
-    _write(
+    write(
         folder / ENDED, {"time": clock.now(), "state": str(state), "reason": reason, "exit_code": exit_code}
     )
 
@@ -158,15 +148,6 @@ def _last_line(path: Path) -> str:
         file.seek(max(0, path.stat().st_size - 2000))
         lines = file.read().decode("utf-8", "replace").strip().splitlines()
     return f"Its last words: {lines[-1][:300]}" if lines else ""
-
-
-def _write(path: Path, value: dict[str, Any]) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(handle, "w") as file:
-        json.dump(value, file)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).replace(path)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
