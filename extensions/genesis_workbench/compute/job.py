@@ -10,7 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from genesis_workbench.core.identifiers import check_slug, idempotency_key, new_id
 
-RESERVED = frozenset({"spec.json", "arguments.json", "submitted.json", "started.json", "ended.json", "lock"})
+RESERVED = frozenset(
+    {
+        "spec.json", "arguments.json", "submitted.json", "started.json", "ended.json", "lock",
+        "native.json", "canceled.json", "submission.lock", "stdout", "stderr", "result.json",
+    }
+)  # fmt: skip
 """Names in a job's folder that the workbench writes itself."""
 
 
@@ -139,7 +144,7 @@ class Queue(Record):
     name: str
     default: bool = False
     max_walltime_s: float | None = Field(None, description="Longest walltime; None for no limit.")
-    nodes: int = Field(0, description="Machines that are up.")
+    nodes: int = Field(0, description="Machines, those included that are down now.")
     cores_per_node: int = 0
     memory_per_node_bytes: int = 0
     gpus_per_node: int = 0

@@ -132,6 +132,10 @@ class SlurmSection(Section):
     prologue: list[str] = Field(
         default_factory=list, description="Shell lines before the command, such as 'module load python'."
     )
+    container: list[str] = Field(
+        default_factory=list,
+        description="Words before the command of a job that names an image; '{image}' stands for it.",
+    )
     poll_s: float = Field(2, gt=0, description="Seconds between two looks at the queue.")
 
 

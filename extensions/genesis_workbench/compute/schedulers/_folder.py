@@ -18,7 +18,7 @@ from genesis_workbench.core import clock
 from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound
 from genesis_workbench.core.identifiers import canonical_json, check_slug
 
-SUBMITTED, STARTED, ENDED = "submitted.json", "started.json", "ended.json"
+SUBMITTED, STARTED, ENDED, CANCELED = "submitted.json", "started.json", "ended.json", "canceled.json"
 _RESULT_LIMIT = 16 * 2**20
 
 

@@ -1,14 +1,20 @@
-"""The small process above one local job: starts it once, watches its limits, writes how it ended."""
+"""The small process above one job: starts it once, watches its limits, writes how it ended.
+
+Run as ``python -m genesis_workbench.compute.schedulers.wrapper FOLDER [-- LAUNCHER ...]``, on this machine by the
+local scheduler and as the batch script of Slurm's jobs; ``--array FILE`` takes the folder of this element of an array.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -16,7 +22,7 @@ from typing import IO
 import psutil
 
 from genesis_workbench.compute.job import JobSpec, JobState
-from genesis_workbench.compute.schedulers._folder import ENDED, STARTED, write
+from genesis_workbench.compute.schedulers._folder import CANCELED, ENDED, STARTED, read, write
 from genesis_workbench.core import clock
 
 LOCK = "lock"
@@ -35,8 +41,11 @@ def locked(folder: Path) -> bool:
     return False
 
 
-def claim(folder: Path) -> bool:
-    """Become the one that runs (or cancels) this job; False where somebody was first."""
+def claim(folder: Path, *, again: bool = False) -> bool:
+    """Become the one that runs (or cancels) this job; False where somebody was first.
+
+    With `again`, a job that Slurm itself has put back into its queue may be started once more.
+    """
     file = (folder / LOCK).open("a")
     try:
         # A reader of `locked` holds it for an instant: try for a while.
@@ -48,15 +57,28 @@ def claim(folder: Path) -> bool:
         else:
             file.close()
             return False
-        if (folder / STARTED).exists():
+        native, restarts = _native()
+        started = read(folder / STARTED)
+        if started and not (again and native == started["native_id"] and restarts > started["restarts"]):
             file.close()
             return False
-        write(folder / STARTED, {"time": clock.now(), "pid": os.getpid()})
+        write(
+            folder / STARTED,
+            {"time": clock.now(), "pid": os.getpid(), "native_id": native, "restarts": restarts},
+        )
     except BaseException:
         file.close()
         raise
     _held.append(file)
     return True
+
+
+def _native() -> tuple[str, int]:
+    """Return what Slurm calls this job and how often it has started it again."""
+    number = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID", "")
+    if index := os.environ.get("SLURM_ARRAY_TASK_ID"):
+        number += f"_{index}"
+    return number, int(os.environ.get("SLURM_RESTART_COUNT", "0"))
 
 
 def end(folder: Path, state: JobState, reason: str, exit_code: int | None) -> None:
@@ -66,16 +88,25 @@ def end(folder: Path, state: JobState, reason: str, exit_code: int | None) -> No
     )
 
 
-def run(folder: Path) -> None:
-    """Run the job in `folder`, unless it was started before."""
-    if not claim(folder):
+def run(folder: Path, launcher: Sequence[str] = ()) -> None:
+    """Run the job in `folder`, unless it was started before or has ended.
+
+    Parameters
+    ----------
+    folder : Path
+        The job's folder.
+    launcher : sequence of str
+        Words before its command, such as ``srun``.
+    """
+    spec = JobSpec.model_validate_json((folder / "spec.json").read_bytes())
+    if (folder / ENDED).exists() or (folder / CANCELED).exists() or not claim(folder, again=spec.requeue):
         return
     signal.signal(signal.SIGTERM, _interrupt)
-    spec = JobSpec.model_validate_json((folder / "spec.json").read_bytes())
-    with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
+    command = [*launcher, *spec.command]
+    with (folder / "stdout").open("ab") as out, (folder / "stderr").open("ab") as err:
         try:
             process = subprocess.Popen(
-                spec.command,
+                command,
                 cwd=folder,
                 env={**os.environ, **spec.environment, "GENESIS_JOB_FOLDER": str(folder)},
                 stdin=subprocess.DEVNULL,
@@ -84,32 +115,45 @@ def run(folder: Path) -> None:
                 start_new_session=True,
             )
         except OSError as error:
-            end(
-                folder,
-                JobState.FAILED,
-                f"{spec.command[0]!r} could not be started: {error.strerror}.",
-                None,
-            )
+            end(folder, JobState.FAILED, f"{command[0]!r} could not be started: {error.strerror}.", None)
             return
         try:
-            state, reason = _watch(process, spec)
+            state, reason = _watch(process, spec, memory=not launcher)
         except KeyboardInterrupt:
             _end_tree(process)
-            state, reason = JobState.CANCELED, "It was canceled."
+            native, _ = _native()
+            if native and spec.requeue and not (folder / CANCELED).exists():
+                return  # taken off its machine: Slurm starts it again, and it goes on
+            state, reason = _interrupted(folder, native)
     if state is JobState.FAILED and not reason:
         reason = f"It ended with exit status {process.returncode}. {_last_line(folder / 'stderr')}".strip()
     end(folder, state, reason, process.returncode)
 
 
-def _watch(process: subprocess.Popen[bytes], spec: JobSpec) -> tuple[JobState, str]:
+def _interrupted(folder: Path, native: str) -> tuple[JobState, str]:
+    if not native or (folder / CANCELED).exists():
+        return JobState.CANCELED, "It was canceled."
+    return (
+        JobState.FAILED,
+        "Slurm ended it: it was canceled by an operator, a job of a higher priority took its machines, or they were "
+        "shut down. Whether the work was done is not known.",
+    )
+
+
+def _watch(process: subprocess.Popen[bytes], spec: JobSpec, *, memory: bool = True) -> tuple[JobState, str]:
     deadline = time.monotonic() + spec.walltime_s
-    limit = spec.resources.memory_bytes
+    warning = deadline - spec.warning_s if spec.warning_s else math.inf
+    limit = spec.resources.memory_bytes if memory else 0
     while True:
         try:
             code = process.wait(timeout=0.2)
             return (JobState.COMPLETED, "") if code == 0 else (JobState.FAILED, "")
         except subprocess.TimeoutExpired:
             pass
+        if time.monotonic() > warning:
+            warning = math.inf
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
         if time.monotonic() > deadline:
             _end_tree(process)
             return (
@@ -154,5 +198,17 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _main(words: list[str]) -> None:
+    launcher: list[str] = []
+    if "--" in words:
+        cut = words.index("--")
+        words, launcher = words[:cut], words[cut + 1 :]
+    if words[0] == "--array":
+        folders = (read(Path(words[1])) or {})["folders"]
+        run(Path(folders[int(os.environ["SLURM_ARRAY_TASK_ID"])]), launcher)
+    else:
+        run(Path(words[0]), launcher)
+
+
 if __name__ == "__main__":
-    run(Path(sys.argv[1]))
+    _main(sys.argv[1:])

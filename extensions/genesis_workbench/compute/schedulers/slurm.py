@@ -1,0 +1,249 @@
+"""Jobs on a Slurm cluster, by Slurm's own programs and a folder that its machines share.
+
+The script that Slurm runs is our small wrapper, which starts a job only if nobody has (see wrapper.py). So a
+submission whose answer was lost can be repeated: either the queue still has a job of that name, or the second one
+finds the first one's traces and ends at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from genesis_workbench.compute.job import Job, JobSpec, JobState, Queue
+from genesis_workbench.compute.schedulers import wrapper
+from genesis_workbench.compute.schedulers._folder import CANCELED, ENDED, STARTED, JobFolders, read, write
+from genesis_workbench.compute.slurm import Slurm, directives
+from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.core.site import ComputeSection
+
+NATIVE = "native.json"
+_ARRAY_SIZE = 1000  # below Slurm's default MaxArraySize of 1001
+
+_STATES = {
+    "OUT_OF_MEMORY": "It used more memory than it had asked for. Ask for more.",
+    "TIMEOUT": "It ran longer than its walltime. Ask for a longer one.",
+    "DEADLINE": "It could not end before its deadline.",
+    "NODE_FAIL": "A machine that it ran on failed. Whether the work was done is not known.",
+    "BOOT_FAIL": "A machine that it needed did not start.",
+    "PREEMPTED": "A job of a higher priority took its machines.",
+    "CANCELLED": "It was canceled, by an operator or with Slurm's own programs.",
+}
+
+
+class SlurmScheduler:
+    """Runs each job, or each element of an array of jobs, as a batch job of the same account.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the jobs' folders are kept, on a file system that all machines share.
+    site : ComputeSection
+        Queue, account, Python and the ``[compute.slurm]`` table.
+    """
+
+    name: ClassVar[str] = "slurm"
+
+    def __init__(self, folder: Path, site: ComputeSection) -> None:
+        self.folder = folder
+        self._site = site
+        self._jobs = JobFolders(folder)
+        self._slurm = Slurm(site.slurm)
+
+    def submit(self, spec: JobSpec) -> Job:
+        """Submit `spec` unless its key is known. See :class:`Scheduler`."""
+        self._check(spec)
+        target = self._jobs.publish(spec)
+        with _alone(target):
+            if not self._known(target):
+                name = _job_name([spec])
+                # A submission whose answer was lost left a job of this name.
+                numbers = self._slurm.named(name) or [self._slurm.submit(self._script(spec, name))]
+                write(target / NATIVE, {"id": numbers[-1]})
+        return self._job(spec.key)
+
+    def submit_all(self, specs: Sequence[JobSpec]) -> list[Job]:
+        """Submit many, those that ask for the same in arrays of up to 1,000. See :class:`Scheduler`."""
+        groups: dict[str, list[JobSpec]] = {}
+        for spec in specs:
+            groups.setdefault(_request(spec), []).append(spec)
+        for group in groups.values():
+            self._check(group[0])
+        for group in groups.values():
+            for first in range(0, len(group), _ARRAY_SIZE):
+                self._submit_array(group[first : first + _ARRAY_SIZE])
+        return [self._job(spec.key) for spec in specs]
+
+    def status(self, key: str) -> Job | None:
+        """Return the job with this key. See :class:`Scheduler`."""
+        folder = self._jobs.path(key)
+        if not folder.exists():
+            return None
+        spec = self._jobs.spec(key)
+        native = read(folder / NATIVE)
+        extra: dict[str, Any] = {
+            "native_id": native["id"] if native else "",
+            "queue": spec.queue or self._site.queue,
+        }
+        # The queue is asked first: what ends meanwhile leaves its outcome below.
+        job = self._slurm.mine().get(native["id"]) if native else None
+        if ended := self._jobs.ended(key, spec):
+            return ended.model_copy(update=extra)
+        facts = self._jobs.facts(key, spec) | extra
+        if native is None:
+            return Job(state=JobState.NEW, reason="It has not been submitted yet.", **facts)
+        if job is None:
+            return self._gone(folder, native["id"], facts)
+        facts["queue"] = job.partition
+        if job.state == "PENDING":
+            return Job(
+                state=JobState.QUEUED,
+                reason=self._slurm.explain(job),
+                position=self._slurm.position(job),
+                estimated_start=job.start,
+                **facts,
+            )
+        return Job(state=JobState.ACTIVE, **facts)
+
+    def cancel(self, key: str) -> None:
+        """End the job. See :class:`Scheduler`."""
+        folder = self._jobs.path(key)
+        if not folder.exists() or (folder / ENDED).exists():
+            return
+        with _alone(folder):
+            write(folder / CANCELED, {})
+            native = read(folder / NATIVE)
+            if native:
+                self._slurm.cancel(native["id"])
+            else:
+                # It must not be started by a submission that is repeated later either.
+                write(folder / NATIVE, {"id": ""})
+
+    def result(self, key: str) -> Any:
+        """Return what a completed job wrote. See :class:`Scheduler`."""
+        return self._jobs.result(key)
+
+    def output(self, key: str, name: str) -> Path:
+        """Return a file that the job wrote. See :class:`Scheduler`."""
+        return self._jobs.output(key, name)
+
+    def render(self, spec: JobSpec) -> str:
+        """Return the batch script. See :class:`Scheduler`."""
+        return self._script(spec, _job_name([spec]))
+
+    def queues(self) -> list[Queue]:
+        """Return the partitions. See :class:`Scheduler`."""
+        return self._slurm.queues()
+
+    def _check(self, spec: JobSpec) -> None:
+        if spec.image and not self._site.slurm.container:
+            raise InvalidInput(
+                f"The job {spec.name!r} names an image, but this site does not say how its machines run images. Leave "
+                "it out, or ask the operator to set compute.slurm.container."
+            )
+        queue = spec.queue or self._site.queue
+        self._slurm.check(f"The job {spec.name!r}", queue, spec.resources, spec.walltime_s)
+
+    def _submit_array(self, specs: list[JobSpec]) -> None:
+        targets = [self._jobs.publish(spec) for spec in specs]
+        first = min(targets)
+        with _alone(first):
+            if all(self._known(target) for target in targets):
+                return
+            name = _job_name(specs)
+            # The array is known by its members: the same ones again are the same array.
+            listing = first / f"{name}.json"
+            write(listing, {"folders": [str(target) for target in targets]})
+            script = self._script(specs[0], name, array=listing, size=len(specs))
+            number = (self._slurm.named(name) or [self._slurm.submit(script)])[-1]
+            for index, target in enumerate(targets):
+                if not self._known(target):
+                    write(target / NATIVE, {"id": f"{number}_{index}"})
+
+    @staticmethod
+    def _known(target: Path) -> bool:
+        return (target / NATIVE).exists() or (target / STARTED).exists()
+
+    def _job(self, key: str) -> Job:
+        job = self.status(key)
+        assert job is not None  # noqa: S101 - its folder was written before
+        return job
+
+    def _gone(self, folder: Path, number: str, facts: dict[str, Any]) -> Job:
+        """Say what became of a job that the queue no longer has and that left no outcome."""
+        if (folder / CANCELED).exists():
+            return Job(state=JobState.CANCELED, reason="It was canceled.", **facts)
+        ended = self._slurm.ended(number)
+        # It may have written its outcome since it was looked for.
+        if written := self._jobs.ended(facts["key"], self._jobs.spec(facts["key"])):
+            return written.model_copy(update={"native_id": number, "queue": facts["queue"]})
+        if ended is None:
+            words = (
+                "Slurm no longer knows it, and it left no outcome; whether the work was done is not known."
+            )
+            return Job(state=JobState.FAILED, reason=words, **facts)
+        if ended.state in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "REQUEUED", "SUSPENDED"):
+            return Job(state=JobState.ACTIVE if facts["started"] else JobState.QUEUED, **facts)
+        words = _STATES.get(ended.state, f"It ended as {ended.state} and left no outcome.")
+        state = JobState.CANCELED if ended.state == "CANCELLED" else JobState.FAILED
+        return Job(state=state, reason=words, exit_code=ended.exit_code, **facts)
+
+    def _script(self, spec: JobSpec, name: str, array: Path | None = None, size: int = 0) -> str:
+        slurm = self._site.slurm
+        folder = array.parent if array else self._jobs.path(spec.key)
+        options = [*slurm.options, "--requeue" if spec.requeue else "--no-requeue", "--open-mode=append"]
+        if array:
+            options.append(f"--array=0-{size - 1}")
+        lines = directives(
+            name,
+            spec.resources,
+            spec.walltime_s,  # the wrapper ends it in time; Slurm counts in whole minutes
+            queue=spec.queue or self._site.queue,
+            account=spec.account or self._site.account,
+            output=str(folder / ("slurm-%a.log" if array else "slurm.log")),
+            options=options,
+        )
+        command = [self._site.python or sys.executable, "-m", wrapper.__name__]
+        command += ["--array", str(array)] if array else [str(folder)]
+        launcher = self._launcher(spec)
+        command += ["--", *launcher] if launcher else []
+        return "\n".join(["#!/bin/sh", *lines, *slurm.prologue, f"exec {shlex.join(command)}", ""])
+
+    def _launcher(self, spec: JobSpec) -> list[str]:
+        """Words before the command: one process for each that was asked for, in the image that was asked for."""
+        resources = spec.resources
+        words = []
+        if resources.nodes * resources.processes_per_node > 1:
+            words += ["srun", "--kill-on-bad-exit=1"]
+        if spec.image:
+            words += [word.replace("{image}", spec.image) for word in self._site.slurm.container]
+        return words
+
+
+def _request(spec: JobSpec) -> str:
+    """Return what of a job its Slurm job is made from: equal for those that can be one array."""
+    wanted = spec.model_dump(
+        mode="json", include={"resources", "walltime_s", "queue", "account", "image", "requeue"}
+    )
+    return json.dumps(wanted, sort_keys=True)
+
+
+def _job_name(specs: Sequence[JobSpec]) -> str:
+    """Return the name that Slurm shows: it tells the job apart, also after its number was lost."""
+    keys = "\n".join(sorted(spec.key for spec in specs))
+    return f"gw-{hashlib.sha256(keys.encode()).hexdigest()[:24]}"
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the right to submit or cancel the job of one folder."""
+    with (folder / "submission.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
