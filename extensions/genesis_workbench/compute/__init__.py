@@ -10,13 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genesis_workbench.compute.cluster import GenesisCluster, cluster
+    from genesis_workbench.compute.cluster import GenesisCluster, cluster, cluster_names
     from genesis_workbench.compute.job import Job, JobSpec, Queue, Resources
     from genesis_workbench.compute.submission import queues, scheduler, submit, wait
 
 _WHERE = {
     "GenesisCluster": "cluster",
     "cluster": "cluster",
+    "cluster_names": "cluster",
     "Job": "job",
     "JobSpec": "job",
     "Queue": "job",
@@ -34,6 +35,7 @@ __all__ = [
     "Queue",
     "Resources",
     "cluster",
+    "cluster_names",
     "queues",
     "scheduler",
     "submit",

@@ -174,6 +174,10 @@ class ComputeSection(Section):
     interface: str = Field(
         "", description="Network interface on which a Dask cluster listens; loopback where empty."
     )
+    scratch: str = Field(
+        "/tmp",  # noqa: S108 - Dask makes a folder of the account's own below it
+        description="Folder on each machine for what workers spill.",
+    )
     tls: bool = Field(
         True, description="Whether scheduler, workers and client speak TLS with their own certificates."
     )

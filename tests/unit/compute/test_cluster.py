@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import time
+
 import dask.array as da
 import psutil
 import pytest
 
 from genesis_workbench import compute
-from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.compute.clusters._keeper import differences
+from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, Unavailable
+
+
+def _slow_square():
+    def square(number):
+        time.sleep(0.1)
+        return number**2
+
+    return square  # a function of a function travels by value: workers cannot import the tests
+
+
+slow_square = _slow_square()
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENESIS_STATE", str(tmp_path))
 
 
 def test_a_cluster_computes_and_listens_on_loopback_only():
     before = set(psutil.Process().children(recursive=True))
-    with compute.cluster(workers=2, memory_per_worker_bytes=256 * 2**20) as cluster:
+    with compute.cluster(workers=2, memory_per_worker_bytes=512 * 2**20, walltime="2h") as cluster:
         assert float(da.ones(1000, chunks=100).sum().compute()) == 1000
-        assert "2 workers" in repr(cluster)
+        cluster.wait(timeout_s=60)
+        assert "2 of 2 workers" in repr(cluster)
         family = [psutil.Process(), *psutil.Process().children(recursive=True)]
         listening = {
             connection.laddr.ip
@@ -35,9 +59,72 @@ def test_a_cluster_computes_and_listens_on_loopback_only():
     [
         ({"workers": 0}, "at least one worker"),
         ({"workers": 2, "memory_per_worker_bytes": 2**50}, "do not fit"),
-        ({"walltime": "2h"}, "no option 'walltime'"),
+        ({"wallclock": "2h"}, "no option 'wallclock'"),
+        ({"walltime": "soon"}, "'soon' is no walltime"),
+        ({"queue": "debug"}, "have no queue"),
+        ({"workers": (3, 1)}, "is no number of workers"),
+        ({"attach": "nobody"}, "You have no cluster 'nobody'"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_can(options, words):
-    with pytest.raises(InvalidInput, match=words):
+    with pytest.raises((InvalidInput, NotFound), match=words):
         compute.cluster(**options)
+
+
+def test_a_worker_that_is_killed_comes_back_and_the_result_is_right():
+    with compute.cluster(workers=2, memory_per_worker_bytes=512 * 2**20) as cluster:
+        cluster.wait(timeout_s=60)
+        numbers = cluster.client.map(slow_square, range(40))
+        psutil.Process(next(iter(cluster.client.run(os.getpid).values()))).kill()
+        assert cluster.client.gather(numbers) == [number**2 for number in range(40)]
+        cluster.wait(2, timeout_s=60)
+
+
+def test_a_cluster_is_scaled_and_follows_the_work():
+    with compute.cluster(workers=(0, 2), memory_per_worker_bytes=512 * 2**20) as cluster:
+        assert cluster.status()["workers"] == ()
+        assert cluster.client.submit(slow_square, 6).result(timeout=60) == 36
+        cluster.scale(1)
+        cluster.wait(1, timeout_s=60)
+        with pytest.raises(InvalidInput, match="more than the 1000"):
+            cluster.scale(2000)
+
+
+def test_another_process_attaches_and_a_dead_cluster_is_told():
+    with compute.cluster(workers=1, memory_per_worker_bytes=512 * 2**20, name="mine") as cluster:
+        code = (
+            "from genesis_workbench import compute\n"
+            "with compute.cluster(attach='mine') as c: print(c.client.submit(sum, [1, 2]).result(timeout=30))\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.stdout.strip() == "3", done.stderr
+        with pytest.raises(Conflict, match="You have a cluster 'mine' already"):
+            compute.cluster(name="mine")
+    with pytest.raises(Conflict, match="is closed"):
+        cluster.status()
+
+
+def test_after_the_last_cluster_dask_computes_here_again(tmp_path):
+    first = compute.cluster(workers=1, memory_per_worker_bytes=512 * 2**20)
+    second = compute.cluster(workers=1, memory_per_worker_bytes=512 * 2**20)
+    first.close()
+    assert int(da.ones(7, chunks=2).sum().compute()) == 7  # on the second
+    second.close()
+    assert int(da.ones(7, chunks=2).sum().compute()) == 7
+    gone = tmp_path / "clusters/gone"
+    gone.mkdir()
+    (gone / "cluster.json").write_text(json.dumps({"address": "tcp://127.0.0.1:9", "pid": os.getpid()}))
+    with pytest.raises(Unavailable, match="does not answer"):
+        compute.cluster(attach="gone")
+    assert int(da.ones(7, chunks=2).sum().compute()) == 7
+
+
+def test_versions_that_differ_are_named():
+    ours = {"host": {"python": "3.11.7.final.0"}, "packages": {"dask": "2026.8.0", "msgpack": "1.1"}}
+    theirs = {"host": {"python": "3.12.1.final.0"}, "packages": {"dask": "2026.8.0"}}
+    assert differences(ours, ours) == ""
+    assert differences(ours, theirs) == (
+        "python 3.12 (the notebook has 3.11) and msgpack missing (the notebook has 1.1)"
+    )

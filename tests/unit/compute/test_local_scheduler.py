@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -124,8 +125,8 @@ def test_a_watcher_that_was_killed_is_not_taken_for_success(scheduler):
     scheduler.submit(spec)
     while scheduler.status(spec.key).state is not JobState.ACTIVE:
         time.sleep(0.05)
-    started = (scheduler.folder / spec.key / "started.json").read_text()
-    watcher = psutil.Process(int(started.split('"pid": ')[1].rstrip("}")))
+    started = json.loads((scheduler.folder / spec.key / "started.json").read_text())
+    watcher = psutil.Process(started["pid"])
     children = watcher.children()
     os.kill(watcher.pid, signal.SIGKILL)
     for child in children:
