@@ -14,7 +14,7 @@ import pytest
 
 from genesis_workbench.compute import JobSpec, Resources
 from genesis_workbench.compute.job import JobState
-from genesis_workbench.compute.schedulers import local
+from genesis_workbench.compute.schedulers import local, wrapper
 from genesis_workbench.compute.schedulers.local import LocalScheduler
 from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound
 
@@ -144,3 +144,20 @@ def test_what_no_machine_here_can_hold_is_refused_before_it_is_queued(scheduler)
 def test_a_key_cannot_leave_the_folder():
     with pytest.raises(ValueError, match="cannot be the name of a job"):
         python("pass", key="../outside")
+
+
+def test_a_job_that_starts_while_it_is_looked_at_is_not_taken_for_dead(scheduler, monkeypatch):
+    spec = python("import time; time.sleep(1)")
+    locked = wrapper.locked
+
+    def starts_meanwhile(folder):
+        before = locked(folder)
+        until = time.monotonic() + 30
+        while not (folder / "started.json").exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        return before
+
+    monkeypatch.setattr(wrapper, "locked", starts_meanwhile)
+    assert not scheduler.submit(spec).state.final
+    monkeypatch.undo()
+    assert wait(scheduler, spec.key).state is JobState.COMPLETED

@@ -64,10 +64,11 @@ class LocalScheduler:
         if not folder.exists():
             return None
         spec = self._jobs.spec(key)
-        running = wrapper.locked(folder)  # asked first: what ends meanwhile leaves its outcome below
+        # In this order: what starts after the first look is not there yet, what ends after the second left its outcome.
+        facts = self._jobs.facts(key, spec)
+        running = wrapper.locked(folder)
         if ended := self._jobs.ended(key, spec):
             return ended
-        facts = self._jobs.facts(key, spec)
         if facts["started"] is None:
             return Job(state=JobState.QUEUED, reason="It is about to start.", **facts)
         if running:
