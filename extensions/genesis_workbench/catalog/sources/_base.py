@@ -7,7 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
@@ -37,10 +37,23 @@ class Page:
         Each record of the page, listed or not.
     cursor : str or None
         Where the next page begins; None on the last.
+    natives : mapping of str to str
+        Id of a dataset to its record as the source gave it: JSON or XML text.
+    removed : tuple of str
+        Ids of datasets that the source says it no longer has.
+    state : mapping of str to str
+        What :meth:`Source.pages` wants back at the next harvest, such as an ETag or the time from which on it asks for
+        changes. Kept once a harvest has come to its end.
+    unchanged : bool
+        Whether the source said that nothing has changed since the state that it was given.
     """
 
     records: list[Dataset | Rejected]
     cursor: str | None = None
+    natives: Mapping[str, str] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+    state: Mapping[str, str] = field(default_factory=dict)
+    unchanged: bool = False
 
 
 class Source(Protocol):
