@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import threading
@@ -10,7 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-_BOMB_BYTES = 256 * 2**20
+_BOMB_BYTES = 32 * 2**20
+
+
+@functools.cache
+def _bomb() -> bytes:
+    return gzip.compress(bytes(_BOMB_BYTES), 9)
 
 
 class LyingServer:
@@ -147,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(b'{"fine": true}', Content_Encoding="gzip")
 
     def _gzip_bomb(self) -> None:
-        self._send(gzip.compress(bytes(_BOMB_BYTES), 9), Content_Encoding="gzip")
+        self._send(_bomb(), Content_Encoding="gzip")
 
     def _endless(self) -> None:
         self.send_response(200)
