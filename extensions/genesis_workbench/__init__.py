@@ -16,6 +16,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "catalog": ("genesis_workbench.catalog", None),
     "open": ("genesis_workbench.catalog", "open"),
     "cluster": ("genesis_workbench.compute", "cluster"),
+    "compute": ("genesis_workbench.compute", None),
     "submit": ("genesis_workbench.compute", "submit"),
     "JobSpec": ("genesis_workbench.compute", "JobSpec"),
     "models": ("genesis_workbench.models", None),
@@ -29,6 +30,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "Categorical": ("genesis_workbench.experiments", "Categorical"),
     "Threshold": ("genesis_workbench.experiments", "Threshold"),
     "Budget": ("genesis_workbench.experiments", "Budget"),
+    "compute_panel": ("genesis_workbench.widgets", "compute_panel"),
     "progress": ("genesis_workbench.widgets", "progress"),
     "me": ("genesis_workbench.core.service", "me"),
     "dashboards": ("genesis_workbench.dashboards", None),
@@ -38,7 +40,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
 __all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 - the names above, resolved by __getattr__
 
 if TYPE_CHECKING:
-    from genesis_workbench import catalog, dashboards, experiments, models
+    from genesis_workbench import catalog, compute, dashboards, experiments, models
     from genesis_workbench.catalog import open  # noqa: A004 - gw.open is the public name
     from genesis_workbench.compute import JobSpec, cluster, submit
     from genesis_workbench.core.service import me
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
         Threshold,
     )
     from genesis_workbench.models import model
-    from genesis_workbench.widgets import progress
+    from genesis_workbench.widgets import compute_panel, progress
 
 
 def __getattr__(name: str) -> Any:

@@ -4,42 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
+from browser.lab import cell, lab, notebook, outputs, run_all
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 NOTEBOOK = "tutorials/first_light/first_light.ipynb"
 PICTURE = Path(__file__).parents[2] / "docs/pictures/first-light.png"
-
-
-def lab(workbench, page, name, path):
-    """Open a file in a Lab workspace of its own, so that no old tab comes back."""
-    workspace = f"test-{time.monotonic_ns()}"
-    page.goto(f"{workbench.user_origin(name)}/user/{name}/lab/workspaces/{workspace}/tree/{path}")
-    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=120_000)
-
-
-def run_all(page):
-    """Run every cell by Lab's menu, as a person does."""
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
-
-
-def outputs(page, mime):
-    return page.locator(f".jp-OutputArea-output[data-mime-type='{mime}']")
-
-
-def cell(page, text):
-    """Return the cell whose source holds `text`, scrolled into view so that Lab renders it."""
-    found = page.locator(".jp-CodeCell", has_text=text).first
-    found.scroll_into_view_if_needed()
-    page.wait_for_timeout(300)
-    return found
 
 
 def test_from_the_catalog_to_a_shared_dashboard(workbench, signed_in, screenshot):
@@ -140,12 +115,8 @@ def test_a_dashboards_script_cannot_act_as_its_viewer(workbench, signed_in, scre
     (home / "hostile.py").write_text(
         HOSTILE.format(hub=workbench.public_url, user=workbench.user_origin("bob"), service=service)
     )
-    (home / "publish.ipynb").write_text(
-        '{"cells": [{"cell_type": "code", "id": "a", "metadata": {}, "execution_count": null, "outputs": [], "source": '
-        '["import genesis_workbench as gw\\n", "gw.share(\\"hostile.py\\", title=\\"Look here\\", groups=[\\"solar\\"])"]}], '
-        '"metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}, '
-        '"nbformat": 4, "nbformat_minor": 5}'
-    )
+    code = 'import genesis_workbench as gw\ngw.share("hostile.py", title="Look here", groups=["solar"])'
+    notebook(home / "publish.ipynb", code)
     lab(workbench, page, "alice", "publish.ipynb")
     run_all(page)
     link = page.locator("a.genesis-dashboard-link").first

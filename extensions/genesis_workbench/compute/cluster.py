@@ -95,7 +95,8 @@ class GenesisCluster:
         -------
         dict
             ``workers`` (each with state, reason, position in the queue, memory in bytes, tasks), ``tasks`` (counts by
-            state), ``minimum`` and ``maximum``, ``trouble`` (what keeps it from its size), ``released``.
+            state), ``finished`` (tasks computed since it began), ``minimum`` and ``maximum``, ``trouble`` (what keeps
+            it from its size), ``released``.
         """
         return dict(self._ask("genesis_status"))
 
@@ -128,6 +129,10 @@ class GenesisCluster:
                     f"{len(working)} workers have come in {timeout_s:g} s. {' '.join(missing[:1]) or now['trouble']}"
                 )
             time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Give all workers back, whatever they compute; :meth:`scale` asks for some again. Results move to disk."""
+        self._ask("genesis_stop")
 
     def script(self) -> str:
         """Return how one worker is started, such as its batch script."""
@@ -222,7 +227,9 @@ class _Owner:
     def _status(self) -> dict[str, Any]:
         scheduler, keeper = self.dask.scheduler, self.keeper
         tasks = dict.fromkeys(("waiting", "queued", "no-worker", "processing", "memory", "erred"), 0)
+        finished = 0
         for prefix in scheduler.task_prefixes.values():
+            finished += prefix.state_counts["memory"]
             for state, count in prefix.states.items():
                 if state in tasks:
                     tasks[state] += count
@@ -236,6 +243,7 @@ class _Owner:
             "walltime_s": self._workers.walltime_s,
             "workers": keeper.workers(),
             "tasks": tasks,
+            "finished": finished,
             "trouble": keeper.trouble,
             "refusal": keeper.refusal.message if keeper.refusal else "",
             "released": keeper.released,

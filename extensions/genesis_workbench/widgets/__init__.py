@@ -5,9 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genesis_workbench.compute import GenesisCluster
     from genesis_workbench.experiments import Run
 
-__all__ = ["progress"]
+__all__ = ["compute_panel", "progress"]
+
+
+def compute_panel(cluster: GenesisCluster) -> Any:
+    """Show a Dask cluster as it goes: workers, the queue and why they wait, memory, tasks; scale or stop it there.
+
+    Parameters
+    ----------
+    cluster : GenesisCluster
+        What ``gw.cluster(...)`` returned.
+    """
+    from genesis_workbench.widgets.compute_panel import ComputePanel
+
+    return ComputePanel(cluster)
 
 
 def progress(run: Run) -> Any:
