@@ -30,7 +30,7 @@ def form(profiles: Sequence[ProfileSection], groups: Collection[str]) -> str:
     cards = [
         f'<label><input type="radio" name="profile" value="{html.escape(profile.name, quote=True)}"'
         f"{' checked' if number == 0 else ''}> <b>{html.escape(profile.title)}</b>"
-        f"<small>{html.escape(profile.description)}</small><small>{_memory(profile)}</small></label>"
+        f"<small>{html.escape(profile.description)}</small><small>{_size(profile)}</small></label>"
         for number, profile in enumerate(choices)
     ]
     return f'{_STYLE}<fieldset><legend>Which server?</legend><div class="genesis-profiles">{"".join(cards)}</div></fieldset>'
@@ -64,9 +64,11 @@ def chosen(
     )
 
 
-def _memory(profile: ProfileSection) -> str:
-    return (
+def _size(profile: ProfileSection) -> str:
+    cores = f"{profile.cpu_cores} core{'s' if profile.cpu_cores > 1 else ''}, " if profile.cpu_cores else ""
+    memory = (
         f"{profile.memory_bytes / 2**30:.3g} GiB of memory"
         if profile.memory_bytes
         else "as much memory as there is"
     )
+    return cores + memory + (f", queue {html.escape(profile.queue)}" if profile.queue else "")

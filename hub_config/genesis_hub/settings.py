@@ -14,6 +14,7 @@ from genesis_hub.authentication import PeopleAuthenticator
 from genesis_hub.ports import Ports
 from genesis_hub.secrets import Secrets
 from genesis_hub.spawners.local import LocalSpawner
+from genesis_hub.spawners.slurm import SlurmSpawner
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.scopes import EVERYONE
 from genesis_workbench.core.site import Site, load_site
@@ -84,11 +85,10 @@ class Settings:
         c.Authenticator.refresh_pre_spawn = True
 
     def _servers(self, c: Any) -> None:
-        c.JupyterHub.spawner_class = LocalSpawner
         c.JupyterHub.allow_named_servers = True
-        c.LocalSpawner.homes = str(self.state.homes)
-        c.LocalSpawner.tutorials = str(resources.tutorials())
-        c.LocalSpawner.profiles = list(self.site.servers.profiles)
+        c.WorkbenchSpawner.tutorials = str(resources.tutorials())
+        c.WorkbenchSpawner.profiles = list(self.site.servers.profiles)
+        {"local": self._local, "slurm": self._slurm}[self.site.servers.spawner](c)
         c.Spawner.options_form = lambda spawner: profiles.form(self.site.servers.profiles, spawner.groups)
         c.Spawner.options_from_form = profiles.from_form
         c.Spawner.default_url = "/lab"
@@ -108,6 +108,25 @@ class Settings:
             "JUPYTERHUB_ACTIVITY_INTERVAL": "300",
             "PANEL_INLINE": "true",
         }
+
+    def _local(self, c: Any) -> None:
+        c.JupyterHub.spawner_class = LocalSpawner
+        c.LocalSpawner.homes = str(self.state.homes)
+
+    def _slurm(self, c: Any) -> None:
+        servers, compute = self.site.servers, self.site.compute
+        if os.geteuid() == 0 and not servers.become:
+            raise InvalidInput(
+                "This hub runs as root and would start everybody's server as root. Run it as an account of its own and "
+                "set servers.become in the site file; see docs/how-to/slurm.md."
+            )
+        c.JupyterHub.spawner_class = SlurmSpawner
+        c.SlurmSpawner.site_file = os.environ["GENESIS_SITE"]
+        c.SlurmSpawner.become = servers.become
+        c.SlurmSpawner.python = compute.python
+        c.SlurmSpawner.poll_s = compute.slurm.poll_s
+        c.Spawner.env_keep = ["LANG", "LC_ALL", "TZ"]  # paths of the hub's machine mean nothing on another
+        c.Spawner.poll_interval = 30
 
     def _service(self, c: Any) -> None:
         c.JupyterHub.custom_scopes = roles.custom_scopes()

@@ -56,7 +56,17 @@ class ProfileSection(Section):
     name: str = Field(description="Short name, unique in the site.")
     title: str = Field(description="What the page calls it.")
     description: str = Field("", description="One sentence for the person who chooses.")
-    memory_bytes: int = Field(0, ge=0, description="Memory the server may use; 0 for no limit.")
+    memory_bytes: int = Field(
+        0, ge=0, description="Memory the server may use; 0 for no limit, or the queue's default."
+    )
+    cpu_cores: int = Field(0, ge=0, description="Processor cores of the server; 0 for no limit, or one.")
+    walltime_s: float = Field(
+        28800, gt=0, description="How long the server may run, where it is a batch job."
+    )
+    queue: str = Field(
+        "", description="Queue or partition of the server's job; that of `compute` where empty."
+    )
+    image: str = Field("", description="Container image by digest, where the server runs in one.")
     groups: list[str] = Field(
         default_factory=list, description="Groups that may use it; empty for everybody."
     )
@@ -65,7 +75,14 @@ class ProfileSection(Section):
 class ServersSection(Section):
     """Where people's servers run."""
 
-    spawner: Literal["local"] = Field("local", description="'local': processes on this machine.")
+    spawner: Literal["local", "slurm"] = Field(
+        "local", description="'local': processes on this machine; 'slurm': batch jobs of the person."
+    )
+    become: list[str] = Field(
+        default_factory=list,
+        description="Words that run a program as '{person}', such as ['sudo', '-n', '-u', '{person}', '--']; none where "
+        "everybody is the hub's own account.",
+    )
     profiles: list[ProfileSection] = Field(
         default_factory=lambda: [ProfileSection(name="standard", title="Standard")],
         description="What people can choose from; one alone is started without asking.",

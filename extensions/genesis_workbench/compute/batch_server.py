@@ -1,0 +1,237 @@
+"""A person's server as a batch job: asked for, looked at and ended in that person's name.
+
+``python -m genesis_workbench.compute.batch_server start|look|end`` reads JSON and answers with one JSON line. The hub
+runs it as the person (by sudo where people have accounts of their own), so the hub itself needs no right over anybody's
+jobs or files, and what a person's server says of itself is never believed to be about another's. ``serve`` is what the
+job runs.
+
+Nothing secret is on a command line or in the queue: the environment travels on standard input into a file of mode 0600 in
+the person's home, which the job removes as soon as it has read it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from genesis_workbench.compute.job import Resources
+from genesis_workbench.compute.slurm import Slurm, directives
+from genesis_workbench.core.errors import GenesisError, InvalidInput
+from genesis_workbench.core.homes import copy_tutorials, runtime_folder
+from genesis_workbench.core.identifiers import check_slug
+from genesis_workbench.core.site import ComputeSection, this_site
+
+_LAUNCH, _ADDRESS, _LOG = "launch.json", "address.json", "server.log"
+_LAST_LINES, _LAST_BYTES = 12, 4000
+
+
+class Server(BaseModel):
+    """What the hub says of a server. It may hold back nothing, and what it names is checked here again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(max_length=100, description="Name of the server among the person's own.")
+    start: str = Field("", pattern="^[0-9a-f]{0,32}$", description="Tells this start from earlier ones.")
+    job: str = Field("", pattern="^[0-9]*$", description="Number of its job, once it is known.")
+    command: tuple[str, ...] = Field((), description="What the job runs.")
+    environment: dict[str, str] = Field(
+        default_factory=dict, description="Variables of the server, secret ones too."
+    )
+    image: str = Field("", max_length=500, description="Container image, where it runs in one.")
+    resources: Resources = Field(default_factory=Resources)
+    walltime_s: float = Field(3600, gt=0)
+    queue: str = Field("", max_length=100)
+    account: str = Field("", max_length=100)
+    tutorials: str = Field("", description="Folder of tutorials that are copied into the home.")
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are, in the person's home."""
+        return Path.home() / ".genesis" / "servers" / check_slug(self.name, "server")
+
+
+def start(server: Server, site: ComputeSection) -> dict[str, Any]:
+    """Submit the job, once for each start; end the job of an earlier start that is still there.
+
+    Raises
+    ------
+    InvalidInput
+        If no machine of the queue can hold it, with the nearest that would do; or with sbatch's words.
+    """
+    slurm = Slurm(site.slurm)
+    if server.image and not site.slurm.container:
+        raise InvalidInput(
+            "This server's profile names an image, but the site does not say how its machines run images. Ask the "
+            "operator to set compute.slurm.container."
+        )
+    queue = server.queue or site.queue
+    slurm.check("This server", queue, server.resources, server.walltime_s)
+    name = _job_name(server)
+    if there := slurm.named(name):
+        return {"job": there[-1]}  # the answer to an earlier call was lost
+    before = _read(server.folder / _LAUNCH) or {}
+    if before.get("job_name", name) != name:
+        slurm.cancel(*slurm.named(before["job_name"]))
+    shutil.rmtree(server.folder, ignore_errors=True)
+    server.folder.mkdir(parents=True, mode=0o700)
+    launch = {"job_name": name, **server.model_dump(mode="json", include={"command", "environment", "image"})}
+    _write(server.folder / _LAUNCH, launch)
+    copy_tutorials(Path(server.tutorials), Path.home() / "tutorials") if server.tutorials else None
+    lines = directives(
+        name,
+        server.resources,
+        server.walltime_s,
+        queue=queue,
+        account=server.account or site.account,
+        output=str(server.folder / _LOG),
+        options=[*site.slurm.options, "--no-requeue"],
+    )
+    serve = [site.python or sys.executable, "-m", __spec__.name if __spec__ else __name__, "serve"]
+    words = shlex.join([*serve, "--site", os.environ.get("GENESIS_SITE", ""), str(server.folder)])
+    return {"job": slurm.submit("\n".join(["#!/bin/sh", *lines, *site.slurm.prologue, f"exec {words}", ""]))}
+
+
+def look(server: Server, site: ComputeSection) -> dict[str, Any]:
+    """Say where the server is on its way.
+
+    Returns
+    -------
+    dict
+        ``state`` (waiting, starting, running or ended), ``reason``, ``position`` and ``estimated_start`` while it waits,
+        ``address`` (host and port) once it listens, ``exit_code`` and ``log`` (its last lines) when it has ended.
+    """
+    slurm = Slurm(site.slurm)
+    job = slurm.mine().get(server.job)
+    if job is not None and job.state == "PENDING":
+        where = {"position": slurm.position(job), "estimated_start": job.start}
+        return {"state": "waiting", "reason": slurm.explain(job), **where}
+    address = _read(server.folder / _ADDRESS)
+    if job is not None and job.state not in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"):
+        return {"state": "running" if address else "starting", "reason": "", "address": address}
+    ended = slurm.ended(server.job) if server.job else None
+    return {
+        "state": "ended",
+        "reason": _why(ended.state if ended else ""),
+        "exit_code": ended.exit_code if ended else None,
+        "log": _last_lines(server.folder / _LOG),
+    }
+
+
+def end(server: Server, site: ComputeSection) -> dict[str, Any]:
+    """End the job, whether it waits or runs."""
+    slurm = Slurm(site.slurm)
+    slurm.cancel(*{*([server.job] if server.job else []), *slurm.named(_job_name(server))})
+    for name in (_LAUNCH, _ADDRESS):
+        (server.folder / name).unlink(missing_ok=True)
+    return {}
+
+
+def serve(folder: Path, site: ComputeSection) -> None:
+    """Become the server: take the environment from its file, choose a port, say where it is."""
+    launch = _read(folder / _LAUNCH)
+    if launch is None:
+        raise InvalidInput("This server's settings are gone: it was ended before it could start.")
+    host = _address_of(site.interface)
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, **launch["environment"]}
+    told = urlsplit(environment["JUPYTERHUB_SERVICE_URL"])
+    environment["JUPYTERHUB_SERVICE_URL"] = urlunsplit(("http", f"{host}:{port}", told.path, "", ""))
+    environment["JUPYTER_RUNTIME_DIR"] = str(runtime_folder(Path.home()))
+    _write(folder / _LAUNCH, {"job_name": launch["job_name"]})  # the token is in no file from here on
+    _write(folder / _ADDRESS, {"host": host, "port": port})
+    os.chdir(Path.home())
+    container = [word.replace("{image}", launch["image"]) for word in site.slurm.container]
+    command = [*(container if launch["image"] else []), *launch["command"]]
+    os.execvpe(command[0], command, environment)  # noqa: S606 - no shell: a program and its arguments
+
+
+def _job_name(server: Server) -> str:
+    told = f"{server.name}\n{server.start}".encode()
+    return f"gw-server-{hashlib.sha256(told).hexdigest()[:16]}"
+
+
+def _address_of(interface: str) -> str:
+    import psutil
+
+    for each in psutil.net_if_addrs().get(interface or "lo", []):
+        if each.family is socket.AF_INET:
+            return str(each.address)
+    raise InvalidInput(
+        f"This machine has no address on the interface {interface!r}. Ask the operator to set compute.interface in the "
+        f"site file to one of {', '.join(sorted(psutil.net_if_addrs()))}."
+    )
+
+
+def _why(state: str) -> str:
+    words = {
+        "TIMEOUT": "It reached its walltime.",
+        "OUT_OF_MEMORY": "It used more memory than its profile has.",
+        "NODE_FAIL": "The machine that it ran on failed.",
+        "PREEMPTED": "A job of a higher priority took its machine.",
+        "CANCELLED": "It was canceled in the queue.",
+        "FAILED": "It ended with an error.",
+    }
+    return words.get(state, "It has ended.")
+
+
+def _last_lines(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _LAST_BYTES))
+        return file.read().decode("utf-8", "replace").splitlines()[-_LAST_LINES:]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    return found
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    """Write a file of mode 0600 in one step."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(value, file)
+    partial.replace(path)
+
+
+def _main(words: list[str]) -> int:
+    verb, options = words[0], words[1:]
+    if options[:1] == ["--site"]:
+        if options[1]:
+            os.environ["GENESIS_SITE"] = options[1]
+        options = options[2:]
+    site = this_site().compute
+    if verb == "serve":
+        serve(Path(options[0]), site)
+    try:
+        server = Server.model_validate_json(sys.stdin.buffer.read(2**20))
+        answer = {"start": start, "look": look, "end": end}[verb](server, site)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        answer = {"error": f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}", "code": "invalid-input"}
+    except GenesisError as error:
+        answer = {"error": error.message, "code": error.code}
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps(answer))  # noqa: T201 - this is its answer
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:]))

@@ -1,0 +1,176 @@
+"""Servers as Slurm jobs of the person, asked for through a small program that runs as that person.
+
+The hub holds no right over jobs or homes: it starts ``genesis_workbench.compute.batch_server`` by the words that the site
+names (``sudo -n -u {person} --``), hands over what the profile allows, and reads where the job is. Nothing that a server
+or a person says sets anything of the hub's: there is no handler for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+from jupyterhub.spawner import Spawner, SpawnException
+from traitlets import Float, List, Unicode
+
+from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner, refused
+from genesis_workbench.core.errors import BY_CODE, DeadlineExceeded, GenesisError, Unavailable
+
+_PROGRAM = "genesis_workbench.compute.batch_server"
+_ANSWER_S = 60
+
+
+class SlurmSpawner(WorkbenchSpawner, Spawner):
+    """A batch job that runs as the person, with their real home."""
+
+    site_file = Unicode(help="Site file, as the person can read it.").tag(config=True)
+    become: Any = List(help="Words that run a program as '{person}'; none where all are one account.").tag(
+        config=True
+    )
+    python = Unicode(help="Python with the workbench, on every machine of the cluster.").tag(config=True)
+    poll_s = Float(2.0, help="Seconds between two looks at a job that starts.").tag(config=True)
+
+    job = Unicode(help="Number of the job; empty where there is none.")
+    _start_id = Unicode()
+    _said: Any = None
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up a server that an earlier hub started."""
+        super().load_state(state)
+        self.job, self._start_id = state.get("job", ""), state.get("start", "")
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what the next hub needs to find the server."""
+        return {**super().get_state(), "job": self.job, "start": self._start_id} if self.job else {}
+
+    def clear_state(self) -> None:
+        """Forget a server that has ended."""
+        super().clear_state()
+        self.job, self._start_id, self._said = "", "", None
+
+    async def start(self) -> str:
+        """Submit the job and wait until it listens; the hub's own limit ends the wait."""
+        profile = self.profile()
+        self._start_id = secrets.token_hex(8)
+        asked = {
+            "command": [*self.command("python" if profile.image else self._python()), *self.get_args()],
+            "environment": self._variables(),
+            "image": profile.image,
+            "resources": {"cpu_cores": profile.cpu_cores or 1, "memory_bytes": profile.memory_bytes},
+            "walltime_s": profile.walltime_s,
+            "queue": profile.queue,
+            "tutorials": "" if self.dashboard else self.tutorials,
+        }
+        try:
+            self.job = (await self._ask("start", asked))["job"]
+        except GenesisError as error:
+            raise refused("queue", error) from error
+        self.log.info("server of %s is job %s", self.user.name, self.job)
+        while True:
+            try:
+                now = await self._ask("look", {})
+            except Unavailable as error:  # the queue is away for a moment; the job is not
+                now = {"state": "waiting", "reason": error.message}
+            self._said = now
+            if now["state"] == "running":
+                where = now["address"]
+                return f"http://{where['host']}:{where['port']}"
+            if now["state"] == "ended":
+                raise _ended_at_once(now)
+            await asyncio.sleep(self.poll_s)
+
+    async def poll(self) -> int | None:
+        """Return None while the job waits or runs, else its exit status."""
+        if not self.job:
+            return 0
+        try:
+            now = await self._ask("look", {})
+        except (Unavailable, DeadlineExceeded) as error:
+            self.log.warning("the queue does not say where job %s is: %s", self.job, error.message)
+            return None  # a queue that is away takes no server with it
+        if now["state"] != "ended":
+            return None
+        code: int = now.get("exit_code") or 0
+        return code
+
+    async def stop(self, now: bool = False) -> None:
+        """End the job."""
+        await self._ask("end", {})
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Say on the waiting page where the job is: its place in the queue and why it waits."""
+        told = None
+        while True:
+            event = _event(self._said or {"state": "submitting"})
+            if event != told:
+                told = event
+                yield event
+            await asyncio.sleep(0.5)
+
+    def _python(self) -> str:
+        return self.python or sys.executable
+
+    def _variables(self) -> dict[str, str]:
+        """Return the server's variables: the hub's, and none of its own machine's."""
+        variables = {name: str(value) for name, value in self.get_env().items()}
+        if self.dashboard:
+            variables[DASHBOARD_VARIABLE] = self.dashboard
+        return variables
+
+    async def _ask(self, verb: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Run the program as the person and return its answer.
+
+        Raises
+        ------
+        GenesisError
+            What the program says; Unavailable where it cannot be run as the person.
+        """
+        words = [each.replace("{person}", self.user.name) for each in self.become]
+        words += [self._python(), "-m", _PROGRAM, verb, "--site", self.site_file]
+        name = f"server-{self.name or 'lab'}"
+        text = json.dumps({"name": name, "start": self._start_id, "job": self.job, **asked})
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, stderr=pipe)
+        try:
+            out, err = await asyncio.wait_for(process.communicate(text.encode()), _ANSWER_S)
+        except TimeoutError:
+            process.kill()
+            raise DeadlineExceeded(
+                f"The cluster's queue did not answer within {_ANSWER_S} s. Try again."
+            ) from None
+        if process.returncode or not out.strip():
+            self.log.error("%s %s: %s", _PROGRAM, verb, err.decode("utf-8", "replace")[-2000:])
+            raise Unavailable(
+                f"Nothing can be run as {self.user.name!r} on the cluster just now. Tell the operator: the hub's log has "
+                "the words, and docs/how-to/slurm.md the rule that it needs."
+            )
+        answer: dict[str, Any] = json.loads(out.splitlines()[-1])
+        if "error" in answer:
+            raise BY_CODE.get(answer["code"], GenesisError)(answer["error"])
+        return answer
+
+
+def _event(now: dict[str, Any]) -> dict[str, Any]:
+    """Return what the waiting page shows."""
+    if now["state"] == "waiting":
+        place = f"Place {now['position']} in the queue. " if now.get("position") else "In the queue. "
+        when = (
+            f" Expected to start at {now['estimated_start'][:16]} UTC." if now.get("estimated_start") else ""
+        )
+        return {"progress": 30, "message": f"{place}{now['reason']}{when}"}
+    if now["state"] == "starting":
+        return {"progress": 60, "message": "A machine is yours; your server is starting on it."}
+    if now["state"] == "running":
+        return {"progress": 80, "message": "Your server runs; the hub is connecting to it."}
+    return {"progress": 10, "message": "Asking the queue for a machine."}
+
+
+def _ended_at_once(now: dict[str, Any]) -> SpawnException:
+    log = "\n".join(now.get("log") or [])
+    last = now["log"][-1][:300] if now.get("log") else "It left no words."
+    message = f"Your server ended before it could be reached. {now['reason']} Its last words: {last}"
+    return SpawnException(reason="ended", log_message=f"{now['reason']}\n{log}", message=message)

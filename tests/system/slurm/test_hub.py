@@ -1,0 +1,290 @@
+"""The hub starts each person's server as a Slurm job of that person, and a notebook in it opens a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from websockets.sync.client import connect
+
+from harness import Browser, Workbench
+from system.accounts import Account, shared_python
+from system.slurm.cluster import PATH, SlurmCluster
+from system.slurm.conftest import needed
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as several people"),
+    pytest.mark.timeout(600),
+]
+SITE = """
+name = "test"
+[servers]
+spawner = "slurm"
+# What sudo does on a site, without its rules (see test_sudo_is_enough).
+become = [
+  "env", "-i", "HOME={folder}/{{person}}", "USER={{person}}", "SLURM_CONF={conf}", "PATH={path}", "LD_LIBRARY_PATH={library}",
+  "setpriv", "--reuid={{person}}", "--regid={{person}}", "--clear-groups", "--",
+]
+[[servers.profiles]]
+name = "small"
+title = "Small"
+cpu_cores = 1
+memory_bytes = 1073741824
+walltime_s = 1800
+[[servers.profiles]]
+name = "vast"
+title = "Vast"
+memory_bytes = 1099511627776
+[[servers.profiles]]
+name = "secret"
+title = "For others"
+groups = ["others"]
+[compute]
+scheduler = "slurm"
+interface = "lo"
+python = "{python}"
+worker_memory_bytes = 314572800
+[compute.slurm]
+poll_s = 0.3
+[catalog]
+sources = []
+"""
+NOTEBOOK = """
+import genesis_workbench as gw, os
+with gw.cluster(workers=2) as cluster:
+    cluster.wait(timeout_s=90)
+    print(cluster.client.submit(sum, [1, 2]).result(), sorted(set(cluster.client.run(os.getuid).values())), os.getuid())
+"""
+
+
+@pytest.fixture(scope="module")
+def folder():
+    """A folder that everybody can read, with a Python for everybody."""
+    needed()
+    made = Path(tempfile.mkdtemp(prefix="hub-", dir="/tmp"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def python(folder):
+    return shared_python(folder / "python")
+
+
+@pytest.fixture(scope="module")
+def site(folder, python):
+    """A Slurm, and the site file of a hub on it."""
+    with SlurmCluster(memory_mib=4000) as slurm:
+        text = SITE.format(
+            folder=folder, conf=slurm.conf, path=PATH, python=python, library=python.parent.parent / "lib"
+        )
+        (folder / "site.toml").write_text(text)
+        yield slurm
+
+
+@pytest.fixture(scope="module")
+def people(folder, python, site):
+    """Two accounts of the machine: whoever is called like one at the hub."""
+    made = {name: Account(name, folder, python, {"SLURM_CONF": str(site.conf)}) for name in ("games", "news")}
+    out, err = made["games"].run("import genesis_workbench, tantivy; print('ready')")
+    if out.strip() != "ready":
+        pytest.skip(f"other accounts cannot read this checkout: {err.strip()[-200:]}")
+    return made
+
+
+@pytest.fixture(scope="module")
+def workbench(folder, people, site):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", PATH)
+        with Workbench(folder / "state", folder / "site.toml") as running:
+            for name in people:
+                running.add(name)
+            yield running
+
+
+@pytest.fixture
+def signed_in(workbench):
+    made = {name: Browser(workbench) for name in ("games", "news")}
+    for name, browser in made.items():
+        browser.sign_in(name, workbench.passwords[name])
+    yield made
+    for browser in made.values():
+        browser.close()
+
+
+def run_in_kernel(workbench, name, token, code):
+    """Run code in a kernel of somebody's server and return what it prints."""
+    origin = workbench.user_origin(name).replace(f"{name}--user.localhost", "127.0.0.1")
+    headers = {"Host": f"{name}--user.localhost:{workbench.port}", "Authorization": f"token {token}"}
+    url = f"{origin}/user/{name}/api/kernels"
+    kernel = httpx.post(url, headers=headers, json={"name": "python3"}, timeout=60, trust_env=False)
+    assert kernel.status_code == 201, kernel.text
+    message = {
+        "header": {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "username": name, "session": "test", "version": "5.3",
+                   "date": ""},
+        "parent_header": {}, "metadata": {}, "channel": "shell", "buffers": [],
+        "content": {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False},
+    }  # fmt: skip
+    printed = ""
+    channel = (
+        f"ws://{name}--user.localhost:{workbench.port}/user/{name}/api/kernels/{kernel.json()['id']}/channels"
+    )
+    loopback = socket.create_connection(("127.0.0.1", workbench.port), timeout=60)
+    with connect(
+        channel, sock=loopback, additional_headers={"Authorization": f"token {token}"}
+    ) as connection:
+        connection.send(json.dumps(message))
+        while True:
+            got = json.loads(connection.recv(timeout=180))
+            if got["parent_header"].get("msg_id") != message["header"]["msg_id"]:
+                continue
+            if got["msg_type"] == "stream" and got["content"]["name"] == "stdout":
+                printed += got["content"]["text"]
+            if got["msg_type"] == "error":
+                raise AssertionError("\n".join(got["content"]["traceback"]))
+            if got["msg_type"] == "status" and got["content"]["execution_state"] == "idle":
+                return printed
+
+
+def test_a_server_is_a_job_of_its_person_and_opens_a_cluster(workbench, signed_in, site, people):
+    for name in ("games", "news"):
+        signed_in[name].start_server(name)
+    owners = site.run("squeue", "-h", "-o", "%u %T").split("\n")
+    assert sorted(line for line in owners if line) == ["games RUNNING", "news RUNNING"]
+    token = signed_in["games"].make_token("games")
+    out = run_in_kernel(workbench, "games", token, NOTEBOOK)
+    assert out.split() == ["3", "[5]", "5"]
+    # No file that is left holds the server's token, and no command line does.
+    environments = {
+        each.environ().get("JUPYTERHUB_API_TOKEN", "")
+        for each in psutil.process_iter()
+        if each.uids().real == people["games"].entry.pw_uid
+    } - {""}
+    assert environments
+    for secret in environments:
+        for file in people["games"].home.rglob("*"):
+            if file.is_file() and file.stat().st_size < 2**20:
+                assert secret.encode() not in file.read_bytes(), file
+        for process in psutil.process_iter(["cmdline"]):
+            assert secret not in " ".join(process.info["cmdline"] or [])
+    # Bob's rights end at his own server.
+    answer = signed_in["news"].hub("DELETE", "users/games/server")
+    assert answer.status_code in (403, 404)
+    refused = httpx.get(
+        f"{workbench.public_url}/user/games/api/contents",
+        headers={
+            "Host": f"games--user.localhost:{workbench.port}",
+            "Authorization": f"token {signed_in['news'].make_token('news')}",
+        },
+        trust_env=False,
+    )
+    assert refused.status_code == 403
+
+
+def test_a_server_that_ends_is_noticed_and_starts_again(workbench, signed_in, site):
+    browser = signed_in["news"]
+    before = site.run("squeue", "-h", "-u", "news", "-o", "%A").split()
+    assert browser.hub("DELETE", "users/news/server").status_code in (202, 204)
+    workbench.until(lambda: not site.run("squeue", "-h", "-u", "news", "-o", "%A").split())
+    workbench.until(lambda: not browser.hub("GET", "users/news").json()["servers"])
+    browser.start_server("news")
+    after = site.run("squeue", "-h", "-u", "news", "-o", "%A").split()
+    assert len(after) == 1
+    assert after != before
+
+
+def test_a_full_queue_is_told_on_the_waiting_page(workbench, signed_in, site):
+    browser = signed_in["news"]
+    browser.hub("DELETE", "users/news/server")
+    workbench.until(lambda: not browser.hub("GET", "users/news").json()["servers"])
+    site.run("scontrol", "update", "PartitionName=debug", "State=DOWN")
+    try:
+        assert browser.hub("POST", "users/news/server", json={"profile": "small"}).status_code == 202
+        with browser.http.stream(
+            "GET", f"{workbench.public_url}/hub/api/users/news/server/progress", timeout=60
+        ) as events:
+            told = next(line for line in events.iter_lines() if "closed for now" in line)
+        assert "in the queue" in told.lower()
+    finally:
+        site.run("scontrol", "update", "PartitionName=debug", "State=UP")
+    workbench.until(
+        lambda: browser.hub("GET", "users/news").json()["servers"].get("", {}).get("ready"), timeout_s=90
+    )
+
+
+@pytest.mark.parametrize(
+    ("profile", "words"),
+    [("vast", "can never run on the queue"), ("secret", "You can choose: small, vast")],
+)
+def test_what_cannot_be_is_refused_with_the_nearest_that_would_do(workbench, signed_in, site, profile, words):
+    browser = signed_in["news"]
+    browser.hub("DELETE", "users/news/server")
+    workbench.until(lambda: not browser.hub("GET", "users/news").json()["servers"])
+    options = {
+        "profile": profile,
+        "become": ["sh", "-c", "touch /tmp/taken"],
+        "job": "1",
+        "python": "/bin/sh",
+    }
+    answer = browser.hub("POST", "users/news/server", json=options)
+    assert answer.status_code == 400
+    assert words in answer.text
+    assert not site.run("squeue", "-h", "-u", "news", "-o", "%A").split()
+
+
+def test_a_hub_that_restarts_loses_no_server(workbench, signed_in, site):
+    browser = signed_in["games"]
+    jobs = site.run("squeue", "-h", "-u", "games", "-o", "%A").split()
+    workbench.program("jupyterhub_config.py").kill()
+    workbench.until(
+        lambda: browser.hub("GET", "users/games").json()["servers"].get("", {}).get("ready"), timeout_s=90
+    )
+    assert site.run("squeue", "-h", "-u", "games", "-o", "%A").split() == jobs
+
+
+@pytest.mark.skipif(shutil.which("sudo") is None, reason="sudo missing: apt-get install sudo")
+def test_sudo_is_enough(folder, python, people, site):
+    """The one rule that a site needs, in a mount namespace of its own: nothing of this machine changes."""
+    variables = {"HOME": people["games"].home, "SLURM_CONF": site.conf, "PATH": PATH,
+                 "LD_LIBRARY_PATH": python.parent.parent / "lib"}  # fmt: skip
+    words = " ".join(f"{name}={value}" for name, value in variables.items())
+    program = f"/usr/bin/env -i {words} {python} -m genesis_workbench.compute.batch_server"
+    # In a rule of sudo, ':' and '=' of arguments are escaped.
+    escaped = program.replace(":", r"\:").replace("=", r"\=")
+    (folder / "rule").write_text(f"backup ALL=(games) NOPASSWD: {escaped} *\n")
+    inside = (
+        f"mount -t tmpfs -o mode=755 tmpfs /etc/sudoers.d && cp {folder}/rule /etc/sudoers.d/genesis && chmod 440 /etc/sudoers.d/genesis"
+        " && exec setpriv --reuid=backup --regid=backup --clear-groups -- sudo -n "
+    )
+
+    def ask(account, verb, asked):
+        command = [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            f"{inside} -u {account} -- {program} {verb} --site {folder}/site.toml",
+        ]
+        return subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=False)
+
+    server = {"name": "server-sudo", "start": "0" * 16}
+    started = ask(
+        "games",
+        "start",
+        {**server, "command": ["true"], "environment": {"JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:1/x/"}},
+    )
+    assert json.loads(started.stdout)["job"].isdigit(), started.stderr
+    assert json.loads(ask("games", "end", server).stdout) == {}
+    refused = ask("root", "look", server)
+    assert refused.returncode != 0
+    assert refused.stdout == ""
