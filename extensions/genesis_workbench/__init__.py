@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _PUBLIC: dict[str, tuple[str, str | None]] = {
     "catalog": ("genesis_workbench.catalog", None),
     "open": ("genesis_workbench.catalog", "open"),
+    "compute": ("genesis_workbench.compute", None),
     "cluster": ("genesis_workbench.compute", "cluster"),
     "compute": ("genesis_workbench.compute", None),
     "submit": ("genesis_workbench.compute", "submit"),

@@ -14,6 +14,7 @@ RESERVED = frozenset(
     {
         "spec.json", "arguments.json", "submitted.json", "started.json", "ended.json", "lock",
         "native.json", "canceled.json", "submission.lock", "stdout", "stderr", "result.json",
+        "asked.json", "fetched.json", "claimed",
     }
 )  # fmt: skip
 """Names in a job's folder that the workbench writes itself."""

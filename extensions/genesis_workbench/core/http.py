@@ -252,7 +252,7 @@ class Fetcher:
                 failure = Unavailable(
                     f"{shown(answer.url)} answered with status {answer.status}. Try again later."
                 )
-                wait_s = _retry_after(answer.headers)
+                wait_s = retry_after(answer.headers)
             if attempt >= self.retries:
                 raise failure
             if wait_s is None:
@@ -378,7 +378,8 @@ def _checked(answer: Answer) -> Answer:
     return answer
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a ``Retry-After`` field asks to wait, or None where there is none that can be read."""
     text = headers.get("retry-after", "").strip()
     if text.isdigit():
         return float(text)

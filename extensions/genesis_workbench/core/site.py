@@ -170,12 +170,37 @@ class KubernetesSection(Section):
 class IriSection(Section):
     """Jobs at a facility that speaks the IRI Facility API."""
 
-    url: str = Field("", description="Address of the facility's API, without the version.")
+    url: str = Field(
+        "",
+        description="Address of the facility's API without the version, such as 'https://api.example.gov/api'; '/api' "
+        "is added to a bare host. It begins with https:// unless it is on loopback.",
+    )
     version: Literal["v1", "v2"] = Field("v2", description="Version of the API.")
-    resource: str = Field("", description="Name or identifier of the compute resource.")
-    storage: str = Field("", description="Name or identifier of the storage resource for files.")
-    folder: str = Field("", description="Folder on that storage in which each job gets one of its own.")
-    token_file: str = Field("", description="File that holds the bearer token, read at each request.")
+    resource: str = Field(
+        "", description="Name or identifier of the compute resource; the only one where empty."
+    )
+    storage: str = Field(
+        "", description="Name or identifier of the storage resource for files; the only one where empty."
+    )
+    folder: str = Field(
+        "",
+        description="Folder on that storage, as its machines see it too, in which each job gets one of its own.",
+    )
+    token_file: str = Field(
+        "",
+        description="File that holds the bearer token, read at each request; '~' is the home of the person. The token "
+        "itself is never in the site file.",
+    )
+    allow_private: bool = Field(
+        False, description="Whether the facility may be at a private or loopback address."
+    )
+    prologue: list[str] = Field(
+        default_factory=list, description="Shell lines before the command, such as 'module load python'."
+    )
+    launcher: str = Field(
+        "srun", description="What starts a job of several processes, as the facility names it."
+    )
+    poll_s: float = Field(2, gt=0, description="Seconds between two looks at the same job.")
 
 
 class ComputeSection(Section):
@@ -209,6 +234,9 @@ class ComputeSection(Section):
     slurm: SlurmSection = Field(default_factory=SlurmSection)
     kubernetes: KubernetesSection = Field(default_factory=KubernetesSection)
     iri: IriSection = Field(default_factory=IriSection)
+    facilities: list[IriSection] = Field(
+        default_factory=list, description="Further facilities in the table of `gw.compute.facilities()`."
+    )
 
 
 class Site(Section):

@@ -6,10 +6,13 @@ from which the next one goes on.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +147,14 @@ class JobFolders:
             shutil.rmtree(draft)
             if not isinstance(error, OSError) or not target.exists():
                 raise
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the right to submit or cancel the job of one folder."""
+    with (folder / "submission.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def read(path: Path) -> dict[str, Any] | None:

@@ -7,19 +7,25 @@ finds the first one's traces and ends at once.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from genesis_workbench.compute.job import Job, JobSpec, JobState, Queue
 from genesis_workbench.compute.schedulers import wrapper
-from genesis_workbench.compute.schedulers._folder import CANCELED, ENDED, STARTED, JobFolders, read, write
+from genesis_workbench.compute.schedulers._folder import (
+    CANCELED,
+    ENDED,
+    STARTED,
+    JobFolders,
+    alone,
+    read,
+    write,
+)
 from genesis_workbench.compute.slurm import Slurm, directives
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.site import ComputeSection
@@ -61,7 +67,7 @@ class SlurmScheduler:
         """Submit `spec` unless its key is known. See :class:`Scheduler`."""
         self._check(spec)
         target = self._jobs.publish(spec)
-        with _alone(target):
+        with alone(target):
             if not self._known(target):
                 name = _job_name([spec])
                 # A submission whose answer was lost left a job of this name.
@@ -117,7 +123,7 @@ class SlurmScheduler:
         folder = self._jobs.path(key)
         if not folder.exists() or (folder / ENDED).exists():
             return
-        with _alone(folder):
+        with alone(folder):
             write(folder / CANCELED, {})
             native = read(folder / NATIVE)
             if native:
@@ -154,7 +160,7 @@ class SlurmScheduler:
     def _submit_array(self, specs: list[JobSpec]) -> None:
         targets = [self._jobs.publish(spec) for spec in specs]
         first = min(targets)
-        with _alone(first):
+        with alone(first):
             if all(self._known(target) for target in targets):
                 return
             name = _job_name(specs)
@@ -239,11 +245,3 @@ def _job_name(specs: Sequence[JobSpec]) -> str:
     """Return the name that Slurm shows: it tells the job apart, also after its number was lost."""
     keys = "\n".join(sorted(spec.key for spec in specs))
     return f"gw-{hashlib.sha256(keys.encode()).hexdigest()[:24]}"
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the right to submit or cancel the job of one folder."""
-    with (folder / "submission.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

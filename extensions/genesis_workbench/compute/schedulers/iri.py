@@ -1,0 +1,417 @@
+"""Jobs at a facility, by the IRI Facility API and a folder on its storage.
+
+Once, whatever is lost: the request is written down before it is sent and sent again unchanged, under the same
+Idempotency-Key (version 2); before that the facility's jobs are searched for its name; and at the facility the job
+first makes the folder ``claimed`` in its own, which succeeds once. So where a facility forgets keys, or never knew them
+(version 1), a second copy ends before it does anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+
+from genesis_workbench.compute.iri.client import AnswerLost, NotOffered
+from genesis_workbench.compute.iri.facility import MAX_FILE_BYTES, Facility, Resource
+from genesis_workbench.compute.iri.request import CLAIMED, SECOND, body, headers, job_name, remote_folder
+from genesis_workbench.compute.job import Job, JobSpec, JobState, Queue
+from genesis_workbench.compute.schedulers._folder import (
+    CANCELED,
+    ENDED,
+    STARTED,
+    JobFolders,
+    alone,
+    read,
+    write,
+)
+from genesis_workbench.compute.slurm import unsatisfiable
+from genesis_workbench.core import clock
+from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, NotFound, Unavailable
+from genesis_workbench.core.identifiers import canonical_json
+from genesis_workbench.core.site import ComputeSection
+
+NATIVE, ASKED, FETCHED = "native.json", "asked.json", "fetched.json"
+_OUTPUTS = ("stdout", "stderr", "result.json")
+_STATES = {
+    "new": JobState.NEW,
+    "queued": JobState.QUEUED,
+    "held": JobState.QUEUED,
+    "active": JobState.ACTIVE,
+    "completed": JobState.COMPLETED,
+    "failed": JobState.FAILED,
+    "canceled": JobState.CANCELED,
+}
+_TOO_LONG = re.compile(r"time.?(out|.?limit)|walltime|deadline", re.IGNORECASE)
+
+
+class IriScheduler:
+    """Runs each job at the facility that the site names.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the jobs' folders are kept here; each has another at the facility.
+    site : ComputeSection
+        Queue, account and the ``[compute.iri]`` table.
+    """
+
+    name: ClassVar[str] = "iri"
+
+    def __init__(self, folder: Path, site: ComputeSection) -> None:
+        self.folder = folder
+        self._site = site
+        self._jobs = JobFolders(folder)
+        self._facility = Facility(site.iri)
+        self._seen: dict[str, tuple[float, dict[str, Any]]] = {}
+
+    def submit(self, spec: JobSpec) -> Job:
+        """Submit `spec` unless its key is known. See :class:`Scheduler`."""
+        target = self._jobs.path(spec.key)
+        if not (target / NATIVE).exists():
+            self._check(spec)
+        self._jobs.publish(spec)
+        with alone(target):
+            if not (target / NATIVE).exists():
+                self._submit(spec, target)
+        job = self.status(spec.key)
+        assert job is not None  # noqa: S101 - its folder was written before
+        return job
+
+    def submit_all(self, specs: Sequence[JobSpec]) -> list[Job]:
+        """Submit one after the other: the API takes single jobs. See :class:`Scheduler`."""
+        for spec in specs:
+            self._check(spec)
+        return [self.submit(spec) for spec in specs]
+
+    def status(self, key: str) -> Job | None:
+        """Return the job with this key. See :class:`Scheduler`."""
+        folder = self._jobs.path(key)
+        if not folder.exists():
+            return None
+        spec, native = self._jobs.spec(key), read(folder / NATIVE)
+        extra = {
+            "native_id": native["id"] if native else "",
+            "queue": native["resource"] if native else self._site.iri.resource,
+        }
+        if ended := self._jobs.ended(key, spec):
+            return ended.model_copy(update=extra)
+        facts = self._jobs.facts(key, spec) | extra
+        if native is None or not native["id"]:
+            return Job(**_unsent(folder, native is not None), **facts)
+        try:
+            said = self._look(native)
+        except NotFound:
+            words = "The facility no longer knows it; whether the work was done is not known."
+            return Job(state=JobState.FAILED, reason=words, **facts)
+        if self._is_second(said) and self._take_the_first(folder, spec, native):
+            return self.status(key)
+        return self._job(folder, spec, said, facts)
+
+    def cancel(self, key: str) -> None:
+        """End the job. See :class:`Scheduler`."""
+        folder = self._jobs.path(key)
+        if not folder.exists() or (folder / ENDED).exists():
+            return
+        with alone(folder):
+            write(folder / CANCELED, {})
+            native, asked = read(folder / NATIVE), read(folder / ASKED)
+            if native is None and asked is not None:
+                native = self._lost(folder, asked)
+            if native is None:
+                if asked is not None:  # what may still arrive must find its place taken
+                    self._facility.claim(f"{asked['folder']}/{CLAIMED}")
+                # It must not be started by a submission that is repeated later either.
+                write(folder / NATIVE, {"id": "", "resource": "", "resource_id": "", "link": ""})
+            elif native["id"]:
+                with contextlib.suppress(Conflict):  # it has ended
+                    self._facility.cancel(native["resource_id"], native["id"])
+                self._seen.pop(native["link"], None)
+
+    def result(self, key: str) -> Any:
+        """Return what a completed job wrote. See :class:`Scheduler`."""
+        self._bring(key)
+        return self._jobs.result(key)
+
+    def output(self, key: str, name: str) -> Path:
+        """Return a file that the job wrote. See :class:`Scheduler`."""
+        self._bring(key)
+        return self._jobs.output(key, name)
+
+    def render(self, spec: JobSpec) -> str:
+        """Return the request as JSON, without the token. See :class:`Scheduler`."""
+        iri = self._site.iri
+        shown = {
+            "facility": str(self._facility.client.root),
+            "resource": iri.resource or "(the only one)",
+            "files": {
+                name: f"{remote_folder(spec.key, self._site)}/{name}"
+                for name in ("arguments.json", *spec.stage_in)
+            },
+            "headers": headers(spec.key, self._site)
+            | {"Authorization": f"Bearer (the token in {iri.token_file})"},
+            "body": body(spec, self._site, spec.queue or self._site.queue),
+        }
+        return json.dumps(shown, indent=2)
+
+    def queues(self) -> list[Queue]:
+        """Return the facility's compute resources, as far as it describes them. See :class:`Scheduler`."""
+        there = self._facility.resources("compute")
+        mine = self._site.iri.resource
+        return [
+            self._facility.limits(each).model_copy(
+                update={"default": each.called(mine) if mine else len(there) == 1}
+            )
+            for each in there
+        ]
+
+    # What is asked for
+
+    def _resource(self, spec: JobSpec) -> tuple[Resource, str]:
+        """Return resource and queue; a queue that is a resource's name is that resource."""
+        queue = spec.queue or self._site.queue
+        for each in self._facility.resources("compute"):
+            if queue and each.called(queue):
+                return each, ""
+        return self._facility.resource("compute", self._site.iri.resource), queue
+
+    def _check(self, spec: JobSpec) -> None:
+        """Refuse what cannot run, before anything is sent."""
+        if not PurePosixPath(self._site.iri.folder).is_absolute():
+            raise InvalidInput(
+                f"compute.iri.folder is {self._site.iri.folder!r}: name the folder at the facility in which jobs get "
+                "theirs, beginning with '/'."
+            )
+        sizes = {
+            name: Path(source).stat().st_size
+            for name, source in spec.stage_in.items()
+            if Path(source).is_file()
+        }
+        sizes["arguments.json"] = len(canonical_json(spec.arguments))
+        for name, size in sizes.items():
+            if size > MAX_FILE_BYTES:
+                raise InvalidInput(
+                    f"The file {name!r} has {size} bytes; the facility's API takes at most {MAX_FILE_BYTES}. Bring it "
+                    "there by other means and give the job its path."
+                )
+        resource, _ = self._resource(spec)
+        if resource.status == "down":
+            raise Unavailable(
+                f"The resource {resource.name!r} of the facility is down; nothing was submitted. Try again later"
+                + self._instead(spec, resource)
+            )
+        faults = unsatisfiable(self._facility.bounds(resource), spec.resources, spec.walltime_s)
+        if faults:
+            raise InvalidInput(
+                f"The job {spec.name!r} can never run on {resource.name!r}: {' '.join(faults)}"
+                + self._instead(spec, resource)
+            )
+
+    def _instead(self, spec: JobSpec, resource: Resource) -> str:
+        others = [
+            each.name
+            for each in self._facility.resources("compute")
+            if each.id != resource.id
+            and each.status != "down"
+            and not unsatisfiable(self._facility.bounds(each), spec.resources, spec.walltime_s)
+        ]
+        return f" Or use the queue {' or '.join(map(repr, others))}, which can." if others else ""
+
+    # On the way there
+
+    def _submit(self, spec: JobSpec, target: Path) -> None:
+        asked = read(target / ASKED)
+        if asked is not None and (native := self._lost(target, asked)):
+            write(target / NATIVE, native)
+            return
+        if asked is None:
+            resource, queue = self._resource(spec)
+            self._stage_in(spec, target)
+            asked = {
+                "time": clock.now(),
+                "resource_id": resource.id,
+                "folder": remote_folder(spec.key, self._site),
+                "key": headers(spec.key, self._site).get("Idempotency-Key", ""),
+                "body": body(spec, self._site, queue),
+            }
+            write(target / ASKED, asked)
+        write(target / NATIVE, self._send(target, asked))
+
+    def _stage_in(self, spec: JobSpec, target: Path) -> None:
+        folder = remote_folder(spec.key, self._site)
+        self._facility.make_folder(folder)
+        made = {folder}
+        for name in ("arguments.json", *spec.stage_in):
+            path = f"{folder}/{name}"
+            parent = str(PurePosixPath(path).parent)
+            if parent not in made:
+                self._facility.make_folder(parent)
+                made.add(parent)
+            self._facility.upload(path, (target / name).read_bytes())
+
+    def _send(self, target: Path, asked: dict[str, Any]) -> dict[str, Any]:
+        """Send the request as it was written down; where its answer is lost, look for the job before it is repeated."""
+        resource = self._facility.resource("compute", asked["resource_id"])
+        key = asked["key"]
+        for last in (False, False, True):
+            try:
+                number, link = self._facility.submit(resource, asked["body"], key)
+            except AnswerLost:
+                if last:
+                    raise
+                if native := self._lost(target, asked):
+                    return native
+            except NotOffered:
+                if last or not key:
+                    raise
+                key = ""  # this facility has the header in its specification, and no memory for it
+            else:
+                return _native(resource, number, link)
+        raise AssertionError("unreachable")
+
+    def _lost(self, target: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the job that an earlier request made, where the facility has it."""
+        resource = self._facility.resource("compute", asked["resource_id"])
+        found = self._facility.named(resource, asked["body"]["name"])
+        return _native(resource, *found[0]) if found else None
+
+    # On the way back
+
+    def _look(self, native: dict[str, Any]) -> dict[str, Any]:
+        kept = self._seen.get(native["link"])
+        if kept is None or time.monotonic() - kept[0] > self._site.iri.poll_s:
+            kept = time.monotonic(), self._facility.job(native["link"])
+            self._seen[native["link"]] = kept
+        status: dict[str, Any] = kept[1]["status"]
+        return status
+
+    @staticmethod
+    def _is_second(said: dict[str, Any]) -> bool:
+        return said.get("exit_code") == SECOND
+
+    def _take_the_first(self, folder: Path, spec: JobSpec, native: dict[str, Any]) -> bool:
+        """Turn to the copy that runs where the one that was known found it there; whether there is such."""
+        resource = self._facility.resource("compute", native["resource_id"])
+        others = [
+            each for each in self._facility.named(resource, job_name(spec.key)) if each[0] != native["id"]
+        ]
+        if not others:
+            return False
+        write(folder / NATIVE, _native(resource, *others[0]))
+        return True
+
+    def _job(self, folder: Path, spec: JobSpec, said: dict[str, Any], facts: dict[str, Any]) -> Job:
+        state = _STATES.get(str(said.get("state")).lower())
+        words = " ".join(str(said.get("message") or "").split())[:500]
+        if state is None:
+            raise Unavailable(
+                f"The facility says the state {str(said.get('state'))[:60]!r}, which is not one of the API's."
+            )
+        if state is JobState.ACTIVE and facts["started"] is None:
+            write(folder / STARTED, {"time": _moment(said)})
+            facts["started"] = _moment(said)
+        if not state.final:
+            held = "The facility holds it back. " if said.get("state") == "held" else ""
+            return Job(state=state, reason=held + words, **facts)
+        code = said.get("exit_code")
+        code = code if isinstance(code, int) else None
+        if state is JobState.COMPLETED and code:
+            state = JobState.FAILED  # it ended, and not well
+        if state is JobState.FAILED and (folder / CANCELED).exists():
+            state = JobState.CANCELED
+        reason = self._why(folder, spec, state, said, words)
+        write(
+            folder / ENDED, {"time": _moment(said), "state": str(state), "reason": reason, "exit_code": code}
+        )
+        return Job(state=state, reason=reason, exit_code=code, ended=_moment(said), **facts)
+
+    def _why(self, folder: Path, spec: JobSpec, state: JobState, said: dict[str, Any], words: str) -> str:
+        trouble = ""
+        try:
+            trouble = self._fetch(folder, spec)
+        except GenesisError as error:
+            trouble = f"Its files could not be brought back: {error.message}"
+        if state is JobState.COMPLETED:
+            return trouble
+        if state is JobState.CANCELED:
+            return "It was canceled."
+        if _TOO_LONG.search(words) or _TOO_LONG.search(json.dumps(said.get("meta_data") or "")):
+            return f"It ran longer than its {spec.walltime_s:g} s. Ask for a longer walltime. The facility says: {words}"
+        code = said.get("exit_code")
+        return " ".join(
+            part
+            for part in (
+                f"It ended with exit status {code}." if code else "It failed.",
+                _last_line(folder / "stderr"),
+                f"The facility says: {words}" if words else "",
+                trouble,
+            )
+            if part
+        )
+
+    def _bring(self, key: str) -> None:
+        """Fetch the files of a job that has ended, where that failed before."""
+        folder = self._jobs.path(key)
+        if (folder / ENDED).exists() and not (folder / FETCHED).exists():
+            self._fetch(folder, self._jobs.spec(key))
+
+    def _fetch(self, folder: Path, spec: JobSpec) -> str:
+        """Bring the files back; return what is to be said of those that were too large."""
+        remote, left = remote_folder(spec.key, self._site), []
+        wanted = [*_OUTPUTS, *spec.stage_out]
+        for parent in sorted({str(PurePosixPath(name).parent) for name in wanted}):
+            there = self._facility.listing(f"{remote}/{parent}" if parent != "." else remote) or {}
+            for name in wanted:
+                path = PurePosixPath(name)
+                if str(path.parent) != parent or path.name not in there:
+                    continue
+                if there[path.name] > MAX_FILE_BYTES:
+                    left.append(
+                        f"{name!r} has {there[path.name]} bytes, more than the facility's API sends; it stays at {remote}."
+                    )
+                else:
+                    _keep(folder / name, self._facility.download(f"{remote}/{name}"))
+        write(folder / FETCHED, {"time": clock.now()})
+        return " ".join(left)
+
+
+def _unsent(folder: Path, canceled: bool) -> dict[str, Any]:
+    """Return state and reason of a job that the facility is not known to have."""
+    if canceled:
+        return {"state": JobState.CANCELED, "reason": "It was canceled before it was submitted."}
+    if (folder / ASKED).exists():
+        words = "The answer to its submission was lost. Submit it again: it runs once."
+        return {"state": JobState.NEW, "reason": words}
+    return {"state": JobState.NEW, "reason": "It has not been submitted yet."}
+
+
+def _native(resource: Resource, number: str, link: str) -> dict[str, Any]:
+    return {"id": number, "resource": resource.name, "resource_id": resource.id, "link": link}
+
+
+def _moment(said: dict[str, Any]) -> str:
+    try:
+        return datetime.fromtimestamp(float(said["time"]), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return clock.now()
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Write a file in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        file.write(content)
+    Path(file.name).replace(path)
+
+
+def _last_line(path: Path) -> str:
+    if not path.exists():
+        return ""
+    lines = path.read_bytes()[-2000:].decode("utf-8", "replace").strip().splitlines()
+    return f"Its last words: {lines[-1][:300]}" if lines else ""
