@@ -207,6 +207,9 @@ class IriFacility:
         self, version: str, resource: str, headers: dict[str, str], body: bytes, user: str
     ) -> dict[str, Any]:
         spec = checked_spec(body)
+        nodes = self.resources[resource]["attributes"].get("configured_node_count", 0)
+        if nodes and spec.get("resources", {}).get("node_count", 1) > nodes:
+            raise Refusal(400, f"node_count is too large: there are {nodes}")
         key = headers.get("idempotency-key", "") if version == "v2" else ""
         if key and self.forgets_keys:
             raise Refusal(501, "no idempotency store is configured")

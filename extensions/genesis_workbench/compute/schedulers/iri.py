@@ -33,7 +33,15 @@ from genesis_workbench.compute.schedulers._folder import (
 )
 from genesis_workbench.compute.slurm import unsatisfiable
 from genesis_workbench.core import clock
-from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, NotFound, Unavailable
+from genesis_workbench.core.errors import (
+    Conflict,
+    GenesisError,
+    InvalidInput,
+    NotFound,
+    PermissionRefused,
+    SignInRequired,
+    Unavailable,
+)
 from genesis_workbench.core.identifiers import canonical_json
 from genesis_workbench.core.site import ComputeSection
 
@@ -48,6 +56,7 @@ _STATES = {
     "failed": JobState.FAILED,
     "canceled": JobState.CANCELED,
 }
+_LISTED_S = 600  # how far a facility's list of jobs may be behind
 _TOO_LONG = re.compile(r"time.?(out|.?limit)|walltime|deadline", re.IGNORECASE)
 
 
@@ -110,8 +119,8 @@ class IriScheduler:
         except NotFound:
             words = "The facility no longer knows it; whether the work was done is not known."
             return Job(state=JobState.FAILED, reason=words, **facts)
-        if self._is_second(said) and self._take_the_first(folder, spec, native):
-            return self.status(key)
+        if said.get("exit_code") == SECOND and (read(folder / ASKED) or {}).get("again"):
+            return self._second(folder, spec, native, said, facts)
         return self._job(folder, spec, said, facts)
 
     def cancel(self, key: str) -> None:
@@ -123,7 +132,7 @@ class IriScheduler:
             write(folder / CANCELED, {})
             native, asked = read(folder / NATIVE), read(folder / ASKED)
             if native is None and asked is not None:
-                native = self._lost(folder, asked)
+                native = self._lost(asked)
             if native is None:
                 if asked is not None:  # what may still arrive must find its place taken
                     self._facility.claim(f"{asked['folder']}/{CLAIMED}")
@@ -227,21 +236,25 @@ class IriScheduler:
 
     def _submit(self, spec: JobSpec, target: Path) -> None:
         asked = read(target / ASKED)
-        if asked is not None and (native := self._lost(target, asked)):
-            write(target / NATIVE, native)
+        if asked is not None:
+            write(target / NATIVE, self._lost(asked) or self._send(target, asked | {"again": True}))
             return
-        if asked is None:
-            resource, queue = self._resource(spec)
-            self._stage_in(spec, target)
-            asked = {
-                "time": clock.now(),
-                "resource_id": resource.id,
-                "folder": remote_folder(spec.key, self._site),
-                "key": headers(spec.key, self._site).get("Idempotency-Key", ""),
-                "body": body(spec, self._site, queue),
-            }
-            write(target / ASKED, asked)
-        write(target / NATIVE, self._send(target, asked))
+        resource, queue = self._resource(spec)
+        self._stage_in(spec, target)
+        asked = {
+            "time": clock.now(),
+            "resource_id": resource.id,
+            "folder": remote_folder(spec.key, self._site),
+            "key": headers(spec.key, self._site).get("Idempotency-Key", ""),
+            "body": body(spec, self._site, queue),
+        }
+        write(target / ASKED, asked)
+        try:
+            native = self._send(target, asked)
+        except (InvalidInput, PermissionRefused, SignInRequired):
+            (target / ASKED).unlink()  # refused for certain: the next request may be another
+            raise
+        write(target / NATIVE, native)
 
     def _stage_in(self, spec: JobSpec, target: Path) -> None:
         folder = remote_folder(spec.key, self._site)
@@ -260,13 +273,16 @@ class IriScheduler:
         resource = self._facility.resource("compute", asked["resource_id"])
         key = asked["key"]
         for last in (False, False, True):
+            if asked.get("again"):
+                write(target / ASKED, asked)  # from here on there may be two copies
             try:
                 number, link = self._facility.submit(resource, asked["body"], key)
             except AnswerLost:
                 if last:
                     raise
-                if native := self._lost(target, asked):
+                if native := self._lost(asked):
                     return native
+                asked = asked | {"again": True}
             except NotOffered:
                 if last or not key:
                     raise
@@ -275,7 +291,7 @@ class IriScheduler:
                 return _native(resource, number, link)
         raise AssertionError("unreachable")
 
-    def _lost(self, target: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
+    def _lost(self, asked: dict[str, Any]) -> dict[str, Any] | None:
         """Return the job that an earlier request made, where the facility has it."""
         resource = self._facility.resource("compute", asked["resource_id"])
         found = self._facility.named(resource, asked["body"]["name"])
@@ -291,20 +307,21 @@ class IriScheduler:
         status: dict[str, Any] = kept[1]["status"]
         return status
 
-    @staticmethod
-    def _is_second(said: dict[str, Any]) -> bool:
-        return said.get("exit_code") == SECOND
-
-    def _take_the_first(self, folder: Path, spec: JobSpec, native: dict[str, Any]) -> bool:
-        """Turn to the copy that runs where the one that was known found it there; whether there is such."""
+    def _second(
+        self, folder: Path, spec: JobSpec, native: dict[str, Any], said: dict[str, Any], facts: dict[str, Any]
+    ) -> Job | None:
+        """Turn from the copy that found its place taken to the one that took it."""
         resource = self._facility.resource("compute", native["resource_id"])
         others = [
             each for each in self._facility.named(resource, job_name(spec.key)) if each[0] != native["id"]
         ]
-        if not others:
-            return False
-        write(folder / NATIVE, _native(resource, *others[0]))
-        return True
+        if others:
+            write(folder / NATIVE, _native(resource, *others[0]))
+            return self.status(spec.key)
+        if clock.seconds_since(_moment(said)) > _LISTED_S:
+            return self._job(folder, spec, said, facts)
+        words = "Another copy of it took its place; the facility does not list that one yet."
+        return Job(state=JobState.ACTIVE, reason=words, **facts)
 
     def _job(self, folder: Path, spec: JobSpec, said: dict[str, Any], facts: dict[str, Any]) -> Job:
         state = _STATES.get(str(said.get("state")).lower())
