@@ -448,10 +448,20 @@ def test_a_result_that_is_too_large_is_told_and_the_rest_comes(facility, schedul
     job = ended(scheduler, spec)
     assert job.state is JobState.COMPLETED
     assert (
-        f"'big' has 6291456 bytes, more than the facility's API sends; it stays at {facility.folder}"
+        f"'big' has 6291456 bytes, more than the facility's API sends; it stays in {facility.folder}"
         in job.reason
     )
     assert scheduler.output(spec.key, "stdout").read_text() == "done\n"
+
+
+def test_of_output_that_is_too_large_the_end_comes(facility, scheduler):
+    spec = python("import sys; sys.stderr.write('x' * 6 * 2**20 + '\\nthe last word'); sys.exit(3)")
+    scheduler.submit(spec)
+    job = ended(scheduler, spec)
+    assert job.state is JobState.FAILED
+    assert "Its last words: the last word" in job.reason
+    assert "Of 'stderr' (6291470 bytes) only the end was brought back" in job.reason
+    assert scheduler.output(spec.key, "stderr").stat().st_size == 2**20
 
 
 def test_files_that_could_not_be_brought_are_brought_when_asked_for(facility, scheduler):
@@ -470,7 +480,7 @@ def test_files_that_could_not_be_brought_are_brought_when_asked_for(facility, sc
 def test_files_that_could_not_be_taken_there_start_nothing_and_go_again(facility, scheduler):
     facility.fail("files:upload", 500)
     spec = counted()
-    with pytest.raises(Unavailable, match="could not upload .*arguments.json"):
+    with pytest.raises(Unavailable, match=r"could not upload .*arguments\.json"):
         scheduler.submit(spec)
     assert not facility.machine.jobs
     scheduler.submit(spec)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genesis_workbench.compute.cluster import GenesisCluster, cluster, cluster_names
+    from genesis_workbench.compute.iri.table import facilities
     from genesis_workbench.compute.job import Job, JobSpec, Queue, Resources
     from genesis_workbench.compute.submission import queues, scheduler, submit, wait
 
@@ -22,6 +23,7 @@ _WHERE = {
     "JobSpec": "job",
     "Queue": "job",
     "Resources": "job",
+    "facilities": "iri.table",
     "queues": "submission",
     "scheduler": "submission",
     "submit": "submission",
@@ -36,6 +38,7 @@ __all__ = [
     "Resources",
     "cluster",
     "cluster_names",
+    "facilities",
     "queues",
     "scheduler",
     "submit",

@@ -56,6 +56,7 @@ _STATES = {
     "failed": JobState.FAILED,
     "canceled": JobState.CANCELED,
 }
+_TAIL_BYTES = 2**20
 _LISTED_S = 600  # how far a facility's list of jobs may be behind
 _TOO_LONG = re.compile(r"time.?(out|.?limit)|walltime|deadline", re.IGNORECASE)
 
@@ -365,9 +366,9 @@ class IriScheduler:
             part
             for part in (
                 f"It ended with exit status {code}." if code else "It failed.",
-                _last_line(folder / "stderr"),
-                f"The facility says: {words}" if words else "",
                 trouble,
+                f"The facility says: {words}" if words else "",
+                _last_line(folder / "stderr"),
             )
             if part
         )
@@ -388,14 +389,21 @@ class IriScheduler:
                 path = PurePosixPath(name)
                 if str(path.parent) != parent or path.name not in there:
                     continue
-                if there[path.name] > MAX_FILE_BYTES:
-                    left.append(
-                        f"{name!r} has {there[path.name]} bytes, more than the facility's API sends; it stays at {remote}."
-                    )
-                else:
-                    _keep(folder / name, self._facility.download(f"{remote}/{name}"))
+                content, words = self._content(f"{remote}/{name}", name, there[path.name])
+                if content is not None:
+                    _keep(folder / name, content)
+                left += [words] if words else []
         write(folder / FETCHED, {"time": clock.now()})
         return " ".join(left)
+
+    def _content(self, path: str, name: str, size: int) -> tuple[bytes | None, str]:
+        """Return a file and what is to be said of it, where it is too large for the API."""
+        if size <= MAX_FILE_BYTES:
+            return self._facility.download(path), ""
+        if name in ("stdout", "stderr"):
+            end = self._facility.tail(path, _TAIL_BYTES).encode()
+            return end, f"Of {name!r} ({size} bytes) only the end was brought back; all of it is in {path}."
+        return None, f"{name!r} has {size} bytes, more than the facility's API sends; it stays in {path}."
 
 
 def _unsent(folder: Path, canceled: bool) -> dict[str, Any]:
