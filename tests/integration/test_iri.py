@@ -430,6 +430,29 @@ def test_a_resource_that_is_not_there_is_answered_with_those_that_are(scheduler,
         IriScheduler(scheduler.folder, mine).submit(counted())
 
 
+@pytest.mark.parametrize("version", ["v2"], indirect=True)
+def test_where_the_site_names_no_folder_it_is_the_persons_own(facility, scheduler, site):
+    mine = site.model_copy(update={"iri": site.iri.model_copy(update={"folder": ""})})
+    scheduler = IriScheduler(scheduler.folder, mine)
+    spec = counted()
+    scheduler.submit(spec)
+    runs_once(scheduler, spec)
+    folder = facility.folder / "alice/genesis-jobs" / spec.key
+    assert (folder / "starts").read_text() == "x"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert "(your folder at the facility)" in scheduler.render(spec)
+
+
+@pytest.mark.parametrize("version", ["v1"], indirect=True)
+@pytest.mark.parametrize(
+    ("folder", "words"), [("", "set compute.iri.folder"), ("jobs", "has to begin with '/'")]
+)
+def test_a_folder_that_cannot_be(scheduler, site, folder, words):
+    mine = site.model_copy(update={"iri": site.iri.model_copy(update={"folder": folder})})
+    with pytest.raises(InvalidInput, match=words):
+        IriScheduler(scheduler.folder, mine).submit(counted())
+
+
 def test_a_file_that_is_too_large_for_the_api_is_refused_before_it_is_sent(facility, scheduler, tmp_path):
     (tmp_path / "big").write_bytes(bytes(6 * 2**20))
     with pytest.raises(

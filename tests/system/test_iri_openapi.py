@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from genesis_workbench.compute import JobSpec, Resources
+from genesis_workbench.compute.iri.facility import Facility
 from genesis_workbench.compute.job import JobState
 from genesis_workbench.compute.schedulers.iri import IriScheduler
 from genesis_workbench.core.errors import Unavailable
@@ -130,7 +131,7 @@ def python(code, **fields):
     return JobSpec(name="test", command=(sys.executable, "-c", code), **fields)
 
 
-def test_everything_that_the_scheduler_says_is_in_the_document(facility, scheduler, tmp_path):
+def test_everything_that_the_scheduler_says_is_in_the_document(facility, scheduler, version, tmp_path):
     (tmp_path / "in.txt").write_text("7")
     full = python(
         "open('result.json', 'w').write(open('in/in.txt').read()); import sys; sys.stderr.write('x' * 6 * 2**20)",
@@ -160,6 +161,9 @@ def test_everything_that_the_scheduler_says_is_in_the_document(facility, schedul
     assert ended(scheduler, long).state is JobState.CANCELED
 
     assert scheduler.queues()
+    if version == "v2":
+        own = scheduler._site.iri.model_copy(update={"folder": ""})
+        assert Facility(own).work_folder() == f"{facility.folder}/alice/genesis-jobs"
     scheduler._facility.about()
     scheduler._facility.signed_in()
     said = {each.operation for each in facility.asked}

@@ -184,7 +184,8 @@ class IriSection(Section):
     )
     folder: str = Field(
         "",
-        description="Folder on that storage, as its machines see it too, in which each job gets one of its own.",
+        description="Folder on that storage, as its machines see it too, in which each job gets one of its own; where "
+        "empty, the facility is asked for the person's own (version 2).",
     )
     token_file: str = Field(
         "",

@@ -24,6 +24,7 @@ _ROUTES = [
     ("getJob", "GET", r"compute/status/(?P<resource>[^/]+)/(?P<job>[^/]+)"),
     ("getJobs", "POST", r"compute/status/(?P<resource>[^/]+)"),
     ("cancelJob", "DELETE", r"compute/cancel/(?P<resource>[^/]+)/(?P<job>[^/]+)"),
+    ("getStorageLocations", "GET", r"storage/locations/(?P<resource>[^/]+)"),
     ("getTask", "GET", r"task/(?P<task>[^/]+)"),
 ]
 OPEN = ("getFacility", "getComputeResources", "getResource", "getFilesystemResources")

@@ -174,6 +174,16 @@ class IriFacility:
             ]  # fmt: skip
         if operation == "getResource":
             return self._resource(version, named["resource"])
+        if operation == "getStorageLocations":
+            access = {"read": True, "write": True, "execute": True}
+            place = {
+                "logical_name": "scratch",
+                "path": str(self.folder / user),
+                "access": access,
+                "shared": False,
+            }
+            archive = {**place, "logical_name": "archive", "access": {**access, "write": False}}
+            return [archive, place]
         if operation == "getTask":
             if named["task"] not in self._tasks:
                 raise Refusal(404, "no such task")
@@ -292,6 +302,7 @@ class IriFacility:
 class _Handler(http.server.BaseHTTPRequestHandler):
     facility: IriFacility
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet: the client's kernel would wait 40 ms between them
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))

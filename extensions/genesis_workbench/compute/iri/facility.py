@@ -32,6 +32,7 @@ from genesis_workbench.core.site import IriSection
 MAX_FILE_BYTES = 5 * 2**20
 """Most bytes of a file that goes up or down through the API (5,242,880 in its specification)."""
 
+_OURS = "genesis-jobs"
 _KEPT_S = 60.0  # resources change rarely
 _PAGE = 100
 _MAX_PAGES = 50
@@ -72,6 +73,7 @@ class Facility:
     def __init__(self, site: IriSection, client: http.Client | None = None) -> None:
         self.site = site
         self.client = client or http.Client(site)
+        self._folder = ""
         self._kept: dict[str, tuple[float, list[Resource]]] = {}
 
     def about(self) -> dict[str, Any]:
@@ -115,6 +117,30 @@ class Facility:
         raise InvalidInput(
             f"The facility {asked}: it has {names}. Set compute.iri.{setting} to one of these."
         )
+
+    def work_folder(self) -> str:
+        """Return the folder in which jobs get theirs: the site's, else one in the person's own place there (version 2).
+
+        Raises
+        ------
+        InvalidInput
+            If the site names none and the facility knows none.
+        """
+        named = self.site.folder.rstrip("/")
+        if named:
+            if not PurePosixPath(named).is_absolute():
+                raise InvalidInput(f"compute.iri.folder is {named!r}: it has to begin with '/'.")
+            return named
+        if self.site.version == "v1":
+            raise InvalidInput(
+                "Version 1 of the API does not say where a person's files go: set compute.iri.folder."
+            )
+        if not self._folder:
+            storage = self.resource("filesystem", self.site.storage)
+            link = self.client.at(f"storage/locations/{_segment(storage.id)}")
+            said = self.client.call("GET", link, what="say where your files go", params={"intent": "write"})
+            self._folder = _place(_objects(said.value))
+        return self._folder
 
     def limits(self, resource: Resource) -> Queue:
         """Return what a compute resource has, as far as the facility says; 0 for what it does not say."""
@@ -316,6 +342,19 @@ def _resource(said: dict[str, Any]) -> Resource:
         submit_link=submit[0] if submit else "",
         node_links=tuple(_links(said, "iri:has-node")),
         attributes=attributes if isinstance(attributes, dict) else {},
+    )
+
+
+def _place(locations: list[dict[str, Any]]) -> str:
+    """Return our folder in the best of the places that a person may write to."""
+    for wanted in ("scratch", "project", "campaign", "home", "shared", "temporary"):
+        for each in locations:
+            access, path = each.get("access"), str(each.get("path") or "")
+            may = isinstance(access, dict) and access.get("write") is True
+            if each.get("logical_name") == wanted and may and PurePosixPath(path).is_absolute():
+                return f"{path.rstrip('/')}/{_OURS}"
+    raise InvalidInput(
+        "The facility knows no place for your files that jobs may write to: set compute.iri.folder."
     )
 
 

@@ -19,11 +19,6 @@ _ONCE = f'mkdir "$GENESIS_JOB_FOLDER/{CLAIMED}" || exit {SECOND}'
 _KEYS = uuid.UUID("6d3b2f0e-5d6b-5c0b-9a55-0f5f6f3c1e77")  # namespace of our Idempotency-Keys
 
 
-def remote_folder(key: str, site: ComputeSection) -> str:
-    """Return the job's folder at the facility."""
-    return f"{site.iri.folder.rstrip('/')}/{key}"
-
-
 def job_name(key: str) -> str:
     """Return the name that the facility shows: it tells the job apart, also after its number was lost."""
     return f"gw-{hashlib.sha256(key.encode()).hexdigest()[:24]}"
@@ -34,7 +29,7 @@ def headers(key: str, site: ComputeSection) -> dict[str, str]:
     return {"Idempotency-Key": str(uuid.uuid5(_KEYS, key))} if site.iri.version == "v2" else {}
 
 
-def body(spec: JobSpec, site: ComputeSection, queue: str) -> dict[str, Any]:
+def body(spec: JobSpec, site: ComputeSection, folder: str, queue: str) -> dict[str, Any]:
     """Return the JobSpec of the API.
 
     Parameters
@@ -43,10 +38,12 @@ def body(spec: JobSpec, site: ComputeSection, queue: str) -> dict[str, Any]:
         What to run.
     site : ComputeSection
         Account, image and the ``[compute.iri]`` table.
+    folder : str
+        The job's folder at the facility.
     queue : str
         Queue of the resource; its own choice where empty.
     """
-    folder, resources = remote_folder(spec.key, site), spec.resources
+    resources = spec.resources
     command, before = _once(spec, [*_warned(spec), *spec.command], list(site.iri.prologue))
     image = spec.image or site.image
     mount = {"source": folder, "target": folder, "read_only": False}

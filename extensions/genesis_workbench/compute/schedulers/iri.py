@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from genesis_workbench.compute.iri.client import AnswerLost, NotOffered
 from genesis_workbench.compute.iri.facility import MAX_FILE_BYTES, Facility, Resource
-from genesis_workbench.compute.iri.request import CLAIMED, SECOND, body, headers, job_name, remote_folder
+from genesis_workbench.compute.iri.request import CLAIMED, SECOND, body, headers, job_name
 from genesis_workbench.compute.job import Job, JobSpec, JobState, Queue
 from genesis_workbench.compute.schedulers._folder import (
     CANCELED,
@@ -157,16 +157,14 @@ class IriScheduler:
     def render(self, spec: JobSpec) -> str:
         """Return the request as JSON, without the token. See :class:`Scheduler`."""
         iri = self._site.iri
+        folder = f"{iri.folder.rstrip('/') or '(your folder at the facility)'}/{spec.key}"
         shown = {
             "facility": str(self._facility.client.root),
             "resource": iri.resource or "(the only one)",
-            "files": {
-                name: f"{remote_folder(spec.key, self._site)}/{name}"
-                for name in ("arguments.json", *spec.stage_in)
-            },
+            "files": {name: f"{folder}/{name}" for name in ("arguments.json", *spec.stage_in)},
             "headers": headers(spec.key, self._site)
             | {"Authorization": f"Bearer (the token in {iri.token_file})"},
-            "body": body(spec, self._site, spec.queue or self._site.queue),
+            "body": body(spec, self._site, folder, spec.queue or self._site.queue),
         }
         return json.dumps(shown, indent=2)
 
@@ -193,11 +191,7 @@ class IriScheduler:
 
     def _check(self, spec: JobSpec) -> None:
         """Refuse what cannot run, before anything is sent."""
-        if not PurePosixPath(self._site.iri.folder).is_absolute():
-            raise InvalidInput(
-                f"compute.iri.folder is {self._site.iri.folder!r}: name the folder at the facility in which jobs get "
-                "theirs, beginning with '/'."
-            )
+        self._facility.work_folder()
         sizes = {
             name: Path(source).stat().st_size
             for name, source in spec.stage_in.items()
@@ -241,13 +235,14 @@ class IriScheduler:
             write(target / NATIVE, self._lost(asked) or self._send(target, asked | {"again": True}))
             return
         resource, queue = self._resource(spec)
-        self._stage_in(spec, target)
+        folder = f"{self._facility.work_folder()}/{spec.key}"
+        self._stage_in(spec, target, folder)
         asked = {
             "time": clock.now(),
             "resource_id": resource.id,
-            "folder": remote_folder(spec.key, self._site),
+            "folder": folder,
             "key": headers(spec.key, self._site).get("Idempotency-Key", ""),
-            "body": body(spec, self._site, queue),
+            "body": body(spec, self._site, folder, queue),
         }
         write(target / ASKED, asked)
         try:
@@ -257,8 +252,7 @@ class IriScheduler:
             raise
         write(target / NATIVE, native)
 
-    def _stage_in(self, spec: JobSpec, target: Path) -> None:
-        folder = remote_folder(spec.key, self._site)
+    def _stage_in(self, spec: JobSpec, target: Path, folder: str) -> None:
         self._facility.make_folder(folder)
         made = {folder}
         for name in ("arguments.json", *spec.stage_in):
@@ -381,7 +375,7 @@ class IriScheduler:
 
     def _fetch(self, folder: Path, spec: JobSpec) -> str:
         """Bring the files back; return what is to be said of those that were too large."""
-        remote, left = remote_folder(spec.key, self._site), []
+        remote, left = (read(folder / ASKED) or {})["folder"], []
         wanted = [*_OUTPUTS, *spec.stage_out]
         for parent in sorted({str(PurePosixPath(name).parent) for name in wanted}):
             there = self._facility.listing(f"{remote}/{parent}" if parent != "." else remote) or {}
