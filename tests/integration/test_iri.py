@@ -453,6 +453,16 @@ def test_a_folder_that_cannot_be(scheduler, site, folder, words):
         IriScheduler(scheduler.folder, mine).submit(counted())
 
 
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_facility_without_lists_for_each_use_is_asked_for_all(facility, scheduler, status):
+    facility.fail("getComputeResources", status)
+    facility.fail("getFilesystemResources", status)
+    spec = counted()
+    scheduler.submit(spec)
+    assert facility.count("getResources") == 2
+    runs_once(scheduler, spec)
+
+
 def test_a_file_that_is_too_large_for_the_api_is_refused_before_it_is_sent(facility, scheduler, tmp_path):
     (tmp_path / "big").write_bytes(bytes(6 * 2**20))
     with pytest.raises(

@@ -51,9 +51,9 @@ def prism():
         folder.mkdir(parents=True, exist_ok=True)
         command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), PRISM]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
         except subprocess.TimeoutExpired:
-            needed(f"npm could not install {PRISM} within 240 s")
+            needed(f"npm could not install {PRISM} within 150 s")
         if done.returncode:
             needed(f"npm could not install {PRISM}: {done.stderr[-500:]}")
     return program
@@ -164,12 +164,13 @@ def test_everything_that_the_scheduler_says_is_in_the_document(facility, schedul
     if version == "v2":
         own = scheduler._site.iri.model_copy(update={"folder": ""})
         assert Facility(own).work_folder() == f"{facility.folder}/alice/genesis-jobs"
+    assert scheduler._facility._all_resources()
     scheduler._facility.about()
     scheduler._facility.signed_in()
     said = {each.operation for each in facility.asked}
     assert said >= {
         "getFacility", "getProjects", "getComputeResources", "getFilesystemResources", "launchJob", "getJob", "getJobs",
-        "cancelJob", "getTask", "files:ls", "files:mkdir", "files:chmod", "files:upload", "files:download", "files:tail",
+        "cancelJob", "getResources", "getTask", "files:ls", "files:mkdir", "files:chmod", "files:upload", "files:download", "files:tail",
     }  # fmt: skip
     assert "none" not in said
 

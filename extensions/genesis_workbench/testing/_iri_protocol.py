@@ -19,6 +19,7 @@ _ROUTES = [
     ("getFacility", "GET", r"facility"),
     ("getProjects", "GET", r"account/projects"),
     ("getComputeResources", "GET", r"compute/resources"),
+    ("getResources", "GET", r"status/resources"),
     ("getResource", "GET", r"status/resources/(?P<resource>[^/]+)"),
     ("launchJob", "POST", r"compute/job/(?P<resource>[^/]+)"),
     ("getJob", "GET", r"compute/status/(?P<resource>[^/]+)/(?P<job>[^/]+)"),
@@ -27,7 +28,7 @@ _ROUTES = [
     ("getStorageLocations", "GET", r"storage/locations/(?P<resource>[^/]+)"),
     ("getTask", "GET", r"task/(?P<task>[^/]+)"),
 ]
-OPEN = ("getFacility", "getComputeResources", "getResource", "getFilesystemResources")
+OPEN = ("getFacility", "getComputeResources", "getResource", "getResources", "getFilesystemResources")
 
 
 @dataclass

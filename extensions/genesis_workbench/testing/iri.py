@@ -158,6 +158,10 @@ class IriFacility:
             return self._files(root, operation.removeprefix("files:"), query, headers, body)
         if operation in ("launchJob", "getJob", "getJobs", "cancelJob"):
             return self._compute(version, operation, named, query, headers, body, user)
+        if operation == "getTask":
+            if named["task"] not in self._tasks:
+                raise Refusal(404, "no such task")
+            return 200, self._tasks[named["task"]]
         return 200, self._described(version, root, operation, named, user)
 
     def _described(self, version: str, root: str, operation: str, named: dict[str, str], user: str) -> Any:
@@ -184,10 +188,8 @@ class IriFacility:
             }
             archive = {**place, "logical_name": "archive", "access": {**access, "write": False}}
             return [archive, place]
-        if operation == "getTask":
-            if named["task"] not in self._tasks:
-                raise Refusal(404, "no such task")
-            return self._tasks[named["task"]]
+        if operation == "getResources":
+            return [self._resource(version, key) for key in self.resources]
         endpoint = "compute" if operation == "getComputeResources" else "filesystem"
         offered = [key for key, each in self.resources.items() if endpoint in each["supported_endpoints"]]
         return [self._resource(version, key) for key in offered]

@@ -59,7 +59,7 @@ class AnswerLost(Unavailable):
 
 
 class NotOffered(Unavailable):
-    """The facility does not offer it (status 501)."""
+    """The facility does not offer it (status 405 or 501)."""
 
     code = Unavailable.code
 
@@ -320,7 +320,7 @@ def _refusal(status: int, content: bytes, what: str, where: str) -> GenesisError
         return InvalidInput(text)
     if 300 <= status < 400:
         return Unavailable(f"{text} It redirects, which is not followed with a token. Check compute.iri.url.")
-    if status == 501:
+    if status in (405, 501):
         return NotOffered(text)
     return Unavailable(f"{text} Try again later.")
 

@@ -89,11 +89,7 @@ class Facility:
         """Return the resources that can be used for ``compute`` or ``filesystem``."""
         kept = self._kept.get(endpoint)
         if kept is None or time.monotonic() - kept[0] > _KEPT_S:
-            method = "POST" if endpoint == "filesystem" and self.site.version == "v2" else "GET"
-            said = self.client.call(
-                method, self.client.at(f"{endpoint}/resources"), what="list its resources", signed=False
-            )
-            kept = time.monotonic(), [_resource(each) for each in _objects(said.value) if each.get("id")]
+            kept = time.monotonic(), self._offered(endpoint)
             self._kept[endpoint] = kept
         return kept[1]
 
@@ -290,6 +286,30 @@ class Facility:
                 raise TaskFailed(f"The facility could not {what}: {str(words or status)[:300]}.")
         raise DeadlineExceeded(f"The facility had not done '{what}' within {_TASK_S:g} s. Try again later.")
 
+    def _offered(self, endpoint: str) -> list[Resource]:
+        method = "POST" if endpoint == "filesystem" and self.site.version == "v2" else "GET"
+        try:
+            said = self.client.call(
+                method, self.client.at(f"{endpoint}/resources"), what="list its resources", signed=False
+            ).value
+        except (NotFound, http.NotOffered):  # "planned" in the specification: not every facility has it
+            said = [
+                each for each in self._all_resources() if endpoint in _texts(each.get("supported_endpoints"))
+            ]
+        return [_resource(each) for each in _objects(said) if each.get("id")]
+
+    def _all_resources(self) -> list[dict[str, Any]]:
+        link = self.client.at("status/resources")
+        found: list[dict[str, Any]] = []
+        for page in range(_MAX_PAGES):
+            params = {"offset": page * _PAGE, "limit": _PAGE}
+            said = self.client.call("GET", link, what="list its resources", params=params, signed=False)
+            each = _objects(said.value)
+            found += each
+            if len(each) < _PAGE:
+                break
+        return found
+
     def _jobs(self, resource: Resource, filters: dict[str, Any]) -> list[dict[str, Any]]:
         link = self.client.at(f"compute/status/{_segment(resource.id)}")
         found: list[dict[str, Any]] = []
@@ -367,6 +387,10 @@ def _links(said: dict[str, Any], relation: str) -> list[str]:
 
 def _objects(value: Any) -> list[dict[str, Any]]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _texts(value: Any) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
 
 
 def _name(job: dict[str, Any]) -> str:
