@@ -19,6 +19,8 @@ from system.slurm.conftest import slurm  # noqa: F401 - the fixture
 
 
 class TestLocal(SchedulerContract):
+    name = "local"
+
     @pytest.fixture(autouse=True)
     def _make(self, tmp_path, monkeypatch):
         self.scheduler = LocalScheduler(tmp_path / "jobs")
@@ -36,6 +38,8 @@ class TestLocal(SchedulerContract):
 
 @pytest.mark.parametrize("version", ["v1", "v2"], scope="class")
 class TestIri(SchedulerContract):
+    name = "iri"
+
     @pytest.fixture(autouse=True)
     def _make(self, tmp_path, version):
         (tmp_path / "token").write_text("first-token\n")
@@ -71,6 +75,7 @@ class TestIri(SchedulerContract):
 
 
 class TestSlurm(SchedulerContract):
+    name = "slurm"
     site = ComputeSection(scheduler="slurm", slurm=SlurmSection(poll_s=0.2))
     timeout_s = 120
 
@@ -89,5 +94,4 @@ class TestSlurm(SchedulerContract):
 
 
 def test_no_scheduler_is_left_out():
-    tested = {"local", "iri", "slurm"}
-    assert set(plugins.names("schedulers")) == tested
+    assert {each.name for each in SchedulerContract.__subclasses__()} == set(plugins.names("schedulers"))

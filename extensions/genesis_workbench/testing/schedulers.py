@@ -37,6 +37,8 @@ class SchedulerContract:
 
     Attributes
     ----------
+    name : str
+        Name of its entry point.
     scheduler : Scheduler
         The one under test, with a folder of its own.
     site : ComputeSection
@@ -49,6 +51,7 @@ class SchedulerContract:
         How long a short job may take from its submission to its end.
     """
 
+    name: str
     scheduler: Scheduler
     site: ComputeSection = ComputeSection()
     python: str = sys.executable
@@ -64,7 +67,7 @@ class SchedulerContract:
     def submitter(self, spec: JobSpec) -> list[str]:
         """Return the command that submits `spec` from another process."""
         return [
-            sys.executable, "-m", __name__, self.scheduler.name, str(self.scheduler.folder),  # type: ignore[attr-defined]
+            sys.executable, "-m", __name__, self.name, str(self.scheduler.folder),  # type: ignore[attr-defined]
             self.site.model_dump_json(), spec.model_dump_json(),
         ]  # fmt: skip
 

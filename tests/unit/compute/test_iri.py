@@ -6,13 +6,15 @@ import base64
 import contextlib
 import json
 import time
+import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from genesis_workbench.compute import JobSpec, Resources
-from genesis_workbench.compute.iri import client, facility, request
+from genesis_workbench.compute.iri import client, facility, outcome, request
 from genesis_workbench.compute.iri.token import Token
 from genesis_workbench.core.errors import (
     Conflict,
@@ -23,7 +25,7 @@ from genesis_workbench.core.errors import (
     SignInRequired,
     Unavailable,
 )
-from genesis_workbench.core.site import ComputeSection, IriSection
+from genesis_workbench.core.site import ComputeSection, IriSection, Site
 
 SITE = ComputeSection(
     account="proj", iri=IriSection(url="https://api.example.gov", prologue=["module load x"])
@@ -89,6 +91,13 @@ def test_names_and_keys_are_the_same_for_ever():
     assert request.headers("key", SITE) == {"Idempotency-Key": "f7feb35d-e1c4-559f-89d7-232e2a68f117"}
     old = SITE.model_copy(update={"iri": SITE.iri.model_copy(update={"version": "v1"})})
     assert request.headers("key", old) == {}
+
+
+def test_the_site_file_on_the_page_is_one():
+    page = (Path(__file__).parents[3] / "docs/how-to/facilities.md").read_text()
+    text = page.partition("```toml")[2].partition("```")[0]
+    site = Site.model_validate({"name": "page", **tomllib.loads(text)})
+    assert site.compute.iri.url == "https://api.facility.example"
 
 
 # A facility that says anything
@@ -164,7 +173,11 @@ def test_whatever_a_task_gives_is_read_or_refused_in_words(output):
     }
     said = facility.Facility(SITE.iri, Says(done))
     said._kept["filesystem"] = (time.monotonic(), [facility.Resource("id", "name", "storage", "up", "")])
-    for ask in (lambda: said.listing("/x"), lambda: said.download("/x"), lambda: said.tail("/x", 9)):
+    for ask in (
+        lambda: said.files.listing("/x"),
+        lambda: said.files.download("/x"),
+        lambda: said.files.tail("/x", 9),
+    ):
         with contextlib.suppress(GenesisError):
             ask()
 
@@ -176,6 +189,51 @@ def test_limits_that_are_not_said_do_not_limit():
         min(bounds.nodes, bounds.cores_per_node, bounds.memory_per_node_bytes, bounds.gpus_per_node) > 10**9
     )
     assert bounds.max_walltime_s is None
+
+
+# How it ended
+
+
+@pytest.mark.parametrize(
+    ("said", "canceled", "state", "words"),
+    [
+        ({"state": "completed", "exit_code": 0}, False, "completed", ""),
+        ({"state": "completed", "exit_code": 3}, False, "failed", "It ended with exit status 3. "),
+        (
+            {"state": "failed", "message": "NODE_FAIL"},
+            False,
+            "failed",
+            "It failed. The facility says: NODE_FAIL",
+        ),
+        ({"state": "failed", "message": "TIMEOUT"}, False, "failed", "It ran longer than its 60 s."),
+        ({"state": "failed", "message": "CANCELLED DUE TO TIME LIMIT"}, False, "failed", "It ran longer"),
+        (
+            {"state": "failed", "meta_data": {"native": "timeout"}},
+            False,
+            "failed",
+            "It ran longer than its 60 s.",
+        ),
+        (
+            {"state": "failed", "exit_code": 1, "meta_data": {"time_limit": 60}},
+            False,
+            "failed",
+            "It ended with exit",
+        ),
+        ({"state": "failed", "exit_code": 137}, True, "canceled", "It was canceled."),
+        ({"state": "CANCELED"}, False, "canceled", "It was canceled."),
+    ],
+)
+def test_how_a_job_ended_is_told(tmp_path, said, canceled, state, words):
+    found = outcome.state_of(said, canceled=canceled)
+    assert found == state
+    told = outcome.why(said, found, spec(walltime_s=60), tmp_path / "stderr", "")
+    assert told.startswith(words.strip())
+    assert bool(told) == bool(words)
+
+
+@pytest.mark.parametrize("when", [None, "soon", 1e300, -1e300, [], True])
+def test_a_moment_that_is_none_is_now(when):
+    assert outcome.moment({"time": when}).endswith("Z")
 
 
 # Tokens

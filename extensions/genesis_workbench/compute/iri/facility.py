@@ -1,4 +1,4 @@
-"""What one facility offers through the IRI Facility API, version 1 and 2: resources, jobs, files.
+"""What one facility offers through the IRI Facility API, version 1 and 2: resources, jobs, and its files.
 
 Where the facility gives a link it is followed; the entry points, and the operations for which the API registers no
 link (files, cancel), are those of its published specification. What it answers is untrusted: only what is checked here
@@ -7,37 +7,28 @@ goes on.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import quote
 
 from genesis_workbench.compute.iri import client as http
+from genesis_workbench.compute.iri.files import Files, objects, segment, whole
 from genesis_workbench.compute.job import Queue
 from genesis_workbench.core.errors import (
-    DeadlineExceeded,
-    GenesisError,
     InvalidInput,
     NotFound,
     Unavailable,
 )
 from genesis_workbench.core.site import IriSection
 
-MAX_FILE_BYTES = 5 * 2**20
-"""Most bytes of a file that goes up or down through the API (5,242,880 in its specification)."""
-
 _OURS = "genesis-jobs"
 _KEPT_S = 60.0  # resources change rarely
 _PAGE = 100
 _MAX_PAGES = 50
 _MAX_NODES = 8  # representatives of a system's kinds of nodes
-_TASK_S = 120.0
 _GIB = 2**30
 
 
@@ -73,7 +64,9 @@ class Facility:
     def __init__(self, site: IriSection, client: http.Client | None = None) -> None:
         self.site = site
         self.client = client or http.Client(site)
+        self.files = Files(self.client, site.version, lambda: self.resource("filesystem", site.storage).id)
         self._folder = ""
+        self._nodes: dict[str, tuple[float, dict[str, Any]]] = {}
         self._kept: dict[str, tuple[float, list[Resource]]] = {}
 
     def about(self) -> dict[str, Any]:
@@ -133,9 +126,9 @@ class Facility:
             )
         if not self._folder:
             storage = self.resource("filesystem", self.site.storage)
-            link = self.client.at(f"storage/locations/{_segment(storage.id)}")
+            link = self.client.at(f"storage/locations/{segment(storage.id)}")
             said = self.client.call("GET", link, what="say where your files go", params={"intent": "write"})
-            self._folder = _place(_objects(said.value))
+            self._folder = _place(objects(said.value))
         return self._folder
 
     def limits(self, resource: Resource) -> Queue:
@@ -145,12 +138,11 @@ class Facility:
         said = resource.attributes
         return Queue(
             name=resource.name,
-            max_walltime_s=_whole(said.get("max_walltime_s")) or None,
-            nodes=_whole(said.get("configured_node_count")),
-            cores_per_node=max((_whole(each.get("cpu_core_count")) for each in machines), default=0),
-            memory_per_node_bytes=max((_whole(each.get("memory_gib")) for each in machines), default=0)
-            * _GIB,
-            gpus_per_node=max((_whole(each.get("gpu_count")) for each in machines), default=0),
+            max_walltime_s=whole(said.get("max_walltime_s")) or None,
+            nodes=whole(said.get("configured_node_count")),
+            cores_per_node=max((whole(each.get("cpu_core_count")) for each in machines), default=0),
+            memory_per_node_bytes=max((whole(each.get("memory_gib")) for each in machines), default=0) * _GIB,
+            gpus_per_node=max((whole(each.get("gpu_count")) for each in machines), default=0),
         )
 
     def bounds(self, resource: Resource) -> Queue:
@@ -173,7 +165,7 @@ class Facility:
         AnswerLost
             If it may or may not have been taken.
         """
-        link = resource.submit_link or self.client.at(f"compute/job/{_segment(resource.id)}")
+        link = resource.submit_link or self.client.at(f"compute/job/{segment(resource.id)}")
         said = self.client.call(
             "POST", link, what=f"submit the job {body.get('name')!r}", body=body, key=key, repeat=False
         )
@@ -196,95 +188,9 @@ class Facility:
 
     def cancel(self, resource_id: str, job_id: str) -> None:
         """End a job; nothing where it has ended."""
-        link = self.client.at(f"compute/cancel/{_segment(resource_id)}/{_segment(job_id)}")
+        link = self.client.at(f"compute/cancel/{segment(resource_id)}/{segment(job_id)}")
         with contextlib.suppress(NotFound):
             self.client.call("DELETE", link, what="cancel the job")
-
-    def make_folder(self, path: str) -> None:
-        """Make a folder and those above it, for its owner alone; nothing where it is there."""
-        if self.listing(path) is None:
-            self._task("mkdir", {"path": path, "parent": True}, method="POST")
-        self._task("chmod", {"path": path, "mode": "700"}, method="PUT")
-
-    def claim(self, path: str) -> bool:
-        """Make one folder; False where it was there."""
-        try:
-            self._task("mkdir", {"path": path, "parent": False}, method="POST")
-        except TaskFailed:
-            return False
-        return True
-
-    def upload(self, path: str, content: bytes) -> None:
-        """Write a file."""
-        name = PurePosixPath(path).name
-        self._task("upload", {"path": path}, method="POST", file=(name, content))
-
-    def listing(self, path: str) -> dict[str, int] | None:
-        """Return names and sizes in bytes of what a folder holds; None where there is no such folder."""
-        try:
-            output = self._task("ls", {"path": path, "showHidden": True})
-        except TaskFailed:
-            return None
-        return {
-            PurePosixPath(str(each.get("name"))).name: _whole(each.get("size")) for each in _objects(output)
-        }
-
-    def download(self, path: str) -> bytes:
-        """Return the content of a file."""
-        output = self._task("download", {"path": path})
-        if isinstance(output, dict):
-            output = output.get("content") or output.get("content_base64")
-        try:
-            return base64.b64decode(str(output or ""), validate=True)
-        except (ValueError, binascii.Error) as error:
-            raise Unavailable(f"The facility sent the file {path} in a form that cannot be read.") from error
-
-    def tail(self, path: str, size: int) -> str:
-        """Return the last `size` bytes of a text file."""
-        output = self._task("tail", {"path": path, "bytes": size})
-        return str(output.get("content", "") if isinstance(output, dict) else output or "")
-
-    def _task(
-        self,
-        command: str,
-        arguments: dict[str, Any],
-        *,
-        method: str = "GET",
-        file: tuple[str, bytes] | None = None,
-    ) -> Any:
-        """Start an operation on files, wait for its task and return the output."""
-        storage = self.resource("filesystem", self.site.storage)
-        link = self.client.at(f"filesystem/{command}/{_segment(storage.id)}")
-        what = f"{command} {arguments['path']}"
-        if file is not None or (self.site.version == "v1" and method == "GET"):
-            params = {
-                name: str(value).lower() if value is True else value for name, value in arguments.items()
-            }
-            said = self.client.call(method, link, what=what, params=params, file=file)
-        else:
-            said = self.client.call(
-                "POST" if self.site.version == "v2" else method, link, what=what, body=arguments
-            )
-        task = said.value if isinstance(said.value, dict) else {}
-        if not isinstance(task.get("task_uri"), str):
-            raise Unavailable(f"The facility took '{what}' and named no task for it.")
-        return self._outcome(task["task_uri"], what)
-
-    def _outcome(self, link: str, what: str) -> Any:
-        for _ in _moments(_TASK_S):
-            said = self.client.call("GET", link, what=f"say how far '{what}' is").value
-            status = said.get("status") if isinstance(said, dict) else None
-            result = said.get("result") if isinstance(said, dict) else None
-            if status == "completed":
-                return result.get("output") if isinstance(result, dict) else result
-            if status in ("failed", "canceled"):
-                words = (
-                    result.get("error") or result.get("message") or result
-                    if isinstance(result, dict)
-                    else result
-                )
-                raise TaskFailed(f"The facility could not {what}: {str(words or status)[:300]}.")
-        raise DeadlineExceeded(f"The facility had not done '{what}' within {_TASK_S:g} s. Try again later.")
 
     def _offered(self, endpoint: str) -> list[Resource]:
         method = "POST" if endpoint == "filesystem" and self.site.version == "v2" else "GET"
@@ -296,7 +202,7 @@ class Facility:
             said = [
                 each for each in self._all_resources() if endpoint in _texts(each.get("supported_endpoints"))
             ]
-        return [_resource(each) for each in _objects(said) if each.get("id")]
+        return [_resource(each) for each in objects(said) if each.get("id")]
 
     def _all_resources(self) -> list[dict[str, Any]]:
         link = self.client.at("status/resources")
@@ -304,49 +210,41 @@ class Facility:
         for page in range(_MAX_PAGES):
             params = {"offset": page * _PAGE, "limit": _PAGE}
             said = self.client.call("GET", link, what="list its resources", params=params, signed=False)
-            each = _objects(said.value)
+            each = objects(said.value)
             found += each
             if len(each) < _PAGE:
                 break
         return found
 
     def _jobs(self, resource: Resource, filters: dict[str, Any]) -> list[dict[str, Any]]:
-        link = self.client.at(f"compute/status/{_segment(resource.id)}")
+        link = self.client.at(f"compute/status/{segment(resource.id)}")
         found: list[dict[str, Any]] = []
         for page in range(_MAX_PAGES):
             params = {"offset": page * _PAGE, "limit": _PAGE, "historical": "true", "include_spec": "true"}
             said = self.client.call("POST", link, what="list your jobs", params=params, body=filters)
-            jobs = _objects(said.value)
+            jobs = objects(said.value)
             found += jobs
             if len(jobs) < _PAGE:
                 break
         return found
 
     def _node(self, link: str) -> dict[str, Any]:
-        try:
-            said = self.client.call("GET", link, what="describe its machines", signed=False).value
-        except (NotFound, Unavailable):
-            return {}  # one less that limits
-        attributes = said.get("attributes") if isinstance(said, dict) else None
-        return attributes if isinstance(attributes, dict) else {}
+        kept = self._nodes.get(link)
+        if kept is None or time.monotonic() - kept[0] > _KEPT_S:
+            try:
+                said = self.client.call("GET", link, what="describe its machines", signed=False).value
+            except (NotFound, Unavailable):
+                return {}  # one less that limits
+            attributes = said.get("attributes") if isinstance(said, dict) else None
+            kept = self._nodes[link] = time.monotonic(), attributes if isinstance(attributes, dict) else {}
+        return kept[1]
 
     def _identity(self, resource: Resource, said: Any) -> tuple[str, str]:
         number = said.get("id") if isinstance(said, dict) else None
         if not isinstance(number, str) or not number:
             raise Unavailable(f"The facility took the job and named none: {str(said)[:200]!r}.")
-        built = self.client.at(f"compute/status/{_segment(resource.id)}/{_segment(number)}")
+        built = self.client.at(f"compute/status/{segment(resource.id)}/{segment(number)}")
         return number, _links(said, "self")[0] if _links(said, "self") else built
-
-
-class TaskFailed(InvalidInput):
-    """The facility tried to do it, and could not."""
-
-    code = InvalidInput.code
-
-
-def unreachable(error: GenesisError) -> bool:
-    """Whether asking again later may help."""
-    return isinstance(error, Unavailable | DeadlineExceeded)
 
 
 def _resource(said: dict[str, Any]) -> Resource:
@@ -385,10 +283,6 @@ def _links(said: dict[str, Any], relation: str) -> list[str]:
     return [one["href"] for one in each if isinstance(one, dict) and isinstance(one.get("href"), str)]
 
 
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
 def _texts(value: Any) -> list[str]:
     return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
 
@@ -396,23 +290,3 @@ def _texts(value: Any) -> list[str]:
 def _name(job: dict[str, Any]) -> str:
     spec = job.get("job_spec")
     return str(spec.get("name")) if isinstance(spec, dict) else ""
-
-
-def _whole(value: Any) -> int:
-    """Read a count that may come as text; 0 where it is none."""
-    try:
-        return max(int(value), 0)
-    except (TypeError, ValueError, OverflowError):
-        return 0
-
-
-def _segment(text: str) -> str:
-    return quote(text, safe="")
-
-
-def _moments(deadline_s: float) -> Iterator[None]:
-    until, wait_s = time.monotonic() + deadline_s, 0.02
-    while time.monotonic() < until:
-        yield
-        http.pause(wait_s)
-        wait_s = min(wait_s * 2, 2)

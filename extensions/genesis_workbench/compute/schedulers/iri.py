@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
+from genesis_workbench.compute.iri import outcome
 from genesis_workbench.compute.iri.client import AnswerLost, NotOffered
-from genesis_workbench.compute.iri.facility import MAX_FILE_BYTES, Facility, Resource
+from genesis_workbench.compute.iri.facility import Facility, Resource
+from genesis_workbench.compute.iri.files import MAX_FILE_BYTES
 from genesis_workbench.compute.iri.request import CLAIMED, SECOND, body, headers, job_name
 from genesis_workbench.compute.job import Job, JobSpec, JobState, Queue
 from genesis_workbench.compute.schedulers._folder import (
@@ -47,18 +47,8 @@ from genesis_workbench.core.site import ComputeSection
 
 NATIVE, ASKED, FETCHED = "native.json", "asked.json", "fetched.json"
 _OUTPUTS = ("stdout", "stderr", "result.json")
-_STATES = {
-    "new": JobState.NEW,
-    "queued": JobState.QUEUED,
-    "held": JobState.QUEUED,
-    "active": JobState.ACTIVE,
-    "completed": JobState.COMPLETED,
-    "failed": JobState.FAILED,
-    "canceled": JobState.CANCELED,
-}
 _TAIL_BYTES = 2**20
 _LISTED_S = 600  # how far a facility's list of jobs may be behind
-_TOO_LONG = re.compile(r"time.?(out|.?limit)|walltime|deadline", re.IGNORECASE)
 
 
 class IriScheduler:
@@ -130,16 +120,16 @@ class IriScheduler:
         if not folder.exists() or (folder / ENDED).exists():
             return
         with alone(folder):
-            write(folder / CANCELED, {})
             native, asked = read(folder / NATIVE), read(folder / ASKED)
             if native is None and asked is not None:
                 native = self._lost(asked)
-            if native is None:
-                if asked is not None:  # what may still arrive must find its place taken
-                    self._facility.claim(f"{asked['folder']}/{CLAIMED}")
-                # It must not be started by a submission that is repeated later either.
-                write(folder / NATIVE, {"id": "", "resource": "", "resource_id": "", "link": ""})
-            elif native["id"]:
+                if native is None:  # what may still arrive must find its place taken
+                    self._facility.files.claim(f"{asked['folder']}/{CLAIMED}")
+            # Where it is not there, it must not be started by a submission that is repeated later either.
+            native = native or {"id": "", "resource": "", "resource_id": "", "link": ""}
+            write(folder / CANCELED, {})
+            write(folder / NATIVE, native)
+            if native["id"]:
                 with contextlib.suppress(Conflict):  # it has ended
                     self._facility.cancel(native["resource_id"], native["id"])
                 self._seen.pop(native["link"], None)
@@ -207,7 +197,7 @@ class IriScheduler:
         resource, _ = self._resource(spec)
         if resource.status == "down":
             raise Unavailable(
-                f"The resource {resource.name!r} of the facility is down; nothing was submitted. Try again later"
+                f"The resource {resource.name!r} of the facility is down; nothing was submitted. Try again later."
                 + self._instead(spec, resource)
             )
         faults = unsatisfiable(self._facility.bounds(resource), spec.resources, spec.walltime_s)
@@ -232,7 +222,8 @@ class IriScheduler:
     def _submit(self, spec: JobSpec, target: Path) -> None:
         asked = read(target / ASKED)
         if asked is not None:
-            write(target / NATIVE, self._lost(asked) or self._send(target, asked | {"again": True}))
+            write(target / ASKED, asked | {"again": True})
+            write(target / NATIVE, self._lost(asked) or self._send(target, asked))
             return
         resource, queue = self._resource(spec)
         folder = f"{self._facility.work_folder()}/{spec.key}"
@@ -248,36 +239,36 @@ class IriScheduler:
         try:
             native = self._send(target, asked)
         except (InvalidInput, PermissionRefused, SignInRequired):
-            (target / ASKED).unlink()  # refused for certain: the next request may be another
+            if not (read(target / ASKED) or {}).get("again"):
+                (target / ASKED).unlink()  # refused for certain: the next request may be another
             raise
         write(target / NATIVE, native)
 
     def _stage_in(self, spec: JobSpec, target: Path, folder: str) -> None:
-        self._facility.make_folder(folder)
+        self._facility.files.make_folder(folder)
         made = {folder}
         for name in ("arguments.json", *spec.stage_in):
             path = f"{folder}/{name}"
             parent = str(PurePosixPath(path).parent)
             if parent not in made:
-                self._facility.make_folder(parent)
+                self._facility.files.make_folder(parent)
                 made.add(parent)
-            self._facility.upload(path, (target / name).read_bytes())
+            self._facility.files.upload(path, (target / name).read_bytes())
 
     def _send(self, target: Path, asked: dict[str, Any]) -> dict[str, Any]:
         """Send the request as it was written down; where its answer is lost, look for the job before it is repeated."""
         resource = self._facility.resource("compute", asked["resource_id"])
         key = asked["key"]
         for last in (False, False, True):
-            if asked.get("again"):
-                write(target / ASKED, asked)  # from here on there may be two copies
             try:
                 number, link = self._facility.submit(resource, asked["body"], key)
-            except AnswerLost:
+            except AnswerLost as error:
+                if error.sent:
+                    write(target / ASKED, asked | {"again": True})  # from here on there may be two copies
                 if last:
                     raise
                 if native := self._lost(asked):
                     return native
-                asked = asked | {"again": True}
             except NotOffered:
                 if last or not key:
                     raise
@@ -307,65 +298,29 @@ class IriScheduler:
     ) -> Job | None:
         """Turn from the copy that found its place taken to the one that took it."""
         resource = self._facility.resource("compute", native["resource_id"])
-        others = [
-            each for each in self._facility.named(resource, job_name(spec.key)) if each[0] != native["id"]
-        ]
-        if others:
-            write(folder / NATIVE, _native(resource, *others[0]))
-            return self.status(spec.key)
-        if clock.seconds_since(_moment(said)) > _LISTED_S:
+        for number, link in self._facility.named(resource, job_name(spec.key)):
+            if number != native["id"] and self._facility.job(link)["status"].get("exit_code") != SECOND:
+                write(folder / NATIVE, _native(resource, number, link))
+                return self.status(spec.key)
+        if clock.seconds_since(outcome.moment(said)) > _LISTED_S:
             return self._job(folder, spec, said, facts)
         words = "Another copy of it took its place; the facility does not list that one yet."
         return Job(state=JobState.ACTIVE, reason=words, **facts)
 
     def _job(self, folder: Path, spec: JobSpec, said: dict[str, Any], facts: dict[str, Any]) -> Job:
-        state = _STATES.get(str(said.get("state")).lower())
-        words = " ".join(str(said.get("message") or "").split())[:500]
-        if state is None:
-            raise Unavailable(
-                f"The facility says the state {str(said.get('state'))[:60]!r}, which is not one of the API's."
-            )
+        state, when = outcome.state_of(said, canceled=(folder / CANCELED).exists()), outcome.moment(said)
         if state is JobState.ACTIVE and facts["started"] is None:
-            write(folder / STARTED, {"time": _moment(said)})
-            facts["started"] = _moment(said)
+            write(folder / STARTED, {"time": when})
+            facts["started"] = when
         if not state.final:
-            held = "The facility holds it back. " if said.get("state") == "held" else ""
-            return Job(state=state, reason=held + words, **facts)
-        code = said.get("exit_code")
-        code = code if isinstance(code, int) else None
-        if state is JobState.COMPLETED and code:
-            state = JobState.FAILED  # it ended, and not well
-        if state is JobState.FAILED and (folder / CANCELED).exists():
-            state = JobState.CANCELED
-        reason = self._why(folder, spec, state, said, words)
-        write(
-            folder / ENDED, {"time": _moment(said), "state": str(state), "reason": reason, "exit_code": code}
-        )
-        return Job(state=state, reason=reason, exit_code=code, ended=_moment(said), **facts)
-
-    def _why(self, folder: Path, spec: JobSpec, state: JobState, said: dict[str, Any], words: str) -> str:
-        trouble = ""
+            return Job(state=state, reason=outcome.waiting(said), **facts)
         try:
             trouble = self._fetch(folder, spec)
         except GenesisError as error:
             trouble = f"Its files could not be brought back: {error.message}"
-        if state is JobState.COMPLETED:
-            return trouble
-        if state is JobState.CANCELED:
-            return "It was canceled."
-        if _TOO_LONG.search(words) or _TOO_LONG.search(json.dumps(said.get("meta_data") or "")):
-            return f"It ran longer than its {spec.walltime_s:g} s. Ask for a longer walltime. The facility says: {words}"
-        code = said.get("exit_code")
-        return " ".join(
-            part
-            for part in (
-                f"It ended with exit status {code}." if code else "It failed.",
-                trouble,
-                f"The facility says: {words}" if words else "",
-                _last_line(folder / "stderr"),
-            )
-            if part
-        )
+        reason, code = outcome.why(said, state, spec, folder / "stderr", trouble), outcome.exit_code(said)
+        write(folder / ENDED, {"time": when, "state": str(state), "reason": reason, "exit_code": code})
+        return Job(state=state, reason=reason, exit_code=code, ended=when, **facts)
 
     def _bring(self, key: str) -> None:
         """Fetch the files of a job that has ended, where that failed before."""
@@ -378,7 +333,7 @@ class IriScheduler:
         remote, left = (read(folder / ASKED) or {})["folder"], []
         wanted = [*_OUTPUTS, *spec.stage_out]
         for parent in sorted({str(PurePosixPath(name).parent) for name in wanted}):
-            there = self._facility.listing(f"{remote}/{parent}" if parent != "." else remote) or {}
+            there = self._facility.files.listing(f"{remote}/{parent}" if parent != "." else remote) or {}
             for name in wanted:
                 path = PurePosixPath(name)
                 if str(path.parent) != parent or path.name not in there:
@@ -393,9 +348,9 @@ class IriScheduler:
     def _content(self, path: str, name: str, size: int) -> tuple[bytes | None, str]:
         """Return a file and what is to be said of it, where it is too large for the API."""
         if size <= MAX_FILE_BYTES:
-            return self._facility.download(path), ""
+            return self._facility.files.download(path), ""
         if name in ("stdout", "stderr"):
-            end = self._facility.tail(path, _TAIL_BYTES).encode()
+            end = self._facility.files.tail(path, _TAIL_BYTES).encode()
             return end, f"Of {name!r} ({size} bytes) only the end was brought back; all of it is in {path}."
         return None, f"{name!r} has {size} bytes, more than the facility's API sends; it stays in {path}."
 
@@ -414,23 +369,9 @@ def _native(resource: Resource, number: str, link: str) -> dict[str, Any]:
     return {"id": number, "resource": resource.name, "resource_id": resource.id, "link": link}
 
 
-def _moment(said: dict[str, Any]) -> str:
-    try:
-        return datetime.fromtimestamp(float(said["time"]), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    except (KeyError, TypeError, ValueError, OverflowError, OSError):
-        return clock.now()
-
-
 def _keep(path: Path, content: bytes) -> None:
     """Write a file in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
         file.write(content)
     Path(file.name).replace(path)
-
-
-def _last_line(path: Path) -> str:
-    if not path.exists():
-        return ""
-    lines = path.read_bytes()[-2000:].decode("utf-8", "replace").strip().splitlines()
-    return f"Its last words: {lines[-1][:300]}" if lines else ""
