@@ -13,10 +13,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
 import psutil
@@ -26,7 +26,12 @@ from genesis_workbench.compute.schedulers._folder import CANCELED, ENDED, STARTE
 from genesis_workbench.core import clock
 
 LOCK = "lock"
+_told_to_end = threading.Event()  # by SIGTERM; looked at where nothing is half done
 _held: list[IO[str]] = []  # an open file keeps its lock until the process ends, however it ends
+
+
+class _ToldToEnd(Exception):
+    """SIGTERM came."""
 
 
 def locked(folder: Path) -> bool:
@@ -99,9 +104,10 @@ def run(folder: Path, launcher: Sequence[str] = ()) -> None:
         Words before its command, such as ``srun``.
     """
     spec = JobSpec.model_validate_json((folder / "spec.json").read_bytes())
+    # Before it is known to have started, so that whoever cancels it from then on finds it ready.
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: _told_to_end.set())
     if (folder / ENDED).exists() or (folder / CANCELED).exists() or not claim(folder, again=spec.requeue):
         return
-    signal.signal(signal.SIGTERM, _interrupt)
     command = [*launcher, *spec.command]
     with (folder / "stdout").open("ab") as out, (folder / "stderr").open("ab") as err:
         try:
@@ -119,7 +125,7 @@ def run(folder: Path, launcher: Sequence[str] = ()) -> None:
             return
         try:
             state, reason = _watch(process, spec, memory=not launcher)
-        except KeyboardInterrupt:
+        except _ToldToEnd:
             _end_tree(process)
             native, _ = _native()
             if native and spec.requeue and not (folder / CANCELED).exists():
@@ -150,6 +156,8 @@ def _watch(process: subprocess.Popen[bytes], spec: JobSpec, *, memory: bool = Tr
             return (JobState.COMPLETED, "") if code == 0 else (JobState.FAILED, "")
         except subprocess.TimeoutExpired:
             pass
+        if _told_to_end.is_set():
+            raise _ToldToEnd
         if time.monotonic() > warning:
             warning = math.inf
             with contextlib.suppress(ProcessLookupError):
@@ -192,10 +200,6 @@ def _last_line(path: Path) -> str:
         file.seek(max(0, path.stat().st_size - 2000))
         lines = file.read().decode("utf-8", "replace").strip().splitlines()
     return f"Its last words: {lines[-1][:300]}" if lines else ""
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _main(words: list[str]) -> None:
