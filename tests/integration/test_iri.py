@@ -535,7 +535,7 @@ def test_files_that_could_not_be_brought_are_brought_when_asked_for(facility, sc
     facility.machine.hold = True
     spec = python("open('result.json', 'w').write('7')")
     scheduler.submit(spec)
-    facility.fail("files:ls", 500, detail="disk trouble")
+    facility.fail("files:stat", 500, detail="disk trouble")
     facility.machine.hold = False
     job = ended(scheduler, spec)
     assert job.state is JobState.COMPLETED

@@ -170,7 +170,7 @@ def test_everything_that_the_scheduler_says_is_in_the_document(facility, schedul
     said = {each.operation for each in facility.asked}
     assert said >= {
         "getFacility", "getProjects", "getComputeResources", "getFilesystemResources", "launchJob", "getJob", "getJobs",
-        "cancelJob", "getResources", "getTask", "files:ls", "files:mkdir", "files:chmod", "files:upload", "files:download", "files:tail",
+        "cancelJob", "getResources", "getTask", "files:stat", "files:mkdir", "files:chmod", "files:upload", "files:download", "files:tail",
     }  # fmt: skip
     assert "none" not in said
 

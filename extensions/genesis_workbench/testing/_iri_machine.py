@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -98,7 +97,7 @@ class Machine:
         if not path.resolve().is_relative_to(self.folder):
             raise ValueError(f"{path} is outside of what you may use")
         operations: dict[str, Callable[[Path, dict[str, Any]], Any]] = {
-            "mkdir": _mkdir, "chmod": _chmod, "ls": _ls, "upload": _upload, "download": _download, "tail": _tail,
+            "mkdir": _mkdir, "chmod": _chmod, "stat": _stat, "upload": _upload, "download": _download, "tail": _tail,
         }  # fmt: skip
         return operations[command](path, arguments)
 
@@ -176,7 +175,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _mkdir(path: Path, arguments: dict[str, Any]) -> Any:
-    path.mkdir(parents=bool(arguments.get("parent")), exist_ok=False)
+    parent = bool(arguments.get("parent"))  # as mkdir -p
+    path.mkdir(parents=parent, exist_ok=parent)
     return _described(path)
 
 
@@ -185,8 +185,10 @@ def _chmod(path: Path, arguments: dict[str, Any]) -> Any:
     return _described(path)
 
 
-def _ls(path: Path, _arguments: dict[str, Any]) -> Any:
-    return [_described(each) for each in sorted(path.iterdir())]
+def _stat(path: Path, _arguments: dict[str, Any]) -> Any:
+    facts = path.stat()
+    names = ("mode", "ino", "dev", "nlink", "uid", "gid", "size", "atime", "ctime", "mtime")
+    return {name: int(getattr(facts, f"st_{name}")) for name in names}
 
 
 def _upload(path: Path, arguments: dict[str, Any]) -> Any:
@@ -216,8 +218,3 @@ def _described(path: Path) -> dict[str, Any]:
         "group": str(facts.st_gid),
         "link_target": None,
     }
-
-
-def clear(folder: Path) -> None:
-    """Remove what a machine kept."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from genesis_workbench.testing._iri_machine import MAX_FILE_BYTES
 
 SINCE = "2026-08-14T12:00:00Z"
-_FILES = "mkdir|chmod|ls|download|upload|tail"
+_FILES = "mkdir|chmod|stat|download|upload|tail"
 _ROUTES = [
     ("getFacility", "GET", r"facility"),
     ("getProjects", "GET", r"account/projects"),

@@ -269,7 +269,7 @@ class IriFacility:
             task["result"] = {"output": self.machine.files(command, arguments)}
             task["status"] = "completed"
         except (OSError, ValueError, KeyError) as error:
-            task["result"] = {"error": str(error)}
+            task["result"] = {"output": f"Error: {error}"}  # as the reference implementation says it
             task["status"] = "failed"
 
     def _resource(self, version: str, key: str) -> dict[str, Any]:

@@ -174,7 +174,7 @@ def test_whatever_a_task_gives_is_read_or_refused_in_words(output):
     said = facility.Facility(SITE.iri, Says(done))
     said._kept["filesystem"] = (time.monotonic(), [facility.Resource("id", "name", "storage", "up", "")])
     for ask in (
-        lambda: said.files.listing("/x"),
+        lambda: said.files.size("/x"),
         lambda: said.files.download("/x"),
         lambda: said.files.tail("/x", 9),
     ):

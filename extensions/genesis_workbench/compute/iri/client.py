@@ -333,7 +333,8 @@ def _problem(content: bytes) -> tuple[dict[str, Any], str]:
     if not isinstance(problem, dict):
         return {}, ""
     words = str(problem.get("detail") or problem.get("title") or "")
-    return problem, " ".join(words.split())[:500]
+    words = " ".join(words.split())[:500]
+    return problem, words + "." if words and words[-1] not in ".!?" else words
 
 
 def _close(pools: dict[str, httpcore.ConnectionPool]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
@@ -17,6 +18,7 @@ MAX_FILE_BYTES = 5 * 2**20
 """Most bytes of a file that goes up or down through the API (5,242,880 in its specification)."""
 
 _TASK_S = 120.0
+_ABSENT = re.compile(r"no such file|not found|does not exist|errno 2\b|enoent", re.IGNORECASE)
 
 
 class TaskFailed(InvalidInput):
@@ -43,8 +45,11 @@ class Files:
 
     def make_folder(self, path: str) -> None:
         """Make a folder and those above it, for its owner alone; nothing where it is there."""
-        if self.listing(path) is None:
+        try:
             self._task("mkdir", {"path": path, "parent": True}, method="POST")
+        except TaskFailed:
+            if self.size(path) is None:  # some refuse to make what is there
+                raise
         self._task("chmod", {"path": path, "mode": "700"}, method="PUT")
 
     def claim(self, path: str) -> bool:
@@ -60,15 +65,15 @@ class Files:
         name = PurePosixPath(path).name
         self._task("upload", {"path": path}, method="POST", file=(name, content))
 
-    def listing(self, path: str) -> dict[str, int] | None:
-        """Return names and sizes in bytes of what a folder holds; None where there is no such folder."""
+    def size(self, path: str) -> int | None:
+        """Return the size of a file in bytes; None where there is none."""
         try:
-            output = self._task("ls", {"path": path, "showHidden": True})
-        except TaskFailed:
-            return None
-        return {
-            PurePosixPath(str(each.get("name"))).name: whole(each.get("size")) for each in objects(output)
-        }
+            output = self._task("stat", {"path": path, "dereference": True})
+        except TaskFailed as error:
+            if _ABSENT.search(error.message):
+                return None
+            raise
+        return whole(output.get("size")) if isinstance(output, dict) else 0
 
     def download(self, path: str) -> bytes:
         """Return the content of a file."""
@@ -118,12 +123,10 @@ class Files:
             if status == "completed":
                 return result.get("output") if isinstance(result, dict) else result
             if status in ("failed", "canceled"):
-                words = (
-                    result.get("error") or result.get("message") or result
-                    if isinstance(result, dict)
-                    else result
-                )
-                raise TaskFailed(f"The facility could not {what}: {str(words or status)[:300]}.")
+                words = result or status
+                if isinstance(result, dict):
+                    words = result.get("error") or result.get("message") or result.get("output") or result
+                raise TaskFailed(f"The facility could not {what}: {str(words)[:300]}")
         raise DeadlineExceeded(f"The facility had not done '{what}' within {_TASK_S:g} s. Try again later.")
 
 

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from genesis_workbench.compute.iri import outcome
 from genesis_workbench.compute.iri.client import AnswerLost, NotOffered
 from genesis_workbench.compute.iri.facility import Facility, Resource
-from genesis_workbench.compute.iri.files import MAX_FILE_BYTES
+from genesis_workbench.compute.iri.files import MAX_FILE_BYTES, TaskFailed
 from genesis_workbench.compute.iri.request import CLAIMED, SECOND, body, headers, job_name
 from genesis_workbench.compute.job import Job, JobSpec, JobState, Queue
 from genesis_workbench.compute.schedulers._folder import (
@@ -331,17 +331,14 @@ class IriScheduler:
     def _fetch(self, folder: Path, spec: JobSpec) -> str:
         """Bring the files back; return what is to be said of those that were too large."""
         remote, left = (read(folder / ASKED) or {})["folder"], []
-        wanted = [*_OUTPUTS, *spec.stage_out]
-        for parent in sorted({str(PurePosixPath(name).parent) for name in wanted}):
-            there = self._facility.files.listing(f"{remote}/{parent}" if parent != "." else remote) or {}
-            for name in wanted:
-                path = PurePosixPath(name)
-                if str(path.parent) != parent or path.name not in there:
-                    continue
-                content, words = self._content(f"{remote}/{name}", name, there[path.name])
-                if content is not None:
-                    _keep(folder / name, content)
-                left += [words] if words else []
+        for name in (*_OUTPUTS, *spec.stage_out):
+            size = self._facility.files.size(f"{remote}/{name}")
+            if size is None:
+                continue
+            content, words = self._content(f"{remote}/{name}", name, size)
+            if content is not None:
+                _keep(folder / name, content)
+            left += [words] if words else []
         write(folder / FETCHED, {"time": clock.now()})
         return " ".join(left)
 
@@ -350,8 +347,12 @@ class IriScheduler:
         if size <= MAX_FILE_BYTES:
             return self._facility.files.download(path), ""
         if name in ("stdout", "stderr"):
-            end = self._facility.files.tail(path, _TAIL_BYTES).encode()
-            return end, f"Of {name!r} ({size} bytes) only the end was brought back; all of it is in {path}."
+            with contextlib.suppress(TaskFailed):  # it is not text
+                end = self._facility.files.tail(path, _TAIL_BYTES).encode()
+                return (
+                    end,
+                    f"Of {name!r} ({size} bytes) only the end was brought back; all of it is in {path}.",
+                )
         return None, f"{name!r} has {size} bytes, more than the facility's API sends; it stays in {path}."
 
 
