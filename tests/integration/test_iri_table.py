@@ -10,6 +10,7 @@ import time
 import pytest
 
 import genesis_workbench as gw
+from genesis_workbench.core.errors import NotFound
 from genesis_workbench.core.site import ComputeSection, IriSection
 from genesis_workbench.testing.iri import IriFacility
 
@@ -127,3 +128,45 @@ def test_an_empty_one_says_how_to_fill_it(section):
     assert len(empty) == 0
     assert "Name one in the site file, under [compute.iri]" in repr(empty)
     assert "[compute.iri]" in empty._repr_html_()
+
+
+def test_jobs_go_to_the_facility_that_is_named(facility, token, tmp_path, monkeypatch):
+    with IriFacility(tmp_path / "other") as other:
+        (tmp_path / "site.toml").write_text(
+            f"""
+name = "two"
+[compute]
+account = "local"
+[compute.iri]
+name = "pioneer"
+url = "{facility.url}"
+folder = "{facility.folder}/jobs"
+token_file = "{token}"
+allow_private = true
+[[compute.facilities]]
+name = "Voyager"
+version = "v1"
+url = "{other.url}"
+folder = "{other.folder}/jobs"
+token_file = "{token}"
+allow_private = true
+account = "theirs"
+queue = "debug"
+"""
+        )
+        monkeypatch.setenv("GENESIS_SITE", str(tmp_path / "site.toml"))
+        monkeypatch.setenv("GENESIS_STATE", str(tmp_path / "state"))
+        spec = gw.JobSpec(name="x", command=("true",))
+        for name, asked in (("pioneer", facility), ("Voyager", other)):
+            gw.submit(spec, facility=name)
+            assert gw.compute.wait(gw.submit(spec, facility=name), 60, name).state == "completed"
+            assert len(asked.machine.jobs) == 1
+            assert [queue.name for queue in gw.compute.queues(name)] == ["Pioneer"]
+        (job,) = other.machine.jobs.values()
+        assert job.spec["attributes"] == {"duration": 3600, "queue_name": "debug", "account": "theirs"}
+        (job,) = facility.machine.jobs.values()
+        assert job.spec["attributes"] == {"duration": 3600, "account": "local"}
+        assert gw.compute.scheduler().name == "local"
+        assert {row.facility for row in gw.compute.facilities()} == {"pioneer", "Voyager"}
+        with pytest.raises(NotFound, match=r"no facility 'pionner'\. It has Voyager, pioneer"):
+            gw.submit(spec, facility="pionner")

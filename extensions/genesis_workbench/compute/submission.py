@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from genesis_workbench.core import plugins
 from genesis_workbench.core.errors import DeadlineExceeded, NotFound
+from genesis_workbench.core.identifiers import check_slug
 from genesis_workbench.core.service import local_state
 from genesis_workbench.core.site import this_site
 from genesis_workbench.core.state import State
@@ -14,21 +15,60 @@ from genesis_workbench.core.state import State
 if TYPE_CHECKING:
     from genesis_workbench.compute.job import Job, JobSpec, Queue
     from genesis_workbench.compute.schedulers._base import Scheduler
+    from genesis_workbench.core.site import ComputeSection
 
 
-def scheduler() -> Scheduler:
-    """Return the scheduler of this place, as its site file names it; on a laptop, processes of this machine."""
-    site = this_site().compute
-    made: Scheduler = plugins.load("schedulers", site.scheduler)(State(local_state()).jobs, site)
+def scheduler(facility: str = "") -> Scheduler:
+    """Return the scheduler of this place, as its site file names it; on a laptop, processes of this machine.
+
+    Parameters
+    ----------
+    facility : str
+        Name of one of the site's facilities, for jobs there.
+
+    Raises
+    ------
+    NotFound
+        If the site has no such facility.
+    """
+    site, jobs = this_site().compute, State(local_state()).jobs
+    if facility:
+        chosen = _facility(site, facility)
+        if chosen is not site:  # jobs of another place are kept in a folder of their own
+            site, jobs = chosen, jobs.with_name(f"jobs-{check_slug(facility.lower(), 'facility')}")
+    made: Scheduler = plugins.load("schedulers", site.scheduler)(jobs, site)
     return made
 
 
-def submit(spec: JobSpec) -> Job:
-    """Submit `spec`; ask :func:`scheduler` for its state later, or :func:`wait`. The same key runs once."""
-    return scheduler().submit(spec)
+def _facility(site: ComputeSection, name: str) -> ComputeSection:
+    """Return what the site says of compute, with one of its facilities as the place for jobs."""
+    if name == site.iri.name:
+        return site if site.scheduler == "iri" else site.model_copy(update={"scheduler": "iri"})
+    for each in site.facilities:
+        if each.name == name:
+            others = {"account": "", "queue": "", "image": ""}  # the site's are not valid there
+            return site.model_copy(update={"scheduler": "iri", "iri": each, **others})
+    known = sorted(each.name for each in (site.iri, *site.facilities) if each.name)
+    raise NotFound(
+        f"This site has no facility {name!r}. It has {', '.join(known) or 'none with a name'}; see "
+        "gw.compute.facilities()."
+    )
 
 
-def wait(job: Job, timeout_s: float = 3600) -> Job:
+def submit(spec: JobSpec, facility: str = "") -> Job:
+    """Submit `spec`; ask :func:`scheduler` for its state later, or :func:`wait`. The same key runs once.
+
+    Parameters
+    ----------
+    spec : JobSpec
+        What to run.
+    facility : str
+        Name of one of the site's facilities; where the site's jobs go if left out.
+    """
+    return scheduler(facility).submit(spec)
+
+
+def wait(job: Job, timeout_s: float = 3600, facility: str = "") -> Job:
     """Wait until a job has ended, and return it as it ended.
 
     Raises
@@ -36,7 +76,7 @@ def wait(job: Job, timeout_s: float = 3600) -> Job:
     DeadlineExceeded
         If it has not ended within `timeout_s` seconds; it goes on.
     """
-    here, deadline, pause_s = scheduler(), time.monotonic() + timeout_s, 0.05
+    here, deadline, pause_s = scheduler(facility), time.monotonic() + timeout_s, 0.05
     while True:
         now = here.status(job.key)
         if now is None:
@@ -51,6 +91,6 @@ def wait(job: Job, timeout_s: float = 3600) -> Job:
         pause_s = min(pause_s * 1.5, 2)
 
 
-def queues() -> list[Queue]:
-    """Return the queues of this place as they are now."""
-    return scheduler().queues()
+def queues(facility: str = "") -> list[Queue]:
+    """Return the queues of this place, or of one of its facilities, as they are now."""
+    return scheduler(facility).queues()

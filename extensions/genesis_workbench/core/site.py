@@ -170,6 +170,7 @@ class KubernetesSection(Section):
 class IriSection(Section):
     """Jobs at a facility that speaks the IRI Facility API."""
 
+    name: str = Field("", description="What people call it: gw.submit(job, facility=name).")
     url: str = Field(
         "",
         description="Address of the facility's API without the version, such as 'https://api.example.gov/api'; '/api' "
@@ -187,6 +188,8 @@ class IriSection(Section):
         description="Folder on that storage, as its machines see it too, in which each job gets one of its own; where "
         "empty, the facility is asked for the person's own (version 2).",
     )
+    account: str = Field("", description="Account charged there; the site's where empty.")
+    queue: str = Field("", description="Queue used there where none is asked for; the site's where empty.")
     token_file: str = Field(
         "",
         description="File that holds the bearer token, read at each request; '~' is the home of the person. The token "
@@ -236,7 +239,9 @@ class ComputeSection(Section):
     kubernetes: KubernetesSection = Field(default_factory=KubernetesSection)
     iri: IriSection = Field(default_factory=IriSection)
     facilities: list[IriSection] = Field(
-        default_factory=list, description="Further facilities in the table of `gw.compute.facilities()`."
+        default_factory=list,
+        description="Further facilities, each with a name, for jobs that name one. The site's account, queue and image "
+        "are not theirs.",
     )
 
 

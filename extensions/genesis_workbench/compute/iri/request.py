@@ -71,7 +71,7 @@ def body(spec: JobSpec, site: ComputeSection, folder: str, queue: str) -> dict[s
                 {
                     "duration": math.ceil(spec.walltime_s),
                     "queue_name": queue,
-                    "account": spec.account or site.account,
+                    "account": spec.account or site.iri.account or site.account,
                 }
             ),
             "container": {"image": image, "volume_mounts": [mount]} if image else None,

@@ -99,7 +99,7 @@ def _rows(section: IriSection) -> list[Row]:
     try:
         client = Client(section, retries=1, timeout_s=_TIMEOUT_S)
     except GenesisError as error:
-        return [Row(section.url, "", "", "not asked", error.message)]
+        return [Row(section.name or section.url, "", "", "not asked", error.message)]
     try:
         return _asked(Facility(section, client))
     finally:
@@ -107,9 +107,10 @@ def _rows(section: IriSection) -> list[Row]:
 
 
 def _asked(facility: Facility) -> list[Row]:
-    where = shown(facility.client.root)
+    where = facility.site.name or shown(facility.client.root)
     try:
-        name = str(facility.about().get("name") or where)[:80]
+        about = facility.about()
+        name = facility.site.name or str(about.get("name") or where)[:80]
         there = {
             each.id: each for endpoint in ("compute", "filesystem") for each in facility.resources(endpoint)
         }

@@ -154,7 +154,7 @@ class IriScheduler:
             "files": {name: f"{folder}/{name}" for name in ("arguments.json", *spec.stage_in)},
             "headers": headers(spec.key, self._site)
             | {"Authorization": f"Bearer (the token in {iri.token_file})"},
-            "body": body(spec, self._site, folder, spec.queue or self._site.queue),
+            "body": body(spec, self._site, folder, self._queue(spec)),
         }
         return json.dumps(shown, indent=2)
 
@@ -171,9 +171,12 @@ class IriScheduler:
 
     # What is asked for
 
+    def _queue(self, spec: JobSpec) -> str:
+        return spec.queue or self._site.iri.queue or self._site.queue
+
     def _resource(self, spec: JobSpec) -> tuple[Resource, str]:
         """Return resource and queue; a queue that is a resource's name is that resource."""
-        queue = spec.queue or self._site.queue
+        queue = self._queue(spec)
         for each in self._facility.resources("compute"):
             if queue and each.called(queue):
                 return each, ""
