@@ -147,7 +147,7 @@ class Says:
 @given(JSON)
 def test_whatever_a_facility_says_is_read_or_refused_in_words(value):
     said = facility.Facility(SITE.iri, Says(value))
-    resource = facility.Resource("id", "name", "compute", "up", "", node_links=("a",))
+    resource = facility.Resource("id", "name", "compute", "up", node_links=("a",))
     for ask in (
         lambda: [said.bounds(each) for each in said.resources("compute")],
         lambda: said.resource("filesystem", ""),
@@ -172,7 +172,7 @@ def test_whatever_a_task_gives_is_read_or_refused_in_words(output):
         "supported_endpoints": [],
     }
     said = facility.Facility(SITE.iri, Says(done))
-    said._kept["filesystem"] = (time.monotonic(), [facility.Resource("id", "name", "storage", "up", "")])
+    said._kept["filesystem"] = (time.monotonic(), [facility.Resource("id", "name", "storage", "up")])
     for ask in (
         lambda: said.files.size("/x"),
         lambda: said.files.download("/x"),
@@ -183,7 +183,7 @@ def test_whatever_a_task_gives_is_read_or_refused_in_words(output):
 
 
 def test_limits_that_are_not_said_do_not_limit():
-    nothing = facility.Resource("id", "name", "compute", "up", "")
+    nothing = facility.Resource("id", "name", "compute", "up")
     bounds = facility.Facility(SITE.iri, Says(None)).bounds(nothing)
     assert (
         min(bounds.nodes, bounds.cores_per_node, bounds.memory_per_node_bytes, bounds.gpus_per_node) > 10**9

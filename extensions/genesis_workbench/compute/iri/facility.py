@@ -40,7 +40,6 @@ class Resource:
     name: str
     kind: str  # "compute", "storage" or what else it says
     status: str
-    link: str
     submit_link: str = ""
     node_links: tuple[str, ...] = ()
     attributes: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -256,7 +255,6 @@ def _resource(said: dict[str, Any]) -> Resource:
         name=str(said.get("name") or said["id"])[:200],
         kind=kind.partition(":")[0][:40],
         status=str(said.get("current_status") or "unknown")[:40],
-        link=str(said.get("self_uri") or ""),
         submit_link=submit[0] if submit else "",
         node_links=tuple(_links(said, "iri:has-node")),
         attributes=attributes if isinstance(attributes, dict) else {},
