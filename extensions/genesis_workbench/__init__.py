@@ -17,7 +17,6 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "open": ("genesis_workbench.catalog", "open"),
     "compute": ("genesis_workbench.compute", None),
     "cluster": ("genesis_workbench.compute", "cluster"),
-    "compute": ("genesis_workbench.compute", None),
     "submit": ("genesis_workbench.compute", "submit"),
     "JobSpec": ("genesis_workbench.compute", "JobSpec"),
     "models": ("genesis_workbench.models", None),
