@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from genesis_workbench.catalog.dataset import Dataset, Rejected
-from genesis_workbench.catalog.sources._base import Page
+from genesis_workbench.catalog.sources._base import Page, follow
 from genesis_workbench.core import plugins
 from genesis_workbench.core.errors import GenesisError, InvalidInput
 from genesis_workbench.core.http import Answer, Fetcher
@@ -24,6 +24,15 @@ DATA = ROOT.parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the folder of real payloads is not here")
 KINDS = plugins.names("sources")
 REMOTE = [kind for kind in KINDS if kind != "starter"]
+GOOD: dict[str, tuple[dict[str, Any], str]] = {
+    "dcat": (
+        {"identifier": "a", "title": "A", "description": "d", "publisher": {}, "contactPoint": {}},
+        "dataset",
+    ),
+    "datagov": ({"identifier": "a", "title": "A"}, "results"),
+    "cmr": ({"meta": {"concept-id": "a"}, "umm": {"EntryTitle": "A"}}, "items"),
+    "stac": ({"id": "a", "title": "A", "extent": {"spatial": {}}}, "collections"),
+}
 
 
 class Canned(Fetcher):
@@ -35,7 +44,7 @@ class Canned(Fetcher):
         self.headers = headers or {}
         self.asked: list[tuple[str, dict[str, Any], dict[str, str]]] = []
 
-    def fetch(self, url: str, *, params: Any = None, headers: Any = None, etag: str | None = None) -> Answer:
+    def fetch(self, url: str, *, params: Any = None, headers: Any = None, **_more: Any) -> Answer:
         self.asked.append((url, dict(params or {}), dict(headers or {})))
         body = self.bodies.pop(0) if len(self.bodies) > 1 else self.bodies[0]
         return Answer(url, 200, httpx.Headers(self.headers), body)
@@ -96,19 +105,53 @@ def test_another_shape_is_an_error_and_not_an_empty_list(kind: str, body: bytes)
 
 @pytest.mark.parametrize("kind", REMOTE)
 def test_a_bad_record_is_rejected_and_the_others_are_read(kind: str) -> None:
-    good = {
-        "dcat": {"identifier": "a", "title": "A", "description": "d", "publisher": {}, "contactPoint": {}},
-        "datagov": {"identifier": "a", "title": "A"},
-        "cmr": {"meta": {"concept-id": "a"}, "umm": {"EntryTitle": "A"}},
-        "stac": {"id": "a", "title": "A", "extent": {"spatial": {}}},
-    }[kind]
-    key = {"dcat": "dataset", "datagov": "results", "cmr": "items", "stac": "collections"}[kind]
+    good, key = GOOD[kind]
     bad = [None, 3, "text", [], {}, dict.fromkeys(good, True), {name: [{}] for name in good}]
     page = first_page(kind, json.dumps({key: [good, *bad]}).encode())
     assert [record.id for record in page.records if isinstance(record, Dataset)] == ["peer.a"]
     rejected = [record for record in page.records if isinstance(record, Rejected)]
     assert len(rejected) == len(bad)
     assert all(record.reason for record in rejected)
+
+
+@pytest.mark.parametrize("kind", REMOTE)
+def test_records_come_with_their_natives_and_the_rejected_can_be_looked_at(kind: str) -> None:
+    good, key = GOOD[kind]
+    page = first_page(kind, json.dumps({key: [good, {"strange": "thing"}]}).encode())
+    made, rejected = page.records
+    assert isinstance(made, Dataset)
+    assert isinstance(rejected, Rejected)
+    assert {name: json.loads(text) for name, text in page.natives.items()} == {made.id: good}
+    assert json.loads(rejected.native) == {"strange": "thing"}
+
+
+@pytest.mark.parametrize("kind", ["dcat", "stac"])
+def test_what_has_not_changed_is_not_read_again(kind: str) -> None:
+    good, key = GOOD[kind]
+    body = json.dumps({key: [good]}).encode()
+    load = plugins.load("sources", kind)
+    for headers in ({"ETag": '"one"'}, {"Last-Modified": "Sat, 01 Nov 2025 00:00:00 GMT"}, {}):
+        (first,) = load(section(kind), Canned(body, headers=headers)).pages()
+        (again,) = load(section(kind), Canned(body, headers=headers)).pages(state=first.state)
+        assert (again.unchanged, again.records, again.state) == (True, [], first.state)
+        (other,) = load(section(kind), Canned(body + b" ")).pages(state=first.state)
+        assert not other.unchanged
+        assert len(other.records) == 1
+
+
+def test_cmr_asks_for_what_changed_since() -> None:
+    good, key = GOOD["cmr"]
+    fetcher = Canned(json.dumps({key: [good]}).encode(), headers={"Date": "Sat, 01 Nov 2025 12:00:00 GMT"})
+    (page,) = plugins.load("sources", "cmr")(section("cmr"), fetcher).pages()
+    assert page.state == {"since": "2025-11-01T11:50:00Z"}
+    list(plugins.load("sources", "cmr")(section("cmr"), fetcher).pages(state=page.state))
+    assert [params["updated_since"] for _, params, _ in fetcher.asked] == [None, "2025-11-01T11:50:00Z"]
+
+
+def test_the_state_is_that_of_the_first_page_and_a_resumed_harvest_has_none() -> None:
+    pages = {None: Page([], "b", state={"since": "1"}), "b": Page([], None, state={"since": "2"})}
+    assert [page.state["since"] for page in follow(pages.__getitem__, None)] == ["1", "1"]
+    assert [page.state for page in follow(pages.__getitem__, "b")] == [{}]
 
 
 def test_datagov_follows_its_cursor_and_sends_its_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,10 @@ class Rejected:
         What the source calls it; empty where it does not say.
     reason : str
         Why it cannot be listed.
+    native : str
+        The beginning of the record as the source gave it, to look at.
     """
 
     identifier: str
     reason: str
+    native: str = ""

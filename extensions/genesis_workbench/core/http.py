@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpcore
 import httpx
@@ -72,7 +72,7 @@ class Answer:
 
     @property
     def not_modified(self) -> bool:
-        """Whether the content is still what the etag in the request named."""
+        """Whether the content is still what the etag or date in the request named."""
         return self.status == 304
 
     def json(self) -> Any:
@@ -114,6 +114,23 @@ class Answer:
         if start.startswith((b"{", b"[")):
             return "broken JSON"
         return self.headers.get("content-type", "").partition(";")[0][:60] or "something else"
+
+
+@dataclass(frozen=True)
+class _Into:
+    """Where a body goes: memory, or a file; each try begins anew."""
+
+    file: BinaryIO | None
+    limit: int
+
+    def take(self, pieces: Iterable[bytes]) -> bytes:
+        if self.file is None:
+            return b"".join(pieces)
+        self.file.seek(0)
+        self.file.truncate()
+        for piece in pieces:
+            self.file.write(piece)
+        return b""
 
 
 class Fetcher:
@@ -189,6 +206,8 @@ class Fetcher:
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         etag: str | None = None,
+        modified: str | None = None,
+        into: _Into | None = None,
     ) -> Answer:
         """GET `url`.
 
@@ -202,6 +221,10 @@ class Fetcher:
             Header fields. They are not sent on to another origin by a redirect.
         etag : str, optional
             Entity tag of what is known already: the answer may then be `not_modified`.
+        modified : str, optional
+            ``Last-Modified`` of what is known already, for servers that have no entity tags.
+        into : optional
+            For :meth:`download`.
 
         Raises
         ------
@@ -223,18 +246,45 @@ class Fetcher:
         sent.update({name.lower(): value for name, value in (headers or {}).items()})
         if etag:
             sent["if-none-match"] = etag
+        if modified:
+            sent["if-modified-since"] = modified
         self._limit.at = min(time.monotonic() + self.timeout_s, self.deadline)
         try:
-            return self._with_retries(target, sent)
+            return self._with_retries(target, sent, into or _Into(None, self.max_bytes))
         finally:
             self._limit.at = float("inf")
 
-    def _with_retries(self, url: httpx.URL, headers: dict[str, str]) -> Answer:
+    def download(self, url: str, file: BinaryIO, *, max_bytes: int | None = None, **options: Any) -> Answer:
+        """GET `url` and write its content into `file`, for what is too large to be held in memory.
+
+        Parameters
+        ----------
+        url : str
+            Address with http or https.
+        file : file
+            Open for writing bytes; it is emptied first. Its position is at its start afterwards.
+        max_bytes : int, optional
+            Most bytes that are written; the fetcher's own limit where None.
+        **options
+            `params`, `headers`, `etag` and `modified` of :meth:`fetch`.
+
+        Returns
+        -------
+        Answer
+            Without a body. Raises what :meth:`fetch` raises.
+        """
+        answer = self.fetch(
+            url, into=_Into(file, self.max_bytes if max_bytes is None else max_bytes), **options
+        )
+        file.seek(0)
+        return answer
+
+    def _with_retries(self, url: httpx.URL, headers: dict[str, str], into: _Into) -> Answer:
         attempt = 0
         while True:
             wait_s: float | None = None
             try:
-                answer = self._follow(url, headers)
+                answer = self._follow(url, headers, into)
             except GenesisError:  # several of them are OSErrors too
                 raise
             except httpcore.TimeoutException as error:
@@ -262,9 +312,9 @@ class Fetcher:
             time.sleep(wait_s)
             attempt += 1
 
-    def _follow(self, url: httpx.URL, headers: dict[str, str]) -> Answer:
+    def _follow(self, url: httpx.URL, headers: dict[str, str], into: _Into) -> Answer:
         for _hop in range(self.max_redirects + 1):
-            answer = self._once(url, headers)
+            answer = self._once(url, headers, into)
             location = answer.headers.get("location")
             if answer.status not in _REDIRECTS or not location:
                 return answer
@@ -278,7 +328,7 @@ class Fetcher:
             url = following
         raise Unavailable(f"{shown(url)} was reached over more than {self.max_redirects} redirects; gave up.")
 
-    def _once(self, url: httpx.URL, headers: dict[str, str]) -> Answer:
+    def _once(self, url: httpx.URL, headers: dict[str, str], into: _Into) -> Answer:
         proxy = proxy_for(url)
         if not self.allow_private:
             refuse_local_name(url.host)
@@ -296,7 +346,8 @@ class Fetcher:
             with pool.stream("GET", target, headers=raw, extensions={"timeout": timeouts}) as response:
                 known = httpx.Headers(response.headers)
                 wanted = response.status not in _REDIRECTS and response.status != 304
-                body = b"".join(self._limited(response.iter_stream(), known, url)) if wanted else b""
+                pieces = self._limited(response.iter_stream(), known, url, into.limit) if wanted else ()
+                body = into.take(pieces)
                 return Answer(str(url), response.status, known, body)
         except Refused as refused:
             raise InvalidInput(
@@ -305,15 +356,17 @@ class Fetcher:
         except httpcore.UnsupportedProtocol as error:
             raise InvalidInput(f"{shown(url)} cannot be fetched: {error}.") from error
 
-    def _limited(self, chunks: Iterable[bytes], headers: httpx.Headers, url: httpx.URL) -> Iterator[bytes]:
+    def _limited(
+        self, chunks: Iterable[bytes], headers: httpx.Headers, url: httpx.URL, limit: int
+    ) -> Iterator[bytes]:
         declared = headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > self.max_bytes:
-            raise self._too_large(url)
-        left = self.max_bytes
-        for piece in _decompressed(chunks, headers.get("content-encoding", ""), self.max_bytes + 1, url):
+        if declared.isdigit() and int(declared) > limit:
+            raise _too_large(url, limit)
+        left = limit
+        for piece in _decompressed(chunks, headers.get("content-encoding", ""), limit + 1, url):
             left -= len(piece)
             if left < 0:
-                raise self._too_large(url)
+                raise _too_large(url, limit)
             if self._limit.remaining() <= 0:
                 raise self._too_late(url)
             yield piece
@@ -336,10 +389,9 @@ class Fetcher:
     def _too_late(self, url: httpx.URL) -> DeadlineExceeded:
         return DeadlineExceeded(f"{shown(url)} had not answered in full when its time was over.")
 
-    def _too_large(self, url: httpx.URL) -> TooLarge:
-        return TooLarge(
-            f"{shown(url)} sends more than the {self.max_bytes:,} bytes that are read of one answer."
-        )
+
+def _too_large(url: httpx.URL, limit: int) -> TooLarge:
+    return TooLarge(f"{shown(url)} sends more than the {limit:,} bytes that are read of one answer.")
 
 
 def _decompressed(chunks: Iterable[bytes], encoding: str, limit: int, url: httpx.URL) -> Iterator[bytes]:

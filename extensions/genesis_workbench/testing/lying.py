@@ -7,6 +7,7 @@ import gzip
 import json
 import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -19,13 +20,18 @@ def _bomb() -> bytes:
     return gzip.compress(bytes(_BOMB_BYTES), 9)
 
 
+@cache
+def _bomb() -> bytes:
+    return gzip.compress(bytes(_BOMB_BYTES), 9)
+
+
 class LyingServer:
     """An HTTP server in threads of this process; use it in a ``with`` block.
 
     Its paths: ``/json`` (well-behaved), ``/hang``, ``/drip`` and ``/drip-headers`` (one byte now and then), ``/html200``,
     ``/error500``, ``/busy`` (503 for ever), ``/flaky`` (503 the first time), ``/missing`` (404), ``/wrong-encoding``,
     ``/truncated-gzip``, ``/not-gzip``, ``/gzip-bomb``, ``/endless``, ``/cut`` (fewer bytes than announced),
-    ``/redirect-private``, ``/redirect-loop``, ``/redirect-json``, ``/etag``, ``/echo`` (the request's headers) and
+    ``/redirect-private``, ``/redirect-loop``, ``/redirect-json``, ``/etag``, ``/modified``, ``/echo`` (the request's headers) and
     ``/pages/search``, data.gov's shape with pages that never end.
 
     Parameters
@@ -44,6 +50,7 @@ class LyingServer:
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> LyingServer:
+        _bomb()  # made now: a request should not wait for it
         self._thread.start()
         return self
 
@@ -179,6 +186,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _redirect_json(self) -> None:
         self._send({}, status=302, Location="/json")
+
+    def _modified(self) -> None:
+        since = "Sat, 01 Nov 2025 00:00:00 GMT"
+        if self.headers.get("If-Modified-Since") == since:
+            self.send_response(304)
+            self.end_headers()
+        else:
+            self._send({"fine": True}, Last_Modified=since)
 
     def _etag(self) -> None:
         if self.headers.get("If-None-Match") == '"one"':

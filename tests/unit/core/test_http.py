@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -205,3 +206,18 @@ def test_messages_do_not_repeat_the_query(peer: LyingServer, fetcher: Fetcher) -
     with pytest.raises(Unavailable) as caught:
         fetcher.get_json(peer.url("/error500"), params={"api_key": "hidden-value"})
     assert "hidden-value" not in str(caught.value)
+
+
+def test_asks_whether_it_has_changed_since_a_date(peer: LyingServer, fetcher: Fetcher) -> None:
+    first = fetcher.fetch(peer.url("/modified"))
+    assert not first.not_modified
+    assert fetcher.fetch(peer.url("/modified"), modified=first.headers["last-modified"]).not_modified
+
+
+def test_a_download_goes_into_a_file_and_has_a_limit_of_its_own(peer: LyingServer, fetcher: Fetcher) -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(b"what was there before")
+        answer = fetcher.download(peer.url("/json"), file)
+        assert (answer.body, file.read()) == (b"", b'{"fine": true}')
+        with pytest.raises(TooLarge, match="10 bytes"):
+            fetcher.download(peer.url("/json"), file, max_bytes=10)

@@ -7,7 +7,9 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
@@ -15,12 +17,14 @@ from pydantic import ValidationError
 
 from genesis_workbench.catalog.dataset import Dataset, Distribution, Rejected
 from genesis_workbench.core.errors import GenesisError, InvalidInput
-from genesis_workbench.core.http import Fetcher
+from genesis_workbench.core.http import Answer, Fetcher
 from genesis_workbench.core.identifiers import digest
 from genesis_workbench.core.site import SourceSection
 
 MAX_DISTRIBUTIONS = 50
 MAX_KEYWORDS = 40
+SHOWN_NATIVE = 4000
+"""How many characters of a record that cannot be listed are kept to look at."""
 _ID_LENGTH = 120
 _DATE = re.compile(r"-?\d{4}(-\d{2}(-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?)?)?")
 _DOI = re.compile(r"10\.\d{4,9}/[^\s\"<>]{1,200}")
@@ -67,48 +71,139 @@ class Source(Protocol):
     """Name of the entry point."""
     protocol: ClassVar[str]
     """What it speaks, for people."""
+    incremental: ClassVar[bool]
+    """Whether, given a state, only what changed since then comes: then absence does not mean removal."""
 
     def __init__(self, section: SourceSection, fetcher: Fetcher) -> None: ...
 
-    def pages(self, cursor: str | None = None) -> Iterator[Page]:
-        """Yield pages from `cursor` on, the first where it is None."""
+    def pages(self, cursor: str | None = None, *, state: Mapping[str, str] | None = None) -> Iterator[Page]:
+        """Yield pages, one after the other.
+
+        Parameters
+        ----------
+        cursor : str, optional
+            `cursor` of the page before, to go on where a harvest broke off; the first page where it is None.
+        state : mapping of str to str, optional
+            `state` of the last harvest that came to its end. The same one goes with every cursor of a harvest.
+            A source that cannot use it sends everything.
+        """
         ...
 
 
 def follow(fetch: Callable[[str | None], Page], cursor: str | None) -> Iterator[Page]:
-    """Yield the page at `cursor` and those after it, until there is none or a cursor comes again."""
+    """Yield the page at `cursor` and those after it, until there is none or a cursor comes again.
+
+    The state of the first page holds for the whole: what changes while the others come is then asked for again. A
+    harvest that goes on at a cursor learns no new state.
+    """
     seen: set[str | None] = set()
+    state: Mapping[str, str] | None = None if cursor is None else {}
     while cursor not in seen:
         seen.add(cursor)
         page = fetch(cursor)
-        yield page
+        state = page.state if state is None else state
+        yield replace(page, state=state)
         if page.cursor is None:
             return
         cursor = page.cursor
     raise InvalidInput("The source's next page is one that came before: its pages never end.")
 
 
+def read_page(
+    records: Iterable[Any],
+    make: Callable[[Mapping[str, Any]], Dataset],
+    name: Callable[[Any], Any],
+    cursor: str | None = None,
+    **more: Any,
+) -> Page:
+    """Turn native records into one page: datasets with their natives, and rejections with a reason.
+
+    Parameters
+    ----------
+    records : iterable
+        The records as JSON values; one under the key ``"#text"`` has its native text there.
+    make : callable
+        Makes a dataset of one; what it raises becomes the reason of a rejection.
+    name : callable
+        Gives a record's identifier, for the rejection.
+    cursor, **more
+        The other attributes of the page.
+    """
+    done: list[Dataset | Rejected] = []
+    natives: dict[str, str] = {}
+    for record in records:
+        made = read_record(record, make, name)
+        done.append(made)
+        if isinstance(made, Dataset):
+            natives[made.id] = native_text(record)
+    return Page(done, cursor, natives, **more)
+
+
 def read_records(
     records: Iterable[Any], make: Callable[[Mapping[str, Any]], Dataset], name: Callable[[Any], Any]
 ) -> list[Dataset | Rejected]:
     """Turn native records into datasets, and those that cannot be into rejections with a reason."""
-    done: list[Dataset | Rejected] = []
-    for record in records:
-        identifier = ""
-        try:
-            if not isinstance(record, Mapping):
-                done.append(Rejected("", f"a record is {kind_of(record)}, not an object"))
-                continue
-            identifier = clean(name(record), 200)
-            done.append(make(record))
-        except ValidationError as error:
-            fault = error.errors()[0]
-            done.append(Rejected(identifier, f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"))
-        except GenesisError as error:
-            done.append(Rejected(identifier, error.message))
-        except (TypeError, ValueError, KeyError, AttributeError, IndexError, RecursionError) as error:
-            done.append(Rejected(identifier, f"unexpected shape ({type(error).__name__})"))
-    return done
+    return [read_record(record, make, name) for record in records]
+
+
+def read_record(
+    record: Any, make: Callable[[Mapping[str, Any]], Dataset], name: Callable[[Any], Any]
+) -> Dataset | Rejected:
+    """Turn one native record into a dataset, or into a rejection with a reason."""
+    identifier = ""
+    try:
+        if not isinstance(record, Mapping):
+            raise InvalidInput(f"a record is {kind_of(record)}, not an object")
+        identifier = clean(name(record), 200)
+        return make(record)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        reason = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+    except GenesisError as error:
+        reason = error.message
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        reason = f"unexpected shape ({type(error).__name__})"
+    return Rejected(identifier, reason, native_text(record)[:SHOWN_NATIVE])
+
+
+def native_text(record: Any) -> str:
+    """Return a record as text: the text it came as, or JSON (ASCII, so that lone surrogates do not matter)."""
+    if isinstance(record, Mapping) and isinstance(record.get("#text"), str):
+        return str(record["#text"])
+    try:
+        return json.dumps(record, separators=(",", ":"), default=str)
+    except (ValueError, RecursionError):
+        return ""
+
+
+def changed_since(answer: Answer) -> str:
+    """Return the time from which on to ask for changes next, ten minutes before `answer` was given.
+
+    It is the server's own clock where it says it; the overlap covers what it indexes late.
+    """
+    try:
+        moment = parsedate_to_datetime(answer.headers.get("date", ""))
+    except ValueError:
+        moment = datetime.now(UTC)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - timedelta(minutes=10)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def validators(answer: Answer) -> dict[str, str]:
+    """Return what a conditional request for the same content sends along: ``etag``, ``modified`` and ``digest``."""
+    named = {"etag": answer.headers.get("etag", ""), "modified": answer.headers.get("last-modified", "")}
+    found = {name: value for name, value in named.items() if value}
+    return {**found, "digest": digest(answer.body)} if answer.body else found
+
+
+def fetch_changed(
+    fetcher: Fetcher, url: str, state: Mapping[str, str] | None, **options: Any
+) -> tuple[Answer, bool]:
+    """Fetch `url`; the second value says whether it is what it was when `state` was taken by :func:`validators`."""
+    known = state or {}
+    answer = fetcher.fetch(url, etag=known.get("etag"), modified=known.get("modified"), **options)
+    same = bool(known) and (answer.not_modified or known.get("digest") == digest(answer.body))
+    return answer, same
 
 
 def make_dataset(

@@ -9,13 +9,14 @@ from genesis_workbench.catalog.dataset import Dataset, Distribution
 from genesis_workbench.catalog.sources._base import (
     Page,
     box,
+    changed_since,
     clean,
     follow,
     format_name,
     kind_of,
     make_dataset,
     period,
-    read_records,
+    read_page,
     web_address,
 )
 from genesis_workbench.core.errors import InvalidInput
@@ -35,6 +36,7 @@ class CmrSource:
 
     kind: ClassVar[str] = "cmr"
     protocol: ClassVar[str] = "NASA CMR search, UMM-C"
+    incremental: ClassVar[bool] = True
 
     def __init__(self, section: SourceSection, fetcher: Fetcher) -> None:
         base, _, query = section.url.partition("?")
@@ -43,14 +45,15 @@ class CmrSource:
         self._section = section
         self._fetcher = fetcher
 
-    def pages(self, cursor: str | None = None) -> Iterator[Page]:
-        """Yield pages from `cursor` on."""
-        return follow(self._page, cursor)
+    def pages(self, cursor: str | None = None, *, state: Mapping[str, str] | None = None) -> Iterator[Page]:
+        """Yield pages from `cursor` on; with a state, of what was revised since then (``updated_since``)."""
+        since = (state or {}).get("since")
+        return follow(lambda at: self._page(at, since), cursor)
 
-    def _page(self, cursor: str | None) -> Page:
+    def _page(self, cursor: str | None, since: str | None) -> Page:
         answer = self._fetcher.fetch(
             self._url,
-            params={"page_size": min(200, self._section.max_records)},
+            params={"page_size": min(200, self._section.max_records), "updated_since": since},
             headers={_CURSOR: cursor} if cursor else {},
         )
         content = answer.json()
@@ -62,7 +65,8 @@ class CmrSource:
                 + (f": {said}" if said else ".")
             )
         following = answer.headers.get(_CURSOR) if content["items"] else None
-        return Page(read_records(content["items"], self._read, _identifier), following)
+        state = {"since": changed_since(answer)}
+        return read_page(content["items"], self._read, _identifier, following, state=state)
 
     def _read(self, record: Mapping[str, Any]) -> Dataset:
         meta, umm = record.get("meta"), record.get("umm")

@@ -15,7 +15,7 @@ from genesis_workbench.catalog.sources._base import (
     follow,
     kind_of,
     make_dataset,
-    read_records,
+    read_page,
 )
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.http import Fetcher
@@ -35,6 +35,7 @@ class DatagovSource:
 
     kind: ClassVar[str] = "datagov"
     protocol: ClassVar[str] = "data.gov catalog API v4"
+    incremental: ClassVar[bool] = False  # the API has no search by time of change
 
     def __init__(self, section: SourceSection, fetcher: Fetcher) -> None:
         base, _, query = section.url.partition("?")
@@ -43,8 +44,8 @@ class DatagovSource:
         self._fetcher = fetcher
         self._headers = {"X-Api-Key": os.environ.get(KEY_VARIABLE) or "DEMO_KEY"}
 
-    def pages(self, cursor: str | None = None) -> Iterator[Page]:
-        """Yield pages from `cursor` on."""
+    def pages(self, cursor: str | None = None, *, state: Mapping[str, str] | None = None) -> Iterator[Page]:
+        """Yield pages from `cursor` on, whatever the state."""
         return follow(self._page, cursor)
 
     def _page(self, cursor: str | None) -> Page:
@@ -64,8 +65,10 @@ class DatagovSource:
                 + (f": {said}" if said else ".")
             )
         after = answer.get("after")
-        records = read_records(answer["results"], self._read, lambda r: r.get("identifier") or r.get("slug"))
-        return Page(records, after if isinstance(after, str) and after and records else None)
+        following = after if isinstance(after, str) and after and answer["results"] else None
+        return read_page(
+            answer["results"], self._read, lambda r: r.get("identifier") or r.get("slug"), following
+        )
 
     def _read(self, record: Mapping[str, Any]) -> Dataset:
         inner = record.get("dcat")

@@ -7,7 +7,15 @@ from typing import Any, ClassVar
 
 from genesis_workbench.catalog.dataset import Dataset
 from genesis_workbench.catalog.sources import _dcat
-from genesis_workbench.catalog.sources._base import Page, kind_of, make_dataset, read_records, web_address
+from genesis_workbench.catalog.sources._base import (
+    Page,
+    fetch_changed,
+    kind_of,
+    make_dataset,
+    read_page,
+    validators,
+    web_address,
+)
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.http import Fetcher
 from genesis_workbench.core.site import SourceSection
@@ -22,20 +30,27 @@ class DcatSource:
 
     kind: ClassVar[str] = "dcat"
     protocol: ClassVar[str] = "DCAT-US 1.1 and 3.0 (data.json)"
+    incremental: ClassVar[bool] = False
 
     def __init__(self, section: SourceSection, fetcher: Fetcher) -> None:
         self._section = section
         self._fetcher = fetcher
 
-    def pages(self, cursor: str | None = None) -> Iterator[Page]:
-        """Yield the one page there is."""
-        document = self._fetcher.get_json(self._section.url)
+    def pages(self, cursor: str | None = None, *, state: Mapping[str, str] | None = None) -> Iterator[Page]:
+        """Yield the one page there is, if it has changed."""
+        answer, same = fetch_changed(
+            self._fetcher, self._section.url, state, headers={"Accept": "application/json"}
+        )
+        if same:
+            yield Page([], state=state or {}, unchanged=True)
+            return
+        document = answer.json()
         if not isinstance(document, Mapping) or not any(isinstance(document.get(k), list) for k in _LISTS):
             raise InvalidInput(
                 f"The source {self._section.name!r} sent {kind_of(document)} without a list 'dataset': this is no "
                 "data.json."
             )
-        yield Page(read_records(_records(document, 0), self._read, _dcat.identifier))
+        yield read_page(_records(document, 0), self._read, _dcat.identifier, state=validators(answer))
 
     def _read(self, record: Mapping[str, Any]) -> Dataset:
         missing = [name for name in _REQUIRED if record.get(name) is None]

@@ -11,12 +11,14 @@ from genesis_workbench.catalog.sources._base import (
     Page,
     box,
     clean,
+    fetch_changed,
     follow,
     format_name,
     kind_of,
     make_dataset,
     period,
-    read_records,
+    read_page,
+    validators,
     web_address,
 )
 from genesis_workbench.core.errors import InvalidInput
@@ -34,31 +36,38 @@ class StacSource:
 
     kind: ClassVar[str] = "stac"
     protocol: ClassVar[str] = "STAC API collections"
+    incremental: ClassVar[bool] = False  # STAC's datetime is when data were taken, not when a record changed
 
     def __init__(self, section: SourceSection, fetcher: Fetcher) -> None:
         self._first = section.url.rstrip("/").removesuffix("/collections") + "/collections"
         self._section = section
         self._fetcher = fetcher
 
-    def pages(self, cursor: str | None = None) -> Iterator[Page]:
-        """Yield pages from `cursor`, an address, on."""
-        return follow(self._page, cursor)
+    def pages(self, cursor: str | None = None, *, state: Mapping[str, str] | None = None) -> Iterator[Page]:
+        """Yield pages from `cursor`, an address, on; where one page is all, only if it has changed."""
+        return follow(lambda at: self._page(at, None if at else state), cursor)
 
-    def _page(self, cursor: str | None) -> Page:
+    def _page(self, cursor: str | None, state: Mapping[str, str] | None) -> Page:
         url = cursor or self._first
         if urlsplit(url)[:2] != urlsplit(self._first)[:2]:
             raise InvalidInput(
                 f"The source {self._section.name!r} names a next page on another host, which is refused."
             )
-        content = self._fetcher.get_json(url)
+        accepted = {"Accept": "application/json"}
+        answer, same = fetch_changed(self._fetcher, url, state, headers=accepted)
+        if same:
+            return Page([], state=state or {}, unchanged=True)
+        content = answer.json()
         if not isinstance(content, Mapping) or not isinstance(content.get("collections"), list):
             said = clean(content.get("description"), 200) if isinstance(content, Mapping) else ""
             raise InvalidInput(
                 f"The source {self._section.name!r} sent {kind_of(content)} without a list 'collections'"
                 + (f": {said}" if said else ".")
             )
-        records = read_records(content["collections"], self._read, lambda record: record.get("id"))
-        return Page(records, _next(content.get("links"), url) if records else None)
+        following = _next(content.get("links"), url) if content["collections"] else None
+        # Of several pages the first says nothing about the others.
+        taken = {} if following else validators(answer)
+        return read_page(content["collections"], self._read, lambda r: r.get("id"), following, state=taken)
 
     def _read(self, record: Mapping[str, Any]) -> Dataset:
         kind = clean(record.get("type"), 40) or "Collection"

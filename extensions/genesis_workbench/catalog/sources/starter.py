@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 from genesis_workbench.catalog.dataset import Dataset, Distribution, Rejected
 from genesis_workbench.catalog.openers._base import package_file
-from genesis_workbench.catalog.sources._base import Page, native_digest
+from genesis_workbench.catalog.sources._base import Page, native_digest, native_text
 from genesis_workbench.core.errors import GenesisError
 from genesis_workbench.core.http import Fetcher
 from genesis_workbench.core.identifiers import digest_file
@@ -212,13 +212,16 @@ class StarterSource:
 
     kind: ClassVar[str] = "starter"
     protocol: ClassVar[str] = "files of installed packages"
+    incremental: ClassVar[bool] = False
 
     def __init__(self, section: SourceSection = SECTION, fetcher: Fetcher | None = None) -> None:
         self._section = section
 
-    def pages(self, cursor: str | None = None) -> Iterator[Page]:
+    def pages(self, cursor: str | None = None, *, state: Mapping[str, str] | None = None) -> Iterator[Page]:
         """Yield the one page there is."""
-        yield Page([self._read(record) for record in RECORDS])
+        made = [(self._read(record), record) for record in RECORDS]
+        natives = {found.id: native_text(record) for found, record in made if isinstance(found, Dataset)}
+        yield Page([found for found, _ in made], natives=natives)
 
     def _read(self, record: dict[str, Any]) -> Dataset | Rejected:
         fields = {k: v for k, v in record.items() if k not in ("format", "url", "options")}
