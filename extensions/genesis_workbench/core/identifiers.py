@@ -67,7 +67,13 @@ def digest(data: bytes) -> str:
 def digest_file(path: Path) -> str:
     """SHA-256 of a file's content, read in pieces."""
     with path.open("rb") as file:
-        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+        return digest_of(file)
+
+
+def digest_of(file: Any) -> str:
+    """SHA-256 of an open file's content from its start on, read in pieces."""
+    file.seek(0)
+    return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_json(value: Any) -> str:

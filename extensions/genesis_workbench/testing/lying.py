@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
 import json
 import threading
@@ -13,11 +12,34 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 _BOMB_BYTES = 32 * 2**20
+_HUGE_BYTES = 2 * 2**30
 
-
-@functools.cache
-def _bomb() -> bytes:
-    return gzip.compress(bytes(_BOMB_BYTES), 9)
+LIES = (
+    "/hang",
+    "/drip",
+    "/drip-headers",
+    "/html200",
+    "/error500",
+    "/error-in-200",
+    "/busy",
+    "/missing",
+    "/other-json",
+    "/other-xml",
+    "/entities",
+    "/deep",
+    "/wrong-encoding",
+    "/truncated-gzip",
+    "/not-gzip",
+    "/gzip-bomb",
+    "/huge",
+    "/endless",
+    "/cut",
+    "/pages-for-ever",
+    "/redirect-private",
+    "/redirect-loop",
+    "/redirect-file",
+)
+"""What a whole server can do to whoever reads from it; `LyingServer.lie` takes one of them."""
 
 
 @cache
@@ -37,12 +59,15 @@ class LyingServer:
     Parameters
     ----------
     answers : mapping, optional
-        More paths: JSON values, or bytes as they are. `redirects` may be filled with still others.
+        More paths: JSON values, bytes as they are, or a function that makes one of these of the query. `redirects` may
+        be filled with still others.
     """
 
     def __init__(self, answers: Mapping[str, Any] | None = None) -> None:
         self.answers = dict(answers or {})
         self.redirects: dict[str, str] = {}
+        self.lie = ""
+        """Where set, every path behaves like this one of LIES."""
         self.requests: list[str] = []
         self.stopping = threading.Event()
         self._http = _Server(("127.0.0.1", 0), _Handler)
@@ -88,12 +113,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         owner = self.server.owner
         owner.requests.append(self.path)
-        path = urlsplit(self.path).path
+        path = owner.lie or urlsplit(self.path).path
         if path in owner.redirects:
             self._send({}, status=302, Location=owner.redirects[path])
             return
         if path in owner.answers:
-            self._send(owner.answers[path])
+            answer = owner.answers[path]
+            query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+            self._send(answer(query) if callable(answer) else answer)
             return
         behaviour: Callable[[], None] | None = getattr(
             self, "_" + path.strip("/").replace("-", "_").replace("/", "_"), None
@@ -180,6 +207,83 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _redirect_private(self) -> None:
         self._send({}, status=302, Location="http://169.254.169.254/latest/meta-data/")
+
+    def _redirect_file(self) -> None:
+        self._send({}, status=302, Location="file:///etc/passwd")
+
+    def _error_in_200(self) -> None:
+        self._send({"error": {"message": "the database is away"}, "success": False})
+
+    def _other_json(self) -> None:
+        keys = (
+            "data",
+            "items",
+            "results",
+            "result",
+            "dataset",
+            "collections",
+            "hits",
+            "links",
+            "sources",
+            "table",
+        )
+        self._send({key: [None, 7, "text", [], {}, {"id": {}}, {"id": True, "title": []}] for key in keys})
+
+    def _other_xml(self) -> None:
+        self._send(b'<?xml version="1.0"?><other><thing>1</thing></other>', kind="text/xml")
+
+    def _entities(self) -> None:
+        rows = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10))
+        self._send(f'<!DOCTYPE x [<!ENTITY e0 "boom">{rows}]><x>&e9;</x>'.encode(), kind="text/xml")
+
+    def _deep(self) -> None:
+        self._send(b"[" * 100_000)
+
+    def _huge(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(_HUGE_BYTES))
+        self.end_headers()
+        self.close_connection = True
+        for _ in range(_HUGE_BYTES // 2**20):
+            if self.server.owner.stopping.is_set():
+                return
+            self.wfile.write(b" " * 2**20)
+
+    def _pages_for_ever(self) -> None:
+        """Answer in many protocols at once, each time with one more page to come."""
+        number = len(self.server.owner.requests)
+        here = self.server.owner.url(f"/next?page={number}")
+        record = {
+            "id": f"r{number}",
+            "identifier": f"r{number}",
+            "title": "R",
+            "type": "structures",
+            "attributes": {
+                "titles": [{"title": "R"}],
+                "creators": [{"name": "N"}],
+                "elements": ["Si"],
+                "nsites": 1,
+            },
+            "metadata": {"title": "R"},
+            "extent": {"spatial": {}},
+            "meta": {"concept-id": f"r{number}"},
+            "umm": {"EntryTitle": "R"},
+            "ediid": f"r{number}",
+        }
+        lists = {
+            key: [record] for key in ("data", "items", "results", "collections", "ResultData", "result_set")
+        }
+        content = {
+            **lists,
+            "hits": {"hits": [record]},
+            "result": {"results": [record], "count": 10**9},
+            "links": {"next": here},
+            "after": f"c{number}",
+            "total_count": 10**9,
+            "ResultCount": 10**9,
+        }
+        self._send(content, CMR_Search_After=f"c{number}", X_Total_Count="1000000000")
 
     def _redirect_loop(self) -> None:
         self._send({}, status=302, Location="/redirect-loop")

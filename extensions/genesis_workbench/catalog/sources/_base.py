@@ -1,34 +1,31 @@
-"""What sources share: the contract, and reading of text that nobody here wrote."""
+"""What sources share: the contract, pages of records, and what a harvest remembers for the next."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from pydantic import ValidationError
 
 from genesis_workbench.catalog.dataset import Dataset, Distribution, Rejected
+from genesis_workbench.catalog.sources._values import clean, date, doi, kind_of, web_address, words
 from genesis_workbench.core.errors import GenesisError, InvalidInput
 from genesis_workbench.core.http import Answer, Fetcher
 from genesis_workbench.core.identifiers import digest
 from genesis_workbench.core.site import SourceSection
 
 MAX_DISTRIBUTIONS = 50
-MAX_KEYWORDS = 40
 SHOWN_NATIVE = 4000
 """How many characters of a record that cannot be listed are kept to look at."""
 _ID_LENGTH = 120
-_DATE = re.compile(r"-?\d{4}(-\d{2}(-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?)?)?")
-_DOI = re.compile(r"10\.\d{4,9}/[^\s\"<>]{1,200}")
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_SAYINGS = ("error", "errors", "message", "description", "detail", "title")
 
 
 @dataclass(frozen=True)
@@ -207,7 +204,7 @@ def fetch_changed(
 
 
 def make_dataset(
-    section: SourceSection, native: Mapping[str, Any], *, identifier: Any, title: Any, **fields: Any
+    section: SourceSection, native: Any, *, identifier: Any, title: Any, **fields: Any
 ) -> Dataset:
     """Make the dataset of a native record, with what all protocols have in common.
 
@@ -259,164 +256,40 @@ def native_digest(record: Any) -> str:
     return digest(json.dumps(record, sort_keys=True, separators=(",", ":"), default=str).encode())
 
 
-def clean(value: Any, limit: int) -> str:
-    """Return `value` as one line of visible text of at most `limit` characters.
+def listed(section: SourceSection, content: Any, *path: str) -> list[Any]:
+    """Return the list of records at `path` of an answer.
 
-    Control characters, direction marks and other invisible ones are dropped: they could forge what a page shows.
+    Raises
+    ------
+    InvalidInput
+        If it is not there, with what the source says instead.
     """
-    if isinstance(value, bool) or value is None:
-        return ""
-    if isinstance(value, int | float):
-        value = str(value)
-    if isinstance(value, Mapping):  # DCAT-US 3.0: a value with its language
-        value = value.get("@value") or value.get("en") or ""
-    if isinstance(value, list):
-        value = next((item for item in value if isinstance(item, str)), "")
-    if not isinstance(value, str):
-        return ""
-    spaced = (" " if c in "\t\r\n\v\f" else c for c in value[: limit * 4])
-    visible = "".join(c for c in spaced if (c.isascii() and c.isprintable()) or not _hidden(c))
-    text = " ".join(visible.split())
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+    found = content
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    if isinstance(found, list):
+        return found
+    said = ""
+    if isinstance(content, Mapping):
+        said = next((clean(content[k], 200) for k in _SAYINGS if clean(content.get(k), 200)), "")
+    raise InvalidInput(
+        f"The source {section.name!r} sent {kind_of(content)} without a list {'.'.join(path)!r}"
+        + (f": {said}" if said else ".")
+    )
 
 
-def _hidden(character: str) -> bool:
-    return unicodedata.category(character) in _HIDDEN
+def on_same_host(section: SourceSection, address: str, base: str) -> str:
+    """Return `address`, relative to `base`, if it is on the same host; InvalidInput otherwise."""
+    full = urljoin(base, address)
+    if urlsplit(full)[:2] != urlsplit(base)[:2]:
+        raise InvalidInput(
+            f"The source {section.name!r} names a next page on another host, which is refused."
+        )
+    return full
 
 
-def words(value: Any) -> list[str]:
-    """Return keywords: a list, or text with commas, each once."""
-    if isinstance(value, str):
-        value = value.split(",")
-    if not isinstance(value, list):
-        return []
-    found = dict.fromkeys(clean(item, 80) for item in value[: MAX_KEYWORDS * 4])
-    return [word for word in found if word][:MAX_KEYWORDS]
-
-
-def web_address(value: Any) -> str:
-    """Return an http or https address without name and password; empty for everything else."""
-    text = clean(value, 2000)
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return ""
-    if parts.scheme.lower() not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        return ""
-    return "" if " " in text or text.endswith("…") else text
-
-
-def doi(value: Any) -> str:
-    """Return the DOI in `value`; empty where there is none."""
-    found = _DOI.search(clean(value, 400))
-    return found.group().rstrip(".,;)") if found else ""
-
-
-def date(value: Any) -> str | None:
-    """Return an ISO 8601 date (a year alone is one), or None."""
-    text = clean(value, 60).replace(" ", "T", 1)
-    return text if _DATE.fullmatch(text) else None
-
-
-def period(start: Any, end: Any) -> tuple[str | None, str | None] | None:
-    """Return a period, or None where neither end is a date."""
-    found = date(start), date(end)
-    return found if any(found) else None
-
-
-def box(values: Any) -> tuple[float, float, float, float] | None:
-    """Return west, south, east, north from numbers (six where heights are among them), or None."""
-    if isinstance(values, str):
-        values = values.replace(",", " ").split()
-    if not isinstance(values, list | tuple) or len(values) not in (4, 6):
-        return None
-    try:
-        numbers = [float(value) for value in values]
-    except (TypeError, ValueError):
-        return None
-    west, south, east, north = numbers if len(numbers) == 4 else (*numbers[:2], *numbers[3:5])
-    inside = -180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90
-    return (west, south, east, north) if inside else None
-
-
-def box_of_geometry(geometry: Any) -> tuple[float, float, float, float] | None:
-    """Return the box around a GeoJSON geometry, or None."""
-    if not isinstance(geometry, Mapping):
-        return None
-    points = list(_points(geometry.get("coordinates"), 0))
-    if not points:
-        return None
-    xs, ys = [p[0] for p in points], [p[1] for p in points]
-    if geometry.get("type") == "envelope":  # upper left, lower right
-        return box([xs[0], min(ys), xs[-1], max(ys)])
-    return box([min(xs), min(ys), max(xs), max(ys)])
-
-
-def _points(value: Any, depth: int) -> Iterator[tuple[float, float]]:
-    if not isinstance(value, list) or depth > 5:
-        return
-    if len(value) >= 2 and all(isinstance(v, int | float) for v in value[:2]):
-        yield float(value[0]), float(value[1])
-        return
-    for item in value:
-        yield from _points(item, depth + 1)
-
-
-def size(value: Any) -> int | None:
-    """Return a number of bytes, or None."""
-    try:
-        number = int(float(value))
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if 0 <= number < 2**60 else None
-
-
-_FORMATS = {
-    "netcdf": ("netcdf", "application/x-netcdf", "nc", "nc4", "netcdf-4", "netcdf4", "netcdf4-cf"),
-    "hdf5": ("hdf5", "application/x-hdf5", "application/x-hdf", "h5", "hdf-5", "hdf5-eos", "he5", "hdf-eos5"),
-    "csv": ("csv", "text/csv"),
-    "json": ("json", "application/json"),
-    "geojson": ("geojson", "application/geo+json", "application/vnd.geo+json"),
-    "geotiff": ("geotiff", "image/tiff", "tif", "tiff", "cog", "cloud optimized geotiff (cog)"),
-    "zarr": ("zarr", "application/vnd+zarr", "application/vnd.zarr"),
-    "parquet": ("parquet", "application/x-parquet", "application/vnd.apache.parquet"),
-    "html": ("html", "text/html"),
-    "xml": ("xml", "application/xml", "text/xml"),
-    "pdf": ("pdf", "application/pdf"),
-    "zip": ("zip", "application/zip", "application/x-zip-compressed"),
-    "excel": (
-        "xls",
-        "xlsx",
-        "excel",
-        "application/vnd.ms-excel",
-        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    ),
-    "grib": ("grib", "grib2", "application/wmo-grib2", "application/x-grib"),
-}
-_FORMAT_OF = {alias: name for name, aliases in _FORMATS.items() for alias in aliases}
-
-
-def format_name(*values: Any) -> str:
-    """Return the format that the first telling value names: a media type, a format's name or an address."""
-    for value in values:
-        text = clean(value, 200).lower()
-        plain = text.partition(";")[0].strip()
-        if plain in _FORMAT_OF:
-            return _FORMAT_OF[plain]
-        if "profile=cloud-optimized" in text:
-            return "geotiff"
-        if plain.startswith("netcdf"):  # "netCDF-4 classic", "netCDF4 (CF-1.6)", and so on
-            return "netcdf"
-        if "://" in plain:
-            ending = urlsplit(plain).path.rpartition(".")[2]
-            if ending in _FORMAT_OF:
-                return _FORMAT_OF[ending]
-        elif plain and len(plain) <= 40 and plain != "application/octet-stream":
-            return plain.rpartition("/")[2]
-    return ""
-
-
-def kind_of(value: Any) -> str:
-    """Return what a JSON value is, for messages."""
-    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
+def with_query(address: str, path: str) -> str:
+    """Return `address` with `path` added before its query; a path that ends so already stays."""
+    base, _, query = address.partition("?")
+    base = base.rstrip("/").removesuffix(path.rstrip("/"))
+    return base + path + (f"?{query}" if query else "")

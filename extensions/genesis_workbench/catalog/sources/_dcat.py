@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from genesis_workbench.catalog.dataset import Distribution
-from genesis_workbench.catalog.sources._base import (
-    MAX_DISTRIBUTIONS,
+from genesis_workbench.catalog.sources._base import MAX_DISTRIBUTIONS
+from genesis_workbench.catalog.sources._values import (
     box,
     box_of_geometry,
     clean,
@@ -37,8 +37,8 @@ def fields(record: Mapping[str, Any]) -> dict[str, Any]:
         "doi": identifier(record),
         "modified": record.get("modified"),
         "access": _access(record),
-        "spatial": _spatial(record.get("spatial")),
-        "temporal": _temporal(record.get("temporal")),
+        "spatial": spatial(record.get("spatial")),
+        "temporal": temporal(record.get("temporal")),
         "distributions": _distributions(record.get("distribution")),
     }
 
@@ -80,7 +80,7 @@ def _distributions(value: Any) -> list[Distribution]:
     return found
 
 
-def _spatial(value: Any) -> tuple[float, float, float, float] | None:
+def spatial(value: Any) -> tuple[float, float, float, float] | None:
     if isinstance(value, list) and not box(value):
         value = next((item for item in value if isinstance(item, Mapping)), None)
     if isinstance(value, str):
@@ -97,12 +97,12 @@ def _spatial(value: Any) -> tuple[float, float, float, float] | None:
             return box(edges)
         inner = value.get("bbox") or value.get("geometry")
         if isinstance(inner, Mapping | list):
-            return _spatial(inner)
+            return spatial(inner)
         return box_of_geometry(value)
     return box(value)
 
 
-def _temporal(value: Any) -> tuple[str | None, str | None] | None:
+def temporal(value: Any) -> tuple[str | None, str | None] | None:
     if isinstance(value, list):
         value = next(iter(value), None)
     if isinstance(value, Mapping):

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from genesis_workbench.catalog.dataset import Dataset, Distribution
 from genesis_workbench.catalog.sources._base import (
     Page,
-    box,
     changed_since,
-    clean,
     follow,
-    format_name,
-    kind_of,
+    listed,
     make_dataset,
-    period,
     read_page,
-    web_address,
 )
+from genesis_workbench.catalog.sources._items import BBOX, COLLECTIONS, TIME, Item, ItemQuery
+from genesis_workbench.catalog.sources._values import box, clean, format_name, period, web_address
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.http import Fetcher
 from genesis_workbench.core.site import SourceSection
 
 _CURSOR = "CMR-Search-After"
+_CONCEPT = re.compile(r"C\d+-\w+")
+_GRANULE_DATA = ("GET DATA", "GET DATA VIA DIRECT ACCESS", "USE SERVICE API")
 _SIDES = ("West", "South", "East", "North")
 
 
@@ -37,6 +37,7 @@ class CmrSource:
     kind: ClassVar[str] = "cmr"
     protocol: ClassVar[str] = "NASA CMR search, UMM-C"
     incremental: ClassVar[bool] = True
+    item_terms: ClassVar[frozenset[str]] = frozenset({COLLECTIONS, BBOX, TIME})
 
     def __init__(self, section: SourceSection, fetcher: Fetcher) -> None:
         base, _, query = section.url.partition("?")
@@ -57,16 +58,10 @@ class CmrSource:
             headers={_CURSOR: cursor} if cursor else {},
         )
         content = answer.json()
-        if not isinstance(content, Mapping) or not isinstance(content.get("items"), list):
-            errors = content.get("errors") if isinstance(content, Mapping) else None
-            said = clean(errors, 200)
-            raise InvalidInput(
-                f"The source {self._section.name!r} sent {kind_of(content)} without a list 'items'"
-                + (f": {said}" if said else ".")
-            )
-        following = answer.headers.get(_CURSOR) if content["items"] else None
+        found = listed(self._section, content, "items")
+        following = answer.headers.get(_CURSOR) if found else None
         state = {"since": changed_since(answer)}
-        return read_page(content["items"], self._read, _identifier, following, state=state)
+        return read_page(found, self._read, _identifier, following, state=state)
 
     def _read(self, record: Mapping[str, Any]) -> Dataset:
         meta, umm = record.get("meta"), record.get("umm")
@@ -91,6 +86,57 @@ class CmrSource:
             temporal=_temporal(umm.get("TemporalExtents")),
             distributions=_distributions(umm),
         )
+
+    def items(self, query: ItemQuery) -> Iterator[Item]:
+        """Yield granules of the collections named, by their short name or concept id (CMR asks for one at least)."""
+        if not query.collections:
+            raise InvalidInput("CMR searches granules of named collections only: name one.")
+        ids = [name for name in query.collections if _CONCEPT.fullmatch(name)]
+        params: dict[str, Any] = {
+            "page_size": min(query.limit, 2000),
+            "collection_concept_id[]": ids or None,
+            "short_name[]": [name for name in query.collections if name not in ids] or None,
+            "bounding_box": ",".join(map(str, query.bbox)) if query.bbox else None,
+            "temporal": f"{query.start},{query.end}" if query.start or query.end else None,
+        }
+        url = self._url.replace("/collections.umm_json", "/granules.umm_json")
+        content = self._fetcher.get_json(url, params=params)
+        for record in listed(self._section, content, "items")[: query.limit]:
+            found = _granule(record, self._section.name)
+            if found is not None:
+                yield found
+
+
+def _granule(record: Any, source: str) -> Item | None:
+    meta, umm = _inside(record, "meta"), _inside(record, "umm")
+    name = clean(_inside(meta, "concept-id"), 200)
+    if not name or not isinstance(umm, Mapping):
+        return None
+    dates = _inside(umm, "TemporalExtent", "RangeDateTime")
+    single = _inside(umm, "TemporalExtent", "SingleDateTime")
+    links = [link for link in _list(umm.get("RelatedUrls")) if link.get("Type") in _GRANULE_DATA]
+    return Item(
+        id=name,
+        title=clean(umm.get("GranuleUR"), 300) or name,
+        source=source,
+        collection=clean(
+            _inside(umm, "CollectionReference", "ShortName") or _inside(meta, "collection-concept-id"), 200
+        ),
+        spatial=_spatial(umm.get("SpatialExtent")),
+        temporal=period(
+            _inside(dates, "BeginningDateTime") or single, _inside(dates, "EndingDateTime") or single
+        ),
+        properties={"day_night": clean(_inside(umm, "DataGranule", "DayNightFlag"), 20)},
+        distributions=[
+            Distribution(
+                format=format_name(link.get("MimeType"), url),
+                url=url,
+                title=clean(link.get("Description"), 200),
+            )
+            for link in links
+            if (url := web_address(link.get("URL")))
+        ],
+    )
 
 
 def _identifier(record: Mapping[str, Any]) -> str:

@@ -8,16 +8,8 @@ from typing import Any, ClassVar
 
 from genesis_workbench.catalog.dataset import Dataset
 from genesis_workbench.catalog.sources import _dcat
-from genesis_workbench.catalog.sources._base import (
-    Page,
-    box_of_geometry,
-    clean,
-    follow,
-    kind_of,
-    make_dataset,
-    read_page,
-)
-from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.catalog.sources._base import Page, follow, listed, make_dataset, read_page
+from genesis_workbench.catalog.sources._values import box_of_geometry, clean
 from genesis_workbench.core.http import Fetcher
 from genesis_workbench.core.site import SourceSection
 
@@ -54,21 +46,10 @@ class DatagovSource:
             params={"per_page": min(100, self._section.max_records), "after": cursor},
             headers=self._headers,
         )
-        if not isinstance(answer, Mapping) or not isinstance(answer.get("results"), list):
-            said = (
-                clean(answer.get("error") or answer.get("message"), 200)
-                if isinstance(answer, Mapping)
-                else ""
-            )
-            raise InvalidInput(
-                f"The source {self._section.name!r} sent {kind_of(answer)} without a list 'results'"
-                + (f": {said}" if said else ".")
-            )
+        found = listed(self._section, answer, "results")
         after = answer.get("after")
-        following = after if isinstance(after, str) and after and answer["results"] else None
-        return read_page(
-            answer["results"], self._read, lambda r: r.get("identifier") or r.get("slug"), following
-        )
+        following = after if isinstance(after, str) and after and found else None
+        return read_page(found, self._read, lambda r: r.get("identifier") or r.get("slug"), following)
 
     def _read(self, record: Mapping[str, Any]) -> Dataset:
         inner = record.get("dcat")

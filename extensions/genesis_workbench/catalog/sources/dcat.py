@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from typing import Any, ClassVar
 
 from genesis_workbench.catalog.dataset import Dataset
-from genesis_workbench.catalog.sources import _dcat
-from genesis_workbench.catalog.sources._base import (
-    Page,
-    fetch_changed,
-    kind_of,
-    make_dataset,
-    read_page,
-    validators,
-    web_address,
-)
+from genesis_workbench.catalog.sources import _dcat, _streaming
+from genesis_workbench.catalog.sources._base import Page, make_dataset, read_page
+from genesis_workbench.catalog.sources._values import kind_of, web_address
 from genesis_workbench.core.errors import InvalidInput
-from genesis_workbench.core.http import Fetcher
+from genesis_workbench.core.http import Answer, Fetcher
+from genesis_workbench.core.identifiers import digest_of
 from genesis_workbench.core.site import SourceSection
 
 _REQUIRED = ("title", "description", "publisher", "contactPoint")
@@ -26,31 +22,75 @@ _DEPTH = 4
 
 
 class DcatSource:
-    """One file with everything; catalogs inside the catalog are read too."""
+    """One file with everything; catalogs inside the catalog and series of datasets are read too.
+
+    The file goes to disk first. A small one is then read at once; of a large one only a page of records is in memory
+    at any time. The cursor is the number of records before the page.
+    """
 
     kind: ClassVar[str] = "dcat"
     protocol: ClassVar[str] = "DCAT-US 1.1 and 3.0 (data.json)"
     incremental: ClassVar[bool] = False
+    max_bytes: ClassVar[int] = 4 * 2**30
+    """Most bytes of a file; half a million records are about 1 GB."""
+    whole_bytes: ClassVar[int] = 8 * 2**20
+    """Up to this size a file is read at once, by a parser that forgives more (NaN, for one)."""
+    per_page: ClassVar[int] = 1000
 
     def __init__(self, section: SourceSection, fetcher: Fetcher) -> None:
         self._section = section
         self._fetcher = fetcher
 
     def pages(self, cursor: str | None = None, *, state: Mapping[str, str] | None = None) -> Iterator[Page]:
-        """Yield the one page there is, if it has changed."""
-        answer, same = fetch_changed(
-            self._fetcher, self._section.url, state, headers={"Accept": "application/json"}
+        """Yield pages of records, if the file has changed."""
+        with tempfile.SpooledTemporaryFile(max_size=self.whole_bytes) as file:
+            answer, taken = self._download(file, {} if cursor else state or {})
+            if answer is None:
+                yield Page([], state=taken, unchanged=True)
+                return
+            skipped = int(cursor) if cursor and cursor.isdigit() else 0
+            records = iter(islice(self._records(file, answer), skipped, None))
+            following = list(islice(records, self.per_page))
+            while True:
+                chosen, following = following, list(islice(records, self.per_page))
+                skipped += len(chosen)
+                after = str(skipped) if following else None
+                yield read_page(chosen, self._read, _dcat.identifier, after, state=taken)
+                if not following:
+                    return
+
+    def _download(self, file: Any, state: Mapping[str, str]) -> tuple[Answer | None, Mapping[str, str]]:
+        """Download the file; without an answer where it is what it was."""
+        answer = self._fetcher.download(
+            self._section.url,
+            file,
+            max_bytes=self.max_bytes,
+            headers={"Accept": "application/json"},
+            etag=state.get("etag"),
+            modified=state.get("modified"),
         )
-        if same:
-            yield Page([], state=state or {}, unchanged=True)
-            return
-        document = answer.json()
-        if not isinstance(document, Mapping) or not any(isinstance(document.get(k), list) for k in _LISTS):
-            raise InvalidInput(
-                f"The source {self._section.name!r} sent {kind_of(document)} without a list 'dataset': this is no "
-                "data.json."
-            )
-        yield read_page(_records(document, 0), self._read, _dcat.identifier, state=validators(answer))
+        if answer.not_modified and state:
+            return None, state
+        digest = digest_of(file)
+        if state.get("digest") == digest:
+            return None, state
+        named = {"etag": answer.headers.get("etag", ""), "modified": answer.headers.get("last-modified", "")}
+        return answer, {"digest": digest, **{name: value for name, value in named.items() if value}}
+
+    def _records(self, file: Any, answer: Answer) -> Iterator[Any]:
+        size = file.seek(0, 2)
+        file.seek(0)
+        if size <= self.whole_bytes:
+            document = Answer(answer.url, answer.status, answer.headers, file.read()).json()
+            if not isinstance(document, Mapping) or not any(
+                isinstance(document.get(k), list) for k in _LISTS
+            ):
+                raise InvalidInput(
+                    f"The source {self._section.name!r} sent {kind_of(document)} without a list 'dataset': this is no "
+                    "data.json."
+                )
+            return _inside(document, 0)
+        return _streaming.records(file, self._section.name, _LISTS, _unfold)
 
     def _read(self, record: Mapping[str, Any]) -> Dataset:
         missing = [name for name in _REQUIRED if record.get(name) is None]
@@ -73,15 +113,21 @@ class DcatSource:
         )
 
 
-def _records(catalog: Mapping[str, Any], depth: int) -> Iterator[Any]:
+def _inside(catalog: Mapping[str, Any], depth: int) -> Iterator[Any]:
     """Yield the datasets of a catalog, of the series in it and of the catalogs in it."""
-    yield from _list(catalog, "dataset")
-    for series in _list(catalog, "datasetSeries"):
-        if isinstance(series, Mapping):
-            yield from _list(series, "seriesMember")
-    for child in _list(catalog, "catalog") if depth < _DEPTH else []:
-        if isinstance(child, Mapping):
-            yield from _records(child, depth + 1)
+    if depth <= _DEPTH:
+        yield from chain.from_iterable(
+            _unfold(name, each, depth) for name in _LISTS for each in _list(catalog, name)
+        )
+
+
+def _unfold(name: str, value: Any, depth: int = 0) -> Iterable[Any]:
+    """Return the records that one element of a list stands for."""
+    if name == "dataset":
+        return (value,)
+    if not isinstance(value, Mapping):
+        return ()
+    return _list(value, "seriesMember") if name == "datasetSeries" else _inside(value, depth + 1)
 
 
 def _list(value: Mapping[str, Any], name: str) -> list[Any]:

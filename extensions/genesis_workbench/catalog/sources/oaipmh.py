@@ -1,0 +1,142 @@
+"""OAI-PMH: how libraries and repositories have offered their records for twenty years."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+from urllib.parse import parse_qs
+
+from genesis_workbench.catalog.dataset import Dataset
+from genesis_workbench.catalog.sources import _datacite, _xml
+from genesis_workbench.catalog.sources._base import Page, dataset_id, follow, make_dataset, read_page
+from genesis_workbench.catalog.sources._values import box, clean, date, doi, web_address
+from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.core.http import Fetcher
+from genesis_workbench.core.site import SourceSection
+
+
+class OaiPmhSource:
+    """All records of a repository, or of one set; removed ones are named where the repository remembers them.
+
+    `url` of the section is the base address; its query may name a format and a set
+    (``?metadataPrefix=oai_datacite&set=data``). Dublin Core is asked for where it names none. DataCite's metadata,
+    also wrapped in ``oai_datacite``, and Dublin Core are read.
+    """
+
+    kind: ClassVar[str] = "oaipmh"
+    protocol: ClassVar[str] = "OAI-PMH 2.0 with DataCite or Dublin Core"
+    incremental: ClassVar[bool] = True
+
+    def __init__(self, section: SourceSection, fetcher: Fetcher) -> None:
+        base, _, query = section.url.partition("?")
+        self._url = base
+        self._asked = {name: values[0] for name, values in parse_qs(query).items()}
+        self._section = section
+        self._fetcher = fetcher
+
+    def pages(self, cursor: str | None = None, *, state: Mapping[str, str] | None = None) -> Iterator[Page]:
+        """Yield pages from `cursor`, a resumption token, on; with a state, of what changed since then (``from``)."""
+        since = (state or {}).get("since")
+        return follow(lambda at: self._page(at, since), cursor)
+
+    def _page(self, cursor: str | None, since: str | None) -> Page:
+        chosen = {"metadataPrefix": "oai_dc", **self._asked, "from": since}
+        params = {"verb": "ListRecords", **({"resumptionToken": cursor} if cursor else chosen)}
+        body = self._fetcher.fetch(
+            self._url, params=params, headers={"Accept": "text/xml, application/xml"}
+        ).body
+        root = _xml.parse(body, "an OAI-PMH answer")
+        if _xml.local(root) != "OAI-PMH":
+            raise InvalidInput(
+                f"The source {self._section.name!r} sent <{_xml.local(root)[:60]}>, where OAI-PMH was expected."
+            )
+        # The repository's own clock, in the granularity that it understands.
+        moment = _xml.text(root, "responseDate")
+        state = {"since": (moment if "T" in (since or moment) else moment[:10])} if date(moment) else {}
+        refusal = _xml.first(root, "error")
+        if refusal is not None:
+            return self._refused(refusal, state, since)
+        answered = _xml.first(root, "ListRecords")
+        if answered is None:
+            raise InvalidInput(f"The source {self._section.name!r} answered without ListRecords.")
+        records = list(_xml.inside(answered, "record"))
+        gone = [r for r in records if _xml.attribute(_xml.first(r, "header"), "status") == "deleted"]
+        kept = [_xml.record(r) for r in records if r not in gone]
+        following = _xml.text(answered, "resumptionToken") if records else ""
+        removed = tuple(
+            dataset_id(self._section.name, _name({"element": r})) for r in gone if _name({"element": r})
+        )
+        return read_page(kept, self._read, _name, following or None, removed=removed, state=state)
+
+    def _refused(self, refusal: Any, state: Mapping[str, str], since: str | None) -> Page:
+        code = _xml.attribute(refusal, "code")
+        if code == "noRecordsMatch":
+            return Page([], state=state, unchanged=since is not None)
+        said = clean("".join(refusal.itertext()), 200)
+        raise InvalidInput(
+            f"The source {self._section.name!r} answered with the error {code or 'without a code'!r}"
+            + (f": {said}" if said else ".")
+        )
+
+    def _read(self, record: Mapping[str, Any]) -> Dataset:
+        content = next(iter(_xml.first(record["element"], "metadata")), None)
+        name = _xml.local(content) if content is not None else ""
+        native = {"#text": record["#text"]}
+        stamp = _xml.text(record["element"], "header", "datestamp")
+        if name == "oai_datacite":
+            content = next((e for e in _xml.inside(content, "payload", "resource")), content)
+            name = _xml.local(content)
+        if name == "resource":
+            described = _datacite.from_xml(content)
+            fields = _datacite.fields(described)
+            return make_dataset(
+                self._section,
+                native,
+                identifier=_name(record),
+                title=_datacite.title(described),
+                **{**fields, "modified": fields["modified"] or stamp},
+            )
+        if name == "dc":
+            return make_dataset(
+                self._section, native, identifier=_name(record), **_dublin_core(content, stamp)
+            )
+        raise InvalidInput(f"its metadata are <{name[:60]}>: DataCite and Dublin Core are read")
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    return clean(_xml.text(record["element"], "header", "identifier"), 300)
+
+
+def _dublin_core(element: Any, stamp: str) -> dict[str, Any]:
+    def all_(name: str) -> list[str]:
+        return _xml.texts(element, name)
+
+    def one(name: str) -> str:
+        return next(iter(all_(name)), "")
+
+    names = [*all_("identifier"), *all_("relation")]
+    people, year = "; ".join(all_("creator")[:8]), next((d[:4] for d in all_("date") if date(d)), "")
+    head = f"{people} ({year})" if people and year else people
+    return {
+        "title": one("title"),
+        "description": one("description"),
+        "keywords": all_("subject"),
+        "agency": one("publisher"),
+        "licence": one("rights"),
+        "citation": ". ".join(part for part in (head, one("title"), one("publisher")) if part) + ".",
+        "doi": next((found for found in map(doi, names) if found), ""),
+        "landing_page": next((found for found in map(web_address, names) if found), ""),
+        "modified": stamp,
+        "spatial": next((found for found in (_coverage(each) for each in all_("coverage")) if found), None),
+    }
+
+
+def _coverage(text: str) -> tuple[float, float, float, float] | None:
+    """Read ``northlimit=..; eastlimit=..`` (the DCMI box) or four numbers."""
+    limits = {
+        name.strip().lower(): value.strip()
+        for name, equal, value in (part.partition("=") for part in text.split(";"))
+        if equal
+    }
+    sides = ("westlimit", "southlimit", "eastlimit", "northlimit")
+    return box([limits[side] for side in sides]) if all(side in limits for side in sides) else box(text)
