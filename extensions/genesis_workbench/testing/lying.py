@@ -68,6 +68,9 @@ class LyingServer:
         self.redirects: dict[str, str] = {}
         self.lie = ""
         """Where set, every path behaves like this one of LIES."""
+        self.etags: dict[str, str] = {}
+        """Entity tags of `answers`, by path: a request that has one gets 304."""
+        self.statuses: list[int] = []
         self.requests: list[str] = []
         self.stopping = threading.Event()
         self._http = _Server(("127.0.0.1", 0), _Handler)
@@ -120,7 +123,18 @@ class _Handler(BaseHTTPRequestHandler):
         if path in owner.answers:
             answer = owner.answers[path]
             query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-            self._send(answer(query) if callable(answer) else answer)
+            tag = owner.etags.get(path, "")
+            if tag and self.headers.get("If-None-Match") == tag:
+                owner.statuses.append(304)
+                self.send_response(304)
+                self.end_headers()
+                return
+            owner.statuses.append(200)
+            value = answer(query) if callable(answer) else answer
+            if tag:
+                self._send(value, ETag=tag)
+            else:
+                self._send(value)
             return
         behaviour: Callable[[], None] | None = getattr(
             self, "_" + path.strip("/").replace("-", "_").replace("/", "_"), None

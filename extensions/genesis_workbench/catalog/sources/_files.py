@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,6 +70,52 @@ class Documents:
     def json(self, url: str) -> Any:
         """Return a document as JSON values; InvalidInput where it is none."""
         return self.read(url, {"Accept": "application/json"}).json()
+
+
+class Walk:
+    """Which linked documents are still to be read, and which were: what a cursor has to carry.
+
+    Parameters
+    ----------
+    start : str
+        Address of the first document.
+    cursor : str, optional
+        `cursor` of an earlier walk, to go on where it was.
+    """
+
+    max_pending = 500
+    max_visited = 5000
+
+    def __init__(self, start: str, cursor: str | None = None) -> None:
+        try:
+            self._pending, visited = json.loads(cursor) if cursor else ([start], [])
+            self._visited = set(visited)
+        except (ValueError, TypeError) as error:
+            raise InvalidInput("This is not a cursor of this source.") from error
+
+    def __bool__(self) -> bool:
+        return bool(self._pending) and len(self._visited) < self.max_visited
+
+    def next(self) -> str:
+        """Return the next address, which then counts as visited."""
+        address: str = self._pending.pop(0)
+        self._visited.add(_mark(address))
+        return address
+
+    def add(self, address: str) -> None:
+        """Add an address, if it is new and there are not too many."""
+        new = _mark(address) not in self._visited and address not in self._pending
+        if new and len(self._pending) < self.max_pending:
+            self._pending.append(address)
+
+    @property
+    def cursor(self) -> str | None:
+        """Where to go on; None at the end."""
+        return json.dumps([self._pending, sorted(self._visited)]) if self else None
+
+
+def _mark(address: str) -> str:
+    return hashlib.sha256(address.encode("utf-8", "replace")).hexdigest()[:12]
 
 
 def lines(answer: Answer) -> list[Any]:

@@ -95,4 +95,8 @@ def _citation(record: Mapping[str, Any]) -> str:
     year = clean(record.get("publication_date"), 40)[:4]
     known = doi(record.get("doi"))
     parts = ["; ".join(people[:8]) + (f" ({year})" if year else ""), clean(record.get("title"), 300)]
-    return ". ".join(part for part in parts if part) + "." + (f" https://doi.org/{known}" if known else "")
+    return (
+        ". ".join(part.rstrip(".") for part in parts if part)
+        + "."
+        + (f" https://doi.org/{known}" if known else "")
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -10,13 +9,11 @@ from typing import Any, ClassVar
 from genesis_workbench.catalog.dataset import Dataset, Rejected
 from genesis_workbench.catalog.sources import _stac
 from genesis_workbench.catalog.sources._base import Page, follow, make_dataset, read_page
-from genesis_workbench.catalog.sources._files import Documents
+from genesis_workbench.catalog.sources._files import Documents, Walk
 from genesis_workbench.catalog.sources._values import clean, kind_of
 from genesis_workbench.core.errors import InvalidInput, NotFound
 from genesis_workbench.core.http import Fetcher
 from genesis_workbench.core.site import SourceSection
-
-MAX_PENDING = 500
 
 
 class StaticStacSource:
@@ -36,24 +33,22 @@ class StaticStacSource:
 
     def pages(self, cursor: str | None = None, *, state: Mapping[str, str] | None = None) -> Iterator[Page]:
         """Yield one page for each file that lists something."""
-        visited: set[str] = set()
-        return follow(lambda at: self._page(at, visited), cursor)
+        return follow(self._page, cursor)
 
-    def _page(self, cursor: str | None, visited: set[str]) -> Page:
-        pending = json.loads(cursor) if cursor else [self._section.url]
+    def _page(self, cursor: str | None) -> Page:
+        walk = Walk(self._section.url, cursor)
         page = Page([])
-        while pending and not page.records:
-            url = pending.pop(0)
-            visited.add(url)
+        while walk and not page.records:
+            url = walk.next()
             try:
-                page = self._file(url, pending, visited)
+                page = self._file(url, walk)
             except (InvalidInput, NotFound) as error:  # a broken file does not take the others with it
                 if url == self._section.url:
                     raise
                 page = Page([Rejected(url, error.message)])
-        return replace(page, cursor=json.dumps(pending) if pending else None)
+        return replace(page, cursor=walk.cursor)
 
-    def _file(self, url: str, pending: list[str], visited: set[str]) -> Page:
+    def _file(self, url: str, walk: Walk) -> Page:
         content = self._documents.json(url)
         if not isinstance(content, Mapping):
             raise InvalidInput(
@@ -71,8 +66,7 @@ class StaticStacSource:
             raise InvalidInput(f"The source {self._section.name!r} sent {kind_of(content)} that is no STAC.")
         follows = ("child",) if found else ("child", "item")
         for address in self._children(content, url, follows):
-            if address not in visited and address not in pending and len(pending) < MAX_PENDING:
-                pending.append(address)
+            walk.add(address)
         return read_page(found, lambda record: self._read(record, url), lambda record: record.get("id"))
 
     def _children(self, content: Mapping[str, Any], base: str, relations: tuple[str, ...]) -> Iterator[str]:

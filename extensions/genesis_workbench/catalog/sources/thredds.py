@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -11,12 +10,12 @@ from urllib.parse import urljoin, urlsplit
 from genesis_workbench.catalog.dataset import Dataset, Distribution, Rejected
 from genesis_workbench.catalog.sources import _xml
 from genesis_workbench.catalog.sources._base import Page, follow, make_dataset, on_same_host, read_page
+from genesis_workbench.catalog.sources._files import Walk
 from genesis_workbench.catalog.sources._values import box, clean, format_name, period, web_address
 from genesis_workbench.core.errors import InvalidInput, NotFound
 from genesis_workbench.core.http import Fetcher
 from genesis_workbench.core.site import SourceSection
 
-MAX_PENDING = 500
 _SERVICES = {"opendap": "opendap", "dods": "opendap", "httpserver": "", "http": "", "cdmremote": "cdmremote"}
 _BYTES = {"bytes": 1, "kbytes": 1e3, "mbytes": 1e6, "gbytes": 1e9, "tbytes": 1e12}
 
@@ -38,24 +37,22 @@ class ThreddsSource:
 
     def pages(self, cursor: str | None = None, *, state: Mapping[str, str] | None = None) -> Iterator[Page]:
         """Yield one page for each catalog."""
-        visited: set[str] = set()
-        return follow(lambda at: self._page(at, visited), cursor)
+        return follow(self._page, cursor)
 
-    def _page(self, cursor: str | None, visited: set[str]) -> Page:
-        pending = json.loads(cursor) if cursor else [self._section.url]
+    def _page(self, cursor: str | None) -> Page:
+        walk = Walk(self._section.url, cursor)
         page = Page([])
-        while pending and not page.records:
-            url = on_same_host(self._section, pending.pop(0), self._section.url)
+        while walk and not page.records:
+            url = on_same_host(self._section, walk.next(), self._section.url)
             try:
-                page = self._catalog(url, pending, visited)
+                page = self._catalog(url, walk)
             except (InvalidInput, NotFound) as error:  # a broken catalog does not take the others with it
                 if url == self._section.url:
                     raise
                 page = Page([Rejected(url, error.message)])
-        return replace(page, cursor=json.dumps(pending) if pending else None)
+        return replace(page, cursor=walk.cursor)
 
-    def _catalog(self, url: str, pending: list[str], visited: set[str]) -> Page:
-        visited.add(url)
+    def _catalog(self, url: str, walk: Walk) -> Page:
         body = self._fetcher.fetch(url, headers={"Accept": "application/xml, text/xml"}).body
         root = _xml.parse(body, "a THREDDS catalog")
         if _xml.local(root) != "catalog":
@@ -63,9 +60,8 @@ class ThreddsSource:
                 f"The source {self._section.name!r} sent <{_xml.local(root)[:60]}>, where a THREDDS catalog was expected."
             )
         for address in _references(root, url):
-            near = urlsplit(address)[:2] == urlsplit(self._section.url)[:2]
-            if near and address not in visited and address not in pending and len(pending) < MAX_PENDING:
-                pending.append(address)
+            if urlsplit(address)[:2] == urlsplit(self._section.url)[:2]:
+                walk.add(address)
         records = list(_datasets(root, url, dict(_services(root, url)), {}))
         return read_page(records, self._read, _name)
 
