@@ -110,7 +110,7 @@ class CmrSource:
 def _granule(record: Any, source: str) -> Item | None:
     meta, umm = _inside(record, "meta"), _inside(record, "umm")
     name = clean(_inside(meta, "concept-id"), 200)
-    if not name or not isinstance(umm, Mapping):
+    if not name or not isinstance(umm, Mapping) or meta.get("concept-type", "granule") != "granule":
         return None
     dates = _inside(umm, "TemporalExtent", "RangeDateTime")
     single = _inside(umm, "TemporalExtent", "SingleDateTime")

@@ -22,7 +22,7 @@ _DEPTH = 4
 
 
 class DcatSource:
-    """One file with everything; catalogs inside the catalog and series of datasets are read too.
+    """One file with everything; catalogs inside the catalog and series of datasets are read too, and single records.
 
     The file goes to disk first. A small one is then read at once; of a large one only a page of records is in memory
     at any time. The cursor is the number of records before the page.
@@ -82,6 +82,8 @@ class DcatSource:
         file.seek(0)
         if size <= self.whole_bytes:
             document = Answer(answer.url, answer.status, answer.headers, file.read()).json()
+            if _is_bare(document):
+                return iter(document if isinstance(document, list) else [document])
             if not isinstance(document, Mapping) or not any(
                 isinstance(document.get(k), list) for k in _LISTS
             ):
@@ -111,6 +113,14 @@ class DcatSource:
             title=record.get("title"),
             **_dcat.fields(record),
         )
+
+
+def _is_bare(document: Any) -> bool:
+    """Whether it is the list of the years before DCAT-US 1.1, or one record by itself."""
+    if isinstance(document, list):
+        return bool(document) and isinstance(document[0], Mapping) and "title" in document[0]
+    kind = document.get("@type") if isinstance(document, Mapping) else ""
+    return isinstance(kind, str) and kind.rpartition(":")[2] == "Dataset"
 
 
 def _inside(catalog: Mapping[str, Any], depth: int) -> Iterator[Any]:

@@ -57,6 +57,7 @@ class OaiPmhSource:
         if refusal is not None:
             return self._refused(refusal, state, since)
         answered = _xml.first(root, "ListRecords")
+        answered = _xml.first(root, "GetRecord") if answered is None else answered
         if answered is None:
             raise InvalidInput(f"The source {self._section.name!r} answered without ListRecords.")
         records = list(_xml.inside(answered, "record"))

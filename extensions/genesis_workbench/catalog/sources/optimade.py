@@ -187,7 +187,8 @@ def _next(content: Mapping[str, Any]) -> str | None:
 
 def _formula(given: Mapping[str, Any]) -> str:
     names = ("chemical_formula_descriptive", "chemical_formula_reduced", "chemical_formula_hill")
-    return next((clean(given[name], 120) for name in names if clean(given.get(name), 120)), "")
+    known = next((clean(given[name], 120) for name in names if clean(given.get(name), 120)), "")
+    return known or "-".join(map(str, given["elements"]))
 
 
 def _elements(given: Mapping[str, Any]) -> list[str]:
