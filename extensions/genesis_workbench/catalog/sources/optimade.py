@@ -149,11 +149,13 @@ class OptimadeSource:
             seen.add(url)
             content = self._fetcher.get_json(on_same_host(self._section, url, self._first), params=params)
             found = listed(self._section, content, "data")
-            for record in found[:left]:
+            for record in found:
                 made = read_record(record, self._read, _name)
                 if isinstance(made, Dataset):
                     yield _item(record, made, self._section.name)
-            left -= len(found)
+                    left -= 1
+                if not left:
+                    return
             url, params = (_next(content) if found and left > 0 else None), {}
 
 

@@ -80,10 +80,13 @@ class StacSource:
                 on_same_host(self._section, url, self._first), params=params, headers=_GEOJSON
             )
             found = listed(self._section, content, "features")
-            for record in found[:left]:
+            for record in found:
                 try:
-                    yield _stac.item(record, self._section.name, url)
+                    made = _stac.item(record, self._section.name, url)
                 except InvalidInput:
                     continue  # one bad record does not hide the others
-            left -= len(found)
+                yield made
+                left -= 1
+                if not left:
+                    return
             url, params = (_stac.following(content.get("links"), url) if found and left > 0 else None), {}
