@@ -12,12 +12,14 @@ import codecs
 import email.utils
 import json
 import random
+import ssl
 import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, BinaryIO
 
 import httpcore
@@ -374,7 +376,7 @@ class Fetcher:
     def _pool(self, proxy: str) -> httpcore.ConnectionPool:
         with self._lock:
             if proxy not in self._pools:
-                context = httpx.create_ssl_context()
+                context = _context()
                 # A proxy resolves the name itself: neither its own address nor the target's can be checked here.
                 backend = CheckedBackend(self._limit, check=not (self.allow_private or proxy))
                 self._pools[proxy] = (
@@ -388,6 +390,12 @@ class Fetcher:
 
     def _too_late(self, url: httpx.URL) -> DeadlineExceeded:
         return DeadlineExceeded(f"{shown(url)} had not answered in full when its time was over.")
+
+
+@cache
+def _context() -> ssl.SSLContext:
+    # Reading the certificates takes 20 ms and more: once for all fetchers of this process.
+    return httpx.create_ssl_context()
 
 
 def _too_large(url: httpx.URL, limit: int) -> TooLarge:
