@@ -280,12 +280,14 @@ def listed(section: SourceSection, content: Any, *path: str) -> list[Any]:
 
 def on_same_host(section: SourceSection, address: str, base: str) -> str:
     """Return `address`, relative to `base`, if it is on the same host; InvalidInput otherwise."""
-    full = urljoin(base, address)
-    if urlsplit(full)[:2] != urlsplit(base)[:2]:
+    full = urlsplit(urljoin(base, address))
+    own = urlsplit(base)
+    if full.netloc != own.netloc or full.scheme not in (own.scheme, "http"):
         raise InvalidInput(
             f"The source {section.name!r} names a next page on another host, which is refused."
         )
-    return full
+    # Servers behind a proxy that ends the encryption write http into their links: asked with it all the same.
+    return full._replace(scheme=own.scheme).geturl()
 
 
 def with_query(address: str, path: str) -> str:

@@ -14,13 +14,15 @@ from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.http import Fetcher
 from genesis_workbench.core.site import SourceSection
 
+_ARGUMENTS = ("metadataPrefix", "set")
+
 
 class OaiPmhSource:
     """All records of a repository, or of one set; removed ones are named where the repository remembers them.
 
     `url` of the section is the base address; its query may name a format and a set
-    (``?metadataPrefix=oai_datacite&set=data``). Dublin Core is asked for where it names none. DataCite's metadata,
-    also wrapped in ``oai_datacite``, and Dublin Core are read.
+    (``?metadataPrefix=oai_datacite&set=data``); what else is in it goes with every request. Dublin Core is asked for
+    where it names no format. DataCite's metadata, also wrapped in ``oai_datacite``, and Dublin Core are read.
     """
 
     kind: ClassVar[str] = "oaipmh"
@@ -30,7 +32,9 @@ class OaiPmhSource:
     def __init__(self, section: SourceSection, fetcher: Fetcher) -> None:
         base, _, query = section.url.partition("?")
         self._url = base
-        self._asked = {name: values[0] for name, values in parse_qs(query).items()}
+        given = {name: values[0] for name, values in parse_qs(query).items()}
+        self._chosen = {"metadataPrefix": "oai_dc", **{k: v for k, v in given.items() if k in _ARGUMENTS}}
+        self._always = {k: v for k, v in given.items() if k not in _ARGUMENTS}
         self._section = section
         self._fetcher = fetcher
 
@@ -40,12 +44,11 @@ class OaiPmhSource:
         return follow(lambda at: self._page(at, since), cursor)
 
     def _page(self, cursor: str | None, since: str | None) -> Page:
-        chosen = {"metadataPrefix": "oai_dc", **self._asked, "from": since}
-        params = {"verb": "ListRecords", **({"resumptionToken": cursor} if cursor else chosen)}
-        body = self._fetcher.fetch(
-            self._url, params=params, headers={"Accept": "text/xml, application/xml"}
-        ).body
-        root = _xml.parse(body, "an OAI-PMH answer")
+        root = self._answer({"resumptionToken": cursor} if cursor else {**self._chosen, "from": since})
+        refused = _xml.first(root, "error")
+        if cursor and refused is not None and "metadataPrefix" in "".join(refused.itertext()):
+            # Against the protocol, some want the format again with each token (pycsw 2.6 does).
+            root = self._answer({"resumptionToken": cursor, "metadataPrefix": self._chosen["metadataPrefix"]})
         if _xml.local(root) != "OAI-PMH":
             raise InvalidInput(
                 f"The source {self._section.name!r} sent <{_xml.local(root)[:60]}>, where OAI-PMH was expected."
@@ -64,10 +67,18 @@ class OaiPmhSource:
         gone = [r for r in records if _xml.attribute(_xml.first(r, "header"), "status") == "deleted"]
         kept = [_xml.record(r) for r in records if r not in gone]
         following = _xml.text(answered, "resumptionToken") if records else ""
+        following = "" if following == "0" else following  # how some say that the list is complete
         removed = tuple(
             dataset_id(self._section.name, _name({"element": r})) for r in gone if _name({"element": r})
         )
         return read_page(kept, self._read, _name, following or None, removed=removed, state=state)
+
+    def _answer(self, asked: Mapping[str, str | None]) -> Any:
+        params = {**self._always, "verb": "ListRecords", **asked}
+        answer = self._fetcher.fetch(
+            self._url, params=params, headers={"Accept": "text/xml, application/xml"}
+        )
+        return _xml.parse(answer.body, "an OAI-PMH answer")
 
     def _refused(self, refusal: Any, state: Mapping[str, str], since: str | None) -> Page:
         code = _xml.attribute(refusal, "code")
@@ -83,7 +94,8 @@ class OaiPmhSource:
         content = next(iter(_xml.first(record["element"], "metadata")), None)
         name = _xml.local(content) if content is not None else ""
         native = {"#text": record["#text"]}
-        stamp = _xml.text(record["element"], "header", "datestamp")
+        header = _xml.first(record["element"], "header")
+        stamp = _xml.text(header, "datestamp") or _xml.text(header, "dateStamp")
         if name == "oai_datacite":
             content = next((e for e in _xml.inside(content, "payload", "resource")), content)
             name = _xml.local(content)
@@ -120,7 +132,7 @@ def _dublin_core(element: Any, stamp: str) -> dict[str, Any]:
     head = f"{people} ({year})" if people and year else people
     return {
         "title": one("title"),
-        "description": one("description"),
+        "description": one("description") or one("abstract"),
         "keywords": all_("subject"),
         "agency": one("publisher"),
         "licence": one("rights"),
@@ -128,7 +140,8 @@ def _dublin_core(element: Any, stamp: str) -> dict[str, Any]:
         "doi": next((found for found in map(doi, names) if found), ""),
         "landing_page": next((found for found in map(web_address, names) if found), ""),
         "modified": stamp,
-        "spatial": next((found for found in (_coverage(each) for each in all_("coverage")) if found), None),
+        "spatial": next((found for found in map(_coverage, all_("coverage")) if found), None)
+        or _corners(element),
     }
 
 
@@ -141,3 +154,10 @@ def _coverage(text: str) -> tuple[float, float, float, float] | None:
     }
     sides = ("westlimit", "southlimit", "eastlimit", "northlimit")
     return box([limits[side] for side in sides]) if all(side in limits for side in sides) else box(text)
+
+
+def _corners(element: Any) -> tuple[float, float, float, float] | None:
+    """Read the bounding box of OGC, latitude first, that CSW servers put among Dublin Core."""
+    found = _xml.first(element, "BoundingBox")
+    lower, upper = (_xml.text(found, name).split() for name in ("LowerCorner", "UpperCorner"))
+    return box([lower[1], lower[0], upper[1], upper[0]]) if len(lower) == len(upper) == 2 else None
