@@ -109,6 +109,14 @@ def test_health_is_open_and_metrics_are_not(ask):
     assert 'genesis_requests_total{method="GET",route="/services/workbench/api/me"' in text
 
 
+def test_items_are_asked_for_with_the_rights_and_the_sources_of_the_site(client):
+    # The site of these tests has no source with items that is switched on: that is said, and bad boxes are refused.
+    with pytest.raises(InvalidInput, match="no source that can be asked"):
+        client("alice").get("catalog/items", collection=["a", "b"], bbox="-10,40,5,60")
+    with pytest.raises(InvalidInput, match="no box"):
+        client("alice").get("catalog/items", bbox="1,2")
+
+
 def test_the_catalog_is_searched_and_openings_are_recorded(client):
     catalog = RemoteCatalog(client("alice"))
     found = catalog.search("atmospheric turbidity", person=Person("ignored"))

@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any
 from genesis_workbench.catalog import sources as _protocols  # noqa: F401
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from genesis_workbench.catalog.dataset import Dataset
+    from genesis_workbench.catalog.federation import ItemResult
     from genesis_workbench.catalog.local import Catalog
     from genesis_workbench.catalog.result import SearchResult, SourceStatus
     from genesis_workbench.core.access import Person
+    from genesis_workbench.core.site import SourceSection
 
-__all__ = ["cite", "get", "open", "search", "sources"]
+__all__ = ["cite", "get", "items", "open", "search", "sources"]
 
 
 def search(
@@ -52,6 +56,61 @@ def search(
     return _catalog().search(
         text, person=_person(), agency=agency, format=format, source=source, limit=limit, cursor=cursor
     )
+
+
+def items(
+    text: str = "",
+    *,
+    collections: Sequence[str] = (),
+    bbox: tuple[float, float, float, float] | None = None,
+    start: str = "",
+    end: str = "",
+    elements: Sequence[str] = (),
+    limit: int = 50,
+    deadline_s: float = 10,
+) -> ItemResult:
+    """Ask the sources that have scenes, granules, structures or tables for them, live and at once.
+
+    Parameters
+    ----------
+    text : str
+        Words, for sources that search by them (ERDDAP).
+    collections : sequence of str
+        Names of collections, as the sources call them (STAC, CMR).
+    bbox : tuple of float, optional
+        West, south, east, north in degrees.
+    start, end : str
+        Period, ISO 8601; empty where it is open.
+    elements : sequence of str
+        Chemical symbols that must all be in a structure (OPTIMADE).
+    limit : int
+        Most items of each source.
+    deadline_s : float
+        Seconds after which what has not answered is left.
+
+    Returns
+    -------
+    ItemResult
+        What came in time, and of each source how it answered: answered, slow, failed and why, or not asked.
+    """
+    from genesis_workbench.catalog.federation import ItemResult, federate
+    from genesis_workbench.catalog.sources._items import ItemQuery
+    from genesis_workbench.core.service import service
+
+    remote = service()
+    if remote is not None:
+        asked = {
+            "q": text or None,
+            "collection": list(collections) or None,
+            "bbox": ",".join(map(str, bbox)) if bbox else None,
+            "start": start or None,
+            "end": end or None,
+            "element": list(elements) or None,
+        }
+        return ItemResult.from_dict(remote.get("catalog/items", **asked, limit=limit, deadline_s=deadline_s))
+    query = ItemQuery(text, tuple(collections), bbox, start, end, tuple(elements), limit)
+    with federate(_site_sources(), query, person=_person(), deadline_s=deadline_s) as found:
+        return found.wait().result()
 
 
 def get(dataset_id: str) -> Dataset:
@@ -92,6 +151,17 @@ def cite(dataset_id: str) -> str:
     from genesis_workbench.catalog import citation
 
     return citation.cite(get(dataset_id))
+
+
+def _site_sources() -> list[SourceSection]:
+    """Return the sources of the site file that the environment names; none without one."""
+    import os
+    from pathlib import Path
+
+    from genesis_workbench.core.site import SITE_VARIABLE, load_site
+
+    named = os.environ.get(SITE_VARIABLE)
+    return load_site(Path(named)).catalog.sources if named else []
 
 
 @cache

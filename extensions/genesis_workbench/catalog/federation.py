@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from genesis_workbench.catalog.dataset import Distribution
 from genesis_workbench.catalog.sources._items import Item, ItemQuery, ItemSource
 from genesis_workbench.core import clock, plugins
 from genesis_workbench.core.access import Access, Person
@@ -65,6 +66,65 @@ class SourceAnswer:
         if self.state == ANSWERED:
             return f"answered: {count} in {self.seconds:.1f} s"
         return f"{self.state}: {count} in {self.seconds:.1f} s, and not at its end"
+
+
+@dataclass(frozen=True)
+class ItemResult:
+    """What many places gave, and how each of them answered.
+
+    Attributes
+    ----------
+    items : list of Item
+        In the order in which they came.
+    sources : list of SourceAnswer
+        Every place, also those that were slow, failed or were not asked.
+    done : bool
+        Whether nothing more will come.
+    """
+
+    items: list[Item]
+    sources: list[SourceAnswer]
+    done: bool = True
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON values, as the service answers them."""
+        return {
+            "items": [_item_values(item) for item in self.items],
+            "sources": [asdict(answer) for answer in self.sources],
+            "done": self.done,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ItemResult:
+        """Make it from :meth:`as_dict`'s values."""
+        items = [_item_from(each) for each in values["items"]]
+        return cls(items, [SourceAnswer(**each) for each in values["sources"]], values["done"])
+
+    def __repr__(self) -> str:
+        lines = [f"{len(self.items)} items"]
+        lines += [f"  {item.source}: {item.title}" for item in self.items[:10]]
+        lines += ["  ..."] if len(self.items) > 10 else []
+        return "\n".join([*lines, *(f"  [{answer.title}: {answer.line()}]" for answer in self.sources)])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(item.title)}</td><td>{html.escape(item.collection)}</td>"
+            f"<td>{html.escape(item.source)}</td></tr>"
+            for item in self.items[:50]
+        )
+        head = "".join(f'<th scope="col">{name}</th>' for name in ("Title", "Collection", "Source"))
+        states = "".join(
+            f"<li><b>{html.escape(answer.title)}</b> · {html.escape(answer.line())}</li>"
+            for answer in self.sources
+        )
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""
+        return f"<p><b>{len(self.items):,} items</b></p>{table}<ul>{states}</ul>"
 
 
 class Federation:
@@ -140,14 +200,6 @@ class Federation:
         for asked in self._asked.values():
             asked.fetcher.close()
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return JSON values: the items so far, and how each place stands."""
-        return {
-            "items": [_item_values(item) for item in self._items],
-            "sources": [asdict(answer) for answer in self.sources],
-            "done": self.done,
-        }
-
     def _receive(self) -> bool:
         """Wait for the next news and take it; return False where none will come."""
         if all(answer.state != ASKED for answer in self._answers.values()):
@@ -208,25 +260,15 @@ class Federation:
             )
         self._news.put((name, news))
 
+    def result(self) -> ItemResult:
+        """Return what has come so far, as a value that stays as it is."""
+        return ItemResult(self.items, self.sources, self.done)
+
     def __repr__(self) -> str:
-        lines = [f"{len(self._items)} items"]
-        lines += [f"  {item.source}: {item.title}" for item in self._items[:10]]
-        lines += ["  ..."] if len(self._items) > 10 else []
-        return "\n".join([*lines, *(f"  [{answer.title}: {answer.line()}]" for answer in self.sources)])
+        return repr(self.result())
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(item.title)}</td><td>{html.escape(item.collection)}</td>"
-            f"<td>{html.escape(item.source)}</td></tr>"
-            for item in self._items[:50]
-        )
-        head = "".join(f'<th scope="col">{name}</th>' for name in ("Title", "Collection", "Source"))
-        states = "".join(
-            f"<li><b>{html.escape(answer.title)}</b> · {html.escape(answer.line())}</li>"
-            for answer in self.sources
-        )
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""
-        return f"<p><b>{len(self._items):,} items</b></p>{table}<ul>{states}</ul>"
+        return self.result()._repr_html_()
 
 
 @dataclass(frozen=True)
@@ -311,3 +353,9 @@ def federate(
 
 def _item_values(item: Item) -> dict[str, Any]:
     return {**asdict(item), "distributions": [each.model_dump(mode="json") for each in item.distributions]}
+
+
+def _item_from(values: Mapping[str, Any]) -> Item:
+    pairs = {name: tuple(values[name]) if values[name] else None for name in ("spatial", "temporal")}
+    files = [Distribution.model_validate(each) for each in values["distributions"]]
+    return Item(**{**values, **pairs, "distributions": files})

@@ -57,6 +57,30 @@ def record_opening(request: Request, person: Reader, dataset: str) -> dict[str, 
     return {"dataset": dataset}
 
 
+@router.get("/items")
+def items(
+    request: Request,
+    person: Reader,
+    q: Annotated[str, Query(max_length=500, description="Words, for sources that search by them.")] = "",
+    collection: Annotated[list[str] | None, Query(max_length=20)] = None,
+    bbox: Annotated[str, Query(max_length=100, description="West,south,east,north in degrees.")] = "",
+    start: Annotated[str, Query(max_length=40, description="Begin of a period, ISO 8601.")] = "",
+    end: Annotated[str, Query(max_length=40, description="End of a period, ISO 8601.")] = "",
+    element: Annotated[list[str] | None, Query(max_length=20, description="Chemical symbols.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="Most items of each source.")] = 50,
+    deadline_s: Annotated[float, Query(gt=0, le=25)] = 10,
+) -> dict[str, Any]:
+    """Ask item-level sources live; what came in time, and how each of them answered."""
+    from genesis_workbench.catalog.federation import federate
+    from genesis_workbench.catalog.sources._items import ItemQuery, read_bbox
+
+    query = ItemQuery(q, tuple(collection or ()), read_bbox(bbox), start, end, tuple(element or ()), limit)
+    sections = request.app.state.context.site.catalog.sources
+    with federate(sections, query, person=person, deadline_s=deadline_s) as found:
+        answer: dict[str, Any] = found.wait().result().as_dict()
+    return answer
+
+
 @router.get("/sources")
 def sources(request: Request, person: Reader) -> dict[str, Any]:
     """Return the state of every source."""

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from genesis_workbench.catalog.federation import ANSWERED, ASKED, FAILED, SKIPPED, SLOW, Federation, federate
-from genesis_workbench.catalog.sources._items import ItemQuery
+from genesis_workbench.catalog.federation import (
+    ANSWERED,
+    ASKED,
+    FAILED,
+    SKIPPED,
+    SLOW,
+    Federation,
+    ItemResult,
+    federate,
+)
+from genesis_workbench.catalog.sources._items import ItemQuery, read_bbox
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.site import SourceSection
@@ -171,7 +181,34 @@ def test_limits_are_limits(peer: LyingServer) -> None:
             ask(place(peer, "stac", "/stac"), **bad)
     with pytest.raises(InvalidInput, match="no source that can be asked"):
         ask(place(peer, "dcat", "/data.json"))
-    assert found.as_dict()["done"] is True
+
+
+def test_a_result_goes_through_json_and_stays_the_same(peer: LyingServer) -> None:
+    peer.redirects["/gone/search"] = "/missing"
+    found = ask(place(peer, "stac", "/stac"), place(peer, "stac", "/gone", name="gone"), deadline_s=20).wait()
+    result = found.result()
+    assert ItemResult.from_dict(json.loads(json.dumps(result.as_dict()))) == result
+    assert repr(result) == repr(found)
+    assert len(result) == len(found) == 4
+
+
+@pytest.mark.parametrize("text", ["1,2,3", "a,b,c,d", "0,50,10,40", "999,0,1,1"])
+def test_a_box_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="no box"):
+        read_bbox(text)
+
+
+def test_the_service_asks_the_sources_of_the_site(peer: LyingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call outside a hub: the site file names the sources."""
+    import genesis_workbench as gw
+    from genesis_workbench.core import service
+
+    monkeypatch.setattr(service, "service", lambda: None)
+    monkeypatch.setattr("genesis_workbench.catalog._site_sources", lambda: [place(peer, "stac", "/stac")])
+    found = gw.catalog.items(deadline_s=5)
+    (answer,) = found.sources
+    assert answer.state == FAILED
+    assert "not a public address" in answer.reason
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from genesis_workbench.catalog.dataset import Distribution
+from genesis_workbench.catalog.sources._values import box
+from genesis_workbench.core.errors import InvalidInput
 
 BBOX, COLLECTIONS, ELEMENTS, TEXT, TIME = "bbox", "collections", "elements", "text", "time"
 """The terms of a question; a source says which of them it understands."""
@@ -100,6 +102,18 @@ class ItemSource(Protocol):
     def items(self, query: ItemQuery) -> Iterator[Item]:
         """Yield up to ``query.limit`` items as they come; raises one of the errors of ``core.errors``."""
         ...
+
+
+def read_bbox(text: str) -> tuple[float, float, float, float] | None:
+    """Read ``west,south,east,north``; None where it is empty, InvalidInput where it is no box."""
+    if not text:
+        return None
+    found = box(text)
+    if found is None:
+        raise InvalidInput(
+            f"{text[:60]!r} is no box: give west,south,east,north in degrees, such as -10,40,5,60."
+        )
+    return found
 
 
 def short(values: Any, limit: int = 40) -> dict[str, Any]:
