@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from genesis_workbench.catalog.citation import cite
 from genesis_workbench.catalog.dataset import Dataset, Rejected
-from genesis_workbench.catalog.sources import _base, _dcat
+from genesis_workbench.catalog.sources import _base, _dcat, _values
 from genesis_workbench.catalog.sources._base import make_dataset, read_records
 from genesis_workbench.core.identifiers import check_slug
 from genesis_workbench.core.site import SourceSection
@@ -58,7 +58,7 @@ def test_any_record_is_a_dataset_or_a_rejection(record: dict[str, Any]) -> None:
 
 @given(st.text(st.characters(exclude_categories=[])), st.integers(1, 50))
 def test_clean_text_is_short_and_visible(text: str, limit: int) -> None:
-    cleaned = _base.clean(text, limit)
+    cleaned = _values.clean(text, limit)
     assert len(cleaned) <= limit
     assert not any(unicodedata.category(c) in {"Cc", "Cf", "Cs"} for c in cleaned)
     cleaned.encode()
@@ -89,7 +89,7 @@ def test_different_identifiers_make_different_slugs(one: str, other: str) -> Non
     ],
 )
 def test_addresses(value: object, expected: str) -> None:
-    assert _base.web_address(value) == expected
+    assert _values.web_address(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_addresses(value: object, expected: str) -> None:
     ],
 )
 def test_boxes(value: object, expected: object) -> None:
-    assert _dcat._spatial(value) == expected
+    assert _dcat.spatial(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_boxes(value: object, expected: object) -> None:
     ],
 )
 def test_dates(value: object, expected: str | None) -> None:
-    assert _base.date(value) == expected
+    assert _values.date(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_dates(value: object, expected: str | None) -> None:
     ],
 )
 def test_formats(values: tuple[object, ...], expected: str) -> None:
-    assert _base.format_name(*values) == expected
+    assert _values.format_name(*values) == expected
 
 
 def test_restricted_access_is_said() -> None:
