@@ -1,4 +1,4 @@
-"""Write the reference pages from the code: the site file from its schema, rights from the table of scopes.
+"""Write the reference pages from the code: the site file from its schema, rights from the table of scopes, sources.
 
 Run ``python docs/reference/generate.py`` after a change; a test fails where the pages are behind the code.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from genesis_workbench.core import plugins
 from genesis_workbench.core.scopes import SCOPES
 from genesis_workbench.core.site import Site
 
@@ -55,6 +56,28 @@ def rights_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def sources_page() -> str:
+    """Return the page on the kinds of sources."""
+    lines = [
+        "# Sources",
+        "",
+        "What `kind` of a source can be in the site file. *Changes*: the protocol can say what changed since the last",
+        "harvest, so only that is asked for; the others are read whole, if their place says that they have changed.",
+        "*Live*: `gw.catalog.items` asks it at once, by these terms.",
+        "",
+        "| Kind | Protocol | What it lists | Changes | Live |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name in plugins.names("sources"):
+        source = plugins.load("sources", name)
+        terms = ", ".join(sorted(getattr(source, "item_terms", ())))
+        first = " ".join(source.__doc__.strip().partition("\n\n")[0].split())
+        lines.append(
+            f"| `{name}` | {source.protocol} | {first} | {'yes' if source.incremental else ''} | {terms} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def _sections(model: type[BaseModel], path: str) -> list[tuple[str, type[BaseModel]]]:
     found = [(f"`[{path}]`" if path else "Top level", model)]
     for name, field in model.model_fields.items():
@@ -92,6 +115,11 @@ def _type(annotation: Any) -> str:
     )
 
 
+def pages() -> dict[str, str]:
+    """Return every page by the name of its file."""
+    return {"site.md": site_page(), "rights.md": rights_page(), "sources.md": sources_page()}
+
+
 if __name__ == "__main__":
-    (HERE / "site.md").write_text(site_page())
-    (HERE / "rights.md").write_text(rights_page())
+    for file, text in pages().items():
+        (HERE / file).write_text(text)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from genesis_workbench.catalog.dataset import Dataset, Rejected
-from genesis_workbench.catalog.sources._base import Page, follow
+from genesis_workbench.catalog.sources._base import Page, dataset_id, follow
 from genesis_workbench.catalog.sources.dcat import DcatSource
 from genesis_workbench.catalog.sources.starter import RECORDS
 from genesis_workbench.core import plugins
@@ -192,15 +192,24 @@ class TestCmr(RemoteSourceContract):
     names = ["C1-X"]
 
 
-def test_cmr_takes_its_cursor_from_the_header_and_asks_for_what_changed() -> None:
+def test_cmr_takes_its_cursor_from_the_header() -> None:
     item = {"meta": {"concept-id": "a"}, "umm": {"EntryTitle": "A"}}
     headers = {"cmr-search-after": "c1", "Date": "Sat, 01 Nov 2025 12:00:00 GMT"}
     fetcher = Canned(as_json({"items": [item]}), as_json({"items": []}), headers=headers)
     first, _ = make("cmr", fetcher).pages()
     assert [sent.get("CMR-Search-After") for _, _, sent in fetcher.asked] == [None, "c1"]
     assert first.state == {"since": "2025-11-01T11:50:00Z"}
-    list(make("cmr", fetcher).pages(state=first.state))
-    assert fetcher.asked[-1][1]["updated_since"] == "2025-11-01T11:50:00Z"
+
+
+def test_cmr_asks_for_what_changed_and_what_was_deleted() -> None:
+    gone = b"<results><references><reference><name>n</name><id>C7-X</id></reference></references></results>"
+    item = {"meta": {"concept-id": "a"}, "umm": {"EntryTitle": "A"}}
+    fetcher = Canned(as_json({"items": [item]}), gone)
+    (page,) = make("cmr", fetcher).pages(state={"since": "2025-11-01T11:50:00Z"})
+    (_, asked, _), (deleted, since, _) = fetcher.asked
+    assert asked["updated_since"] == since["revision_date"] == "2025-11-01T11:50:00Z"
+    assert deleted == "https://example.gov/api/deleted-collections"
+    assert page.removed == (dataset_id("peer", "C7-X"),)
 
 
 def test_boxes_over_the_date_line_stay_so() -> None:

@@ -22,7 +22,7 @@ def generate():
 
 
 def test_the_pages_are_made_from_the_code_as_it_is(generate):
-    for name, page in (("site.md", generate.site_page()), ("rights.md", generate.rights_page())):
+    for name, page in generate.pages().items():
         assert (DOCS / "reference" / name).read_text() == page, "run: python docs/reference/generate.py"
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from genesis_workbench.catalog.dataset import Dataset, Distribution
+from genesis_workbench.catalog.sources import _xml
 from genesis_workbench.catalog.sources._base import (
     Page,
     changed_since,
+    dataset_id,
     follow,
     listed,
     make_dataset,
@@ -17,7 +19,7 @@ from genesis_workbench.catalog.sources._base import (
 )
 from genesis_workbench.catalog.sources._items import BBOX, COLLECTIONS, TIME, Item, ItemQuery
 from genesis_workbench.catalog.sources._values import box, clean, format_name, period, web_address
-from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.core.errors import InvalidInput, NotFound
 from genesis_workbench.core.http import Fetcher
 from genesis_workbench.core.site import SourceSection
 
@@ -47,7 +49,7 @@ class CmrSource:
         self._fetcher = fetcher
 
     def pages(self, cursor: str | None = None, *, state: Mapping[str, str] | None = None) -> Iterator[Page]:
-        """Yield pages from `cursor` on; with a state, of what was revised since then (``updated_since``)."""
+        """Yield pages from `cursor` on; with a state, of what was revised or deleted since then."""
         since = (state or {}).get("since")
         return follow(lambda at: self._page(at, since), cursor)
 
@@ -61,7 +63,20 @@ class CmrSource:
         found = listed(self._section, content, "items")
         following = answer.headers.get(_CURSOR) if found else None
         state = {"since": changed_since(answer)}
-        return read_page(found, self._read, _identifier, following, state=state)
+        removed = self._removed(since) if since and cursor is None else ()
+        return read_page(found, self._read, _identifier, following, removed=removed, state=state)
+
+    def _removed(self, since: str) -> tuple[str, ...]:
+        """Return the ids of collections that were deleted since then; CMR answers this search in XML only."""
+        url = self._url.partition("?")[0].replace("/collections.umm_json", "/deleted-collections")
+        try:
+            answer = self._fetcher.fetch(url, params={"revision_date": since, "page_size": 2000})
+        except NotFound:  # other servers of the same protocol lack it
+            return ()
+        root = _xml.parse(answer.body, "CMR's list of deleted collections")
+        return tuple(
+            dataset_id(self._section.name, each) for each in _xml.texts(root, "references", "reference", "id")
+        )
 
     def _read(self, record: Mapping[str, Any]) -> Dataset:
         meta, umm = record.get("meta"), record.get("umm")

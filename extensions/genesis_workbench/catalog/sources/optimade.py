@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
+from urllib.parse import parse_qs
 
 from genesis_workbench.catalog.dataset import Dataset, Distribution
 from genesis_workbench.catalog.sources._base import (
@@ -49,7 +50,7 @@ class OptimadeSource:
         single = base.endswith((".jsonl", ".json", "/links")) or local_path(section) is not None
         self._base = base if _VERSIONED.search(base) or single else f"{base}/v1"
         self._first = self._base if single else f"{self._base}/structures" + (f"?{query}" if query else "")
-        self._filter = re.sub(r"^.*?(^|&)filter=([^&]*).*$", r"\2", query) if "filter=" in query else ""
+        self._filter = parse_qs(query).get("filter", [""])[0]
         self._single = single
         self._section = section
         self._fetcher = fetcher
