@@ -45,6 +45,12 @@ def dcat(body: bytes) -> Records:
     return [record for page in make("dcat", Canned(body)).pages() for record in page.records]
 
 
+def waf(body: bytes) -> Records:
+    """Read a record, or a listing whose files all hold the same record."""
+    url = "https://edg.epa.gov/WAFer_harvest/ISO/"
+    return next(iter(make("waf", Canned(body, ISO_RECORD), url).pages())).records
+
+
 def cmr_items(body: bytes) -> Records:
     """Read granules, as a live question does."""
     found = list(make("cmr", Canned(body)).items(ItemQuery(collections=("x",), limit=5000)))
@@ -81,6 +87,10 @@ def datacite_alone(body: bytes) -> Records:
     return [read_record(record, read, _datacite.identifier)]
 
 
+ISO_RECORD = b"""<gmd:MD_Metadata xmlns:gmd="http://www.isotc211.org/2005/gmd"><gmd:fileIdentifier>one</gmd:fileIdentifier>
+<gmd:identificationInfo><gmd:MD_DataIdentification><gmd:citation><gmd:CI_Citation><gmd:title>One</gmd:title></gmd:CI_Citation>
+</gmd:citation></gmd:MD_DataIdentification></gmd:identificationInfo></gmd:MD_Metadata>"""
+
 READERS: tuple[tuple[str, tuple[Reader, ...]], ...] = (
     ("dcat/*", (dcat,)),
     ("ckan/*", (source("ckan"),)),
@@ -96,6 +106,7 @@ READERS: tuple[tuple[str, tuple[Reader, ...]], ...] = (
     ("osti/*", (source("osti"),)),
     ("nist_nerdm/*", (source("nerdm"),)),
     ("croissant/*", (source("croissant"),)),
+    ("waf_iso/*", (waf, source("csw"))),
 )
 """Who reads the files of a pattern; the first pattern that fits counts, and the first reader that can."""
 
@@ -151,6 +162,7 @@ OTHER: dict[str, str] = {
     "thredds_opendap/ncss-*": "data, and what they can be asked for",
     "thredds_opendap/ndbc-*": "data",
     "thredds_opendap/pydap/*": "data and their structure, for openers",
+    "waf_iso/ckanext-geodatagov/sample[34].xml": "what a service can do",
     "thredds_opendap/thredds-latest-500.txt": "an error",
     "thredds_opendap/thredds-rap-catalog.html": "HTML where XML was wanted",
 }
@@ -167,7 +179,6 @@ NO_READER = {
     "quantum": "openers",
     "semiconductor": "openers",
     "space": "openers",
-    "waf_iso": "nobody yet: ISO 19115, FGDC and CSW, which the new data.gov reads from folders on the web",
 }
 """Kinds that no source reads, and whose they are."""
 

@@ -79,6 +79,13 @@ def test_oaipmh_lists_every_record_and_what_changed(oaipmh: str, fetcher: Fetche
     assert not datasets(source, LATER)
 
 
+def test_csw_lists_every_record_page_after_page(oaipmh: str, fetcher: Fetcher) -> None:
+    address = oaipmh.replace("mode=oaipmh", "outputSchema=http://www.opengis.net/cat/csw/2.0.2")
+    found = datasets(make("csw", fetcher, address))
+    assert sorted(dataset.title for dataset in found) == [f"Title {name}" for name in "abcde"]
+    assert found[0].spatial == (-7.0, 47.0, -5.0, 51.0)
+
+
 def test_s3_lists_a_bucket_without_credentials(s3: str, fetcher: Fetcher) -> None:
     names = [*(f"a/file {n:04}.csv" for n in range(3)), "a/store.zarr/.zgroup", "a/store.zarr/0.0", "b.csv"]
     with httpx.Client(trust_env=False, timeout=30, headers={"x-amz-acl": "public-read"}) as client:
