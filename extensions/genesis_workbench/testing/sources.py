@@ -70,6 +70,14 @@ def make(kind: str, fetcher: Fetcher, url: str = "https://example.gov/api", **mo
     return plugins.load("sources", kind)(section(kind, url, **more), fetcher)
 
 
+def first_records(
+    kind: str, body: bytes, url: str = "https://example.gov/api", **more: Any
+) -> list[Dataset | Rejected]:
+    """Return the records of the first page that a source makes of one answer."""
+    page: Page = next(iter(make(kind, Canned(body, **more), url).pages()))
+    return page.records
+
+
 def read_all(source: Source, state: Mapping[str, str] | None = None) -> list[Page]:
     """Return the pages of a source; fails where they do not end."""
     pages: list[Page] = []
@@ -195,7 +203,7 @@ class RemoteSourceContract(SourceContract):
     def test_a_lying_peer_gives_one_of_our_errors(self, peer: LyingServer, lie: str) -> None:
         """Whatever the protocol appends to the address, the peer answers all of it with the same lie."""
         peer.lie = lie
-        with Fetcher(True, timeout_s=0.4, max_bytes=2**20, retries=0) as fetcher:
+        with Fetcher(True, timeout_s=0.3, max_bytes=2**20, retries=0) as fetcher:
             pages, error = self._some_pages(self.source(peer, fetcher))
         if lie in ("/other-json", "/pages-for-ever"):  # some protocols can read something of these
             assert error or all(page.records for page in pages)
