@@ -11,12 +11,11 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
 
 from genesis_services.context import Context
+from genesis_workbench.catalog import health
 from genesis_workbench.catalog.harvest import harvest
-from genesis_workbench.core import clock
-from genesis_workbench.core.errors import Conflict, GenesisError
+from genesis_workbench.core.errors import Conflict
 from genesis_workbench.core.leases import Leases
 from genesis_workbench.core.site import SourceSection
 from genesis_workbench.experiments import loop, store
@@ -26,6 +25,8 @@ HEARTBEAT = "runner"
 _TTL_S = 20.0
 _EVERY_S = 0.25
 _MOST_PATIENCE_S = 60.0
+_AT_ONCE = 4
+_SOURCE = "catalog/source/"
 log = logging.getLogger(__name__)
 
 
@@ -84,37 +85,47 @@ class Runner:
 
 
 class Harvester(threading.Thread):
-    """Harvests sources one after the other, in a thread of its own so that no experiment waits for the network."""
+    """Harvests what is due, a few sources at a time: no experiment waits for the network, and no source for another."""
 
     def __init__(self, context: Context, stopping: threading.Event) -> None:
         super().__init__(name="harvester", daemon=True)
         self._context, self._stopping = context, stopping
         self._leases = Leases(context.ledger.engine)
         self._me = f"{socket.gethostname()}:{os.getpid()}"
+        self._running: dict[str, threading.Thread] = {}
+        self._asked: dict[str, str] = {}
+        self._read_to = 0
 
     def run(self) -> None:
         """Look for what is due until told to stop."""
         while not self._stopping.wait(2):
-            for section in self._due():
-                if self._stopping.is_set():
-                    return
-                self._harvest(section)
+            try:
+                self._start_what_is_due()
+            except Exception:  # the database may be away for a moment
+                log.exception("what is due to be harvested could not be found out; it is tried again")
 
-    def _due(self) -> Iterator[SourceSection]:
+    def _start_what_is_due(self) -> None:
+        self._learn()
+        self._running = {name: thread for name, thread in self._running.items() if thread.is_alive()}
         every = self._context.site.catalog.harvest_every_s
-        for section in self._context.site.catalog.sources:
-            if not section.enabled or not section.url:
-                continue
-            stream = f"catalog/source/{section.name}"
-            last: dict[str, str] = {}
-            for event in self._context.ledger.all(stream=stream):
-                last["requested" if event.kind == "source.requested" else "done"] = event.time
-            asked = last.get("requested", "") > last.get("done", "")
-            if asked or "done" not in last or clock.seconds_since(last["done"]) > every:
-                yield section
+        rows = {row.name: row for row in self._context.catalog.store.sources()}
+        for section in self._context.catalog.harvestable():
+            name = section.name
+            waits = len(self._running) >= _AT_ONCE or name in self._running or not section.url
+            if not waits and health.due(rows.get(name), every, self._asked.get(name, "")):
+                # Daemons: a source that hangs does not keep the runner from ending.
+                self._running[name] = threading.Thread(target=self._harvest, args=(section,), daemon=True)
+                self._running[name].start()
+
+    def _learn(self) -> None:
+        """Read what was asked for since the last look."""
+        ledger = self._context.ledger
+        while events := ledger.read(prefix=_SOURCE, kinds=["source.requested"], after=self._read_to):
+            self._read_to = events[-1].seq
+            self._asked |= {event.stream.removeprefix(_SOURCE): event.time for event in events}
 
     def _harvest(self, section: SourceSection) -> None:
-        lease = self._leases.acquire(f"catalog/source/{section.name}", self._me, section.deadline_s + _TTL_S)
+        lease = self._leases.acquire(_SOURCE + section.name, self._me, section.deadline_s + _TTL_S)
         if lease is None:
             return
         try:
@@ -126,8 +137,8 @@ class Harvester(threading.Thread):
                 report.rejected,
                 report.reason,
             )
-        except GenesisError as error:
-            log.warning("%s could not be harvested: %s", section.name, error)
+        except Exception:  # it must not stop the others; it is due again
+            log.exception("%s could not be harvested", section.name)
         finally:
             self._leases.release(lease)
 

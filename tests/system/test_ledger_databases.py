@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
+from genesis_workbench.catalog import writing
 from genesis_workbench.catalog.local import LocalCatalog
+from genesis_workbench.catalog.sources._base import Page
 from genesis_workbench.catalog.store import SourceRow
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import Conflict, Unavailable
@@ -112,9 +114,8 @@ def test_the_catalog_keeps_and_finds_records_in_the_same_database(ledger):
     record = example.model_copy(
         update={"id": "agency.beryllium", "title": "Beryllium sputtering", "source": "agency"}
     )
-    catalog.store.keep(
-        SourceRow("agency", "Agency", "Agency of Metals", "public"), [record], [], complete=True
-    )
+    source = SourceRow("agency", "Agency", "Agency of Metals", "public")
+    writing.put(catalog.store, source, [Page([record])])
     assert [hit.id for hit in catalog.search("beryllium", person=nobody)] == ["agency.beryllium"]
     assert LocalCatalog(ledger).get("agency.beryllium", nobody) == record
 

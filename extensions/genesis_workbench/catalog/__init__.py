@@ -30,8 +30,15 @@ def search(
     text: str = "",
     *,
     agency: str | None = None,
+    field: str | None = None,
     format: str | None = None,  # noqa: A002 - the facet's name
+    licence: str | None = None,
+    label: str | None = None,
+    year: int | None = None,
     source: str | None = None,
+    bbox: tuple[float, float, float, float] | None = None,
+    period: tuple[str | None, str | None] | None = None,
+    sort: str = "relevance",
     limit: int = 20,
     cursor: str | None = None,
 ) -> SearchResult:
@@ -40,9 +47,19 @@ def search(
     Parameters
     ----------
     text : str
-        Words to look for; empty for everything.
-    agency, format, source : str, optional
-        Only records with exactly this value; `facets` of a result lists the values there are.
+        Words, "phrases", ``field:word``, ``-excluded``, ``OR`` and brackets; empty for everything. See
+        docs/reference/search.md.
+    agency, field, format, licence, label, source : str, optional
+        Only records with exactly this value; `facets` of a result lists the values there are. `field` is the field
+        of science.
+    year : int, optional
+        Only records last changed in this year.
+    bbox : tuple of float, optional
+        Only records whose box touches this one: west, south, east, north in degrees; west > east crosses the date line.
+    period : tuple of str, optional
+        Only records whose period touches this one: start and end as ISO 8601 dates, None for an open end.
+    sort : str
+        ``relevance``, ``newest`` or ``title``.
     limit : int
         Most hits of one page, up to 200.
     cursor : str, optional
@@ -52,9 +69,27 @@ def search(
     -------
     SearchResult
         Hits in order of rank, and the state of every source: what could not be reached is said.
+
+    Raises
+    ------
+    InvalidInput
+        If the text cannot be read, with the position and a hint, or another argument cannot be used.
     """
     return _catalog().search(
-        text, person=_person(), agency=agency, format=format, source=source, limit=limit, cursor=cursor
+        text,
+        person=_person(),
+        agency=agency,
+        field=field,
+        format=format,
+        licence=licence,
+        label=label,
+        year=year,
+        source=source,
+        bbox=bbox,
+        period=period,
+        sort=sort,
+        limit=limit,
+        cursor=cursor,
     )
 
 

@@ -37,6 +37,10 @@ class Dataset(BaseModel):
     source: str = Field(description="Name of the source that listed it.")
     agency: str = Field("", description="Agency or organisation that answers for the data.")
     keywords: list[str] = Field(default_factory=list, description="Keywords.")
+    fields: list[str] = Field(
+        default_factory=list,
+        description="Fields of science; taken from its words where the source does not say.",
+    )
     formats: list[str] = Field(default_factory=list, description="Formats of its distributions.")
     licence: str = Field("", description="Licence, as a name or an address.")
     citation: str = Field("", description="How its makers want to be cited.")
@@ -64,6 +68,14 @@ class Dataset(BaseModel):
     @classmethod
     def _label_is_known(cls, value: str) -> str:
         return str(Label.parse(value))
+
+    @property
+    def year(self) -> int | None:
+        """Year of the last change, or else of the end of the period that it covers."""
+        for text in (self.modified, self.temporal[1] if self.temporal else None):
+            if text and text[:4].isdecimal() and text[:4].isascii():
+                return int(text[:4])
+        return None
 
     @property
     def access_rule(self) -> Access:

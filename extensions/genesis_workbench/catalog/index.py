@@ -1,169 +1,281 @@
-"""Ranked search over all records, in memory. Who may see what is part of every query, so counts obey it too."""
+"""The search index: one document for each dataset, whatever number of sources list it. Made from the store, never the truth.
+
+It is kept in a folder, where the processes of one machine share it (one writes at a time), or in memory. A document of its own
+says up to which change of the store it has come; it is written in the same commit as the changes themselves.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+import shutil
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import tantivy
-from tantivy import Occur, Query
+from tantivy import Filter, TextAnalyzer, TextAnalyzerBuilder, Tokenizer
 
 from genesis_workbench.catalog.dataset import Dataset
-from genesis_workbench.core.access import CLEARANCE, Label, Person
+from genesis_workbench.catalog.science import fields_of
+from genesis_workbench.core.access import Label
 
-FACETS = ("agency", "format", "source")
-_BOOSTS = {"title": 3.0, "keywords": 2.0, "description": 1.0, "agency_text": 1.0}
-_MAX_WORDS = 24
-_MAX_FACETS = 50
-_WORD = re.compile(r"[^\W_]+")
-
-
-@dataclass(frozen=True)
-class Hits:
-    """Ids in order of rank, how many there are in all, counts by facet, and how the words were understood."""
-
-    ids: list[str]
-    total: int
-    facets: dict[str, dict[str, int]]
-    note: str = ""
+VERSION = 3
+"""Of the schema and the tokenizers: an index of another version is made anew."""
+FACETS = ("agency", "field", "format", "licence", "label", "source", "year")
+EVER = 10_000_000
+"""Days: the end of a period that has none."""
+MILLI = 1000
+_EPOCH = date(1970, 1, 1).toordinal()
+_BULK_BYTES, _SMALL_BYTES = 96_000_000, 15_000_000
+_BULK = 2000
+_MARK = "mark"
 
 
-class CatalogIndex:
-    """An index of `datasets`. It does not change: make a new one where they have."""
+def words_analyzer() -> TextAnalyzer:
+    """Return what makes terms of text: words in lower case without accents, stop words or endings."""
+    return (
+        TextAnalyzerBuilder(Tokenizer.simple())
+        .filter(Filter.remove_long(64))
+        .filter(Filter.lowercase())
+        .filter(Filter.ascii_fold())
+        .filter(Filter.stopword("english"))
+        .filter(Filter.stemmer("english"))
+        .build()
+    )
 
-    def __init__(self, datasets: Iterable[Dataset]) -> None:
-        self._schema = _schema()
-        self._index = tantivy.Index(self._schema)
-        writer = self._index.writer(heap_size=64_000_000, num_threads=1)
-        # Without words, what can be opened comes first, then by title.
-        ordered = sorted(datasets, key=lambda d: (not d.openable, d.title.lower(), d.id))
-        for rank, dataset in enumerate(ordered):
-            writer.add_document(_document(dataset, rank))
-        writer.commit()
-        writer.wait_merging_threads()
+
+def plain_analyzer() -> TextAnalyzer:
+    """Return what makes words of text, as they are written but for case and accents."""
+    return (
+        TextAnalyzerBuilder(Tokenizer.simple())
+        .filter(Filter.remove_long(64))
+        .filter(Filter.lowercase())
+        .filter(Filter.ascii_fold())
+        .build()
+    )
+
+
+class SearchIndex:
+    """An index in `folder`, or in memory where it is None.
+
+    A folder that holds no index of this version, or a broken one, is emptied.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.schema = _schema()
+        self.folder = folder
+        self._index = self._open()
+        self._index.register_tokenizer("words", words_analyzer())
+        self._index.register_tokenizer("plain", plain_analyzer())
+
+    def searcher(self) -> tantivy.Searcher:
+        """Return a view of what was last committed, by this or another process. It does not change."""
         self._index.reload()
+        return self._index.searcher()
 
-    def search(
-        self, text: str, person: Person, *, filters: dict[str, str | None], limit: int, offset: int
-    ) -> Hits:
-        """Search.
+    def applied(self, searcher: tantivy.Searcher) -> tuple[int, str]:
+        """Return number and id of the last change of the store that a view has."""
+        found = searcher.search(tantivy.Query.term_query(self.schema, "mark", _MARK), 1, count=False).hits
+        if not found:
+            return 0, ""
+        number, _, name = str(searcher.doc(found[0][1]).get_first("state")).partition(" ")
+        return int(number), name
+
+    @contextmanager
+    def writing(self, expected: int) -> Iterator[IndexWriting | None]:
+        """Open the index for writing; None while another process writes it.
 
         Parameters
         ----------
-        text : str
-            Words, of which all must occur; near spellings are tried where nothing has them, then any of them. Nothing
-            in it is a command.
-        person : Person
-            Whose rights count.
-        filters : dict
-            Exact values of facets; None for any.
+        expected : int
+            About how many changes will come: many get more memory.
         """
-        bounds = [(Occur.Must, self._visible_to(person))]
-        for name, value in filters.items():
-            if value is not None:
-                bounds.append((Occur.Must, Query.term_query(self._schema, name, value)))
-        words = _WORD.findall(text.lower())[:_MAX_WORDS]
-        if not words:
-            query = Query.boolean_query(bounds)
-            by_rank = {"order_by_field": "rank", "order": tantivy.Order.Asc}
-            return self._hits(query, limit=limit, offset=offset, order=by_rank)
-        for understood, note in self._ways(words):
-            query = Query.boolean_query([*bounds, (Occur.Must, understood)])
-            found = self._hits(query, note, limit=limit, offset=offset)
-            if found.total:
-                return found
-        return found
+        try:
+            writer = self._index.writer(_BULK_BYTES if expected > _BULK else _SMALL_BYTES, 1)
+        except ValueError as error:
+            if "Lock" not in str(error):
+                raise
+            yield None
+            return
+        try:
+            yield IndexWriting(self.schema, writer)
+        finally:
+            writer.wait_merging_threads()
 
-    def counts(self, person: Person, facet: str) -> dict[str, int]:
-        """Return how many records `person` may see for each value of `facet`."""
-        return self._facet(self._index.searcher(), self._visible_to(person), facet, 10_000)
+    def _open(self) -> tantivy.Index:
+        if self.folder is None:
+            return tantivy.Index(self.schema)
+        mark = self.folder / "version"
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not mark.exists() or mark.read_text() != str(VERSION):
+            self._empty(mark)
+        try:
+            return tantivy.Index(self.schema, str(self.folder))
+        except ValueError:
+            # Cut off in the middle of a write, or of another schema: it is only a copy of the store.
+            self._empty(mark)
+            return tantivy.Index(self.schema, str(self.folder))
 
-    def _ways(self, words: list[str]) -> Iterable[tuple[Query, str]]:
-        fields = list(_BOOSTS)
-        text = " ".join(words)
-        yield (
-            self._index.parse_query(text, fields, field_boosts=_BOOSTS, conjunction_by_default=True),
-            "",
-        )
-        near = [(Occur.Must, self._near(word)) for word in words]
-        yield Query.boolean_query(near), "No dataset has these words; near spellings are shown."
-        if len(words) > 1:
-            yield (
-                self._index.parse_query(text, fields, field_boosts=_BOOSTS),
-                "No dataset has all these words; those with some of them are shown.",
-            )
+    def _empty(self, mark: Path) -> None:
+        for each in mark.parent.iterdir():
+            shutil.rmtree(each) if each.is_dir() else each.unlink(missing_ok=True)
+        mark.write_text(str(VERSION))
 
-    def _near(self, word: str) -> Query:
-        distance = 0 if len(word) < 4 else 1 if len(word) < 8 else 2
-        return Query.fuzzy_term_query(self._schema, "plain", word, distance=distance)
 
-    def _visible_to(self, person: Person) -> Query:
-        """Return :meth:`genesis_workbench.core.access.Access.permits` as a query."""
-        mine = [(Occur.Should, self._term("group", group)) for group in sorted(person.groups)]
-        if person.name:
-            mine.append((Occur.Should, self._term("owner", person.name)))
-        allowed = [(Occur.Should, self._term("label", str(Label.PUBLIC)))]
-        for label in Label:
-            needed = CLEARANCE.get(label)
-            if label is Label.PUBLIC or not mine or (needed is not None and needed not in person.scopes):
-                continue
-            both = [(Occur.Must, self._term("label", str(label))), (Occur.Must, Query.boolean_query(mine))]
-            allowed.append((Occur.Should, Query.boolean_query(both)))
-        return Query.const_score_query(Query.boolean_query(allowed), 0.0)
+class IndexWriting:
+    """Changes that become visible together, with :meth:`commit`."""
 
-    def _term(self, name: str, value: str) -> Query:
-        return Query.term_query(self._schema, name, value)
+    def __init__(self, schema: tantivy.Schema, writer: tantivy.IndexWriter) -> None:
+        self._schema, self._writer = schema, writer
 
-    def _hits(
-        self, query: Query, note: str = "", *, limit: int, offset: int, order: dict[str, Any] | None = None
-    ) -> Hits:
-        searcher = self._index.searcher()
-        found: Any = searcher.search(query, limit=limit, offset=offset, count=True, **(order or {}))
-        ids = [str(searcher.doc(address).get_first("id")) for _score, address in found.hits]
-        total = int(found.count or 0)
-        facets = {name: self._facet(searcher, query, name, _MAX_FACETS) for name in FACETS} if total else {}
-        return Hits(ids, total, facets, note)
+    def replace(self, ids: Iterable[str], members: Mapping[str, list[Dataset]]) -> None:
+        """Take out the documents named `ids`, and put in one for each work in `members`."""
+        for name in {*ids, *members}:
+            self._writer.delete_documents_by_term("work", name)
+        for work, datasets in members.items():
+            self._writer.add_document(tantivy.Document.from_dict(document(work, datasets), self._schema))
 
-    @staticmethod
-    def _facet(searcher: tantivy.Searcher, query: Query, name: str, limit: int) -> dict[str, int]:
-        asked = {name: {"terms": {"field": name, "size": limit}}}
-        buckets = searcher.aggregate(query, asked)[name]["buckets"]
-        return {str(bucket["key"]): int(bucket["doc_count"]) for bucket in buckets if bucket["key"]}
+    def commit(self, applied: tuple[int, str]) -> None:
+        """Make everything visible that was replaced, and say up to which change of the store it goes."""
+        self._writer.delete_documents_by_term("mark", _MARK)
+        state = {"mark": _MARK, "state": f"{applied[0]} {applied[1]}"}
+        self._writer.add_document(tantivy.Document.from_dict(state, self._schema))
+        self._writer.commit()
+
+
+def document(work: str, members: list[Dataset]) -> dict[str, Any]:
+    """Return the fields of one hit: of the record that says most, and where else it is listed."""
+    first = leader(members)
+    others = [each for each in members if each is not first]
+    keywords = " ".join(first.keywords)
+    fields: dict[str, Any] = {
+        "id": [first.id, *(each.id for each in others)],
+        "work": work,
+        "doi": sorted({each.doi.lower() for each in members if each.doi}),
+        # What stands in the title counts most, then the keywords.
+        "text": [first.title, first.title, first.title, keywords, keywords, first.description, first.agency],
+        "title": first.title,
+        "plain": f"{first.title} {first.id} {keywords} {first.agency}",
+        "agency_words": first.agency,
+        "keyword_words": list(first.keywords),
+        "licence_words": first.licence,
+        "may": sorted(tokens(first)),
+        "agency": [first.agency] if first.agency else [],
+        "field": fields_of(first),
+        "format": sorted({name for each in members for name in each.formats}),
+        "licence": [first.licence] if first.licence else [],
+        "label": first.label,
+        "source": first.source,
+        "also": sorted(each.source for each in others),
+        "listing": (0 if any(each.openable for each in members) else 1 << 60) + letters(first.title),
+        "by_title": letters(first.title),
+        "modified": minutes(first.modified),
+    }
+    if first.year is not None:
+        fields["year"] = first.year
+    return fields | _place(first) | _time(first)
+
+
+def leader(members: list[Dataset]) -> Dataset:
+    """Return the record that stands for all of them: one that opens here, with distributions, that says most."""
+    return min(members, key=lambda d: (not d.openable, not d.distributions, -len(d.description), d.id))
+
+
+def tokens(dataset: Dataset) -> set[str]:
+    """Return by which tokens a person may see a record; see :func:`genesis_workbench.catalog.searching.may`."""
+    if dataset.label == str(Label.PUBLIC):
+        return {"public"}
+    mine = {f"{dataset.label}|group|{group}" for group in dataset.groups}
+    return mine | ({f"{dataset.label}|owner|{dataset.owner}"} if dataset.owner else set())
+
+
+def letters(title: str) -> int:
+    """Return the first twelve letters and digits of a title as a number that sorts like them."""
+    folded = unicodedata.normalize("NFKD", title.lower())
+    kept = [_rank(c) for c in folded if c.isalnum() and c.isascii()][:12]
+    number = 0
+    for place in range(12):
+        number = number * 32 + (kept[place] if place < len(kept) else 0)
+    return number
+
+
+@lru_cache(64)
+def _rank(character: str) -> int:
+    # 5 bits each: digits share a few places, letters have one each.
+    return 1 + int(character) // 2 if character.isdigit() else 6 + ord(character) - ord("a")
+
+
+def minutes(text: str) -> int:
+    """Return minutes since the year 0 of a date; 0 where there is none."""
+    day = days(text, last=False)
+    if day is None:
+        return 0
+    clock = text[11:16]
+    within = (
+        int(clock[:2]) * 60 + int(clock[3:5]) if len(clock) == 5 and clock.replace(":", "").isdigit() else 0
+    )
+    return max((day + _EPOCH) * 1440 + within, 0)
+
+
+def days(text: str | None, *, last: bool) -> int | None:
+    """Return days since 1970 of a date; with `last`, of the last day of a year or month alone. None where it is none."""
+    if not text or not text[:4].isdecimal():
+        return None
+    try:
+        year, month = int(text[:4]), int(text[5:7] or 0)
+        if not month:
+            return _ordinal(year, 12, 31) if last else _ordinal(year, 1, 1)
+        if not text[8:10]:
+            return (_ordinal(year + month // 12, month % 12 + 1, 1) - 1) if last else _ordinal(year, month, 1)
+        return _ordinal(year, month, int(text[8:10]))
+    except ValueError:
+        return None
+
+
+def _ordinal(year: int, month: int, day: int) -> int:
+    return date(min(max(year, 1), 9999), month, day).toordinal() - _EPOCH
+
+
+def _place(dataset: Dataset) -> dict[str, Any]:
+    if dataset.spatial is None:
+        return {}
+    west, south, east, north = dataset.spatial
+    over = {"over": "yes"} if west > east else {}
+    return {
+        "west": round(west * MILLI),
+        "south": round(south * MILLI),
+        "east": round((east + 360 if west > east else east) * MILLI),
+        "north": round(north * MILLI),
+        **over,
+    }
+
+
+def _time(dataset: Dataset) -> dict[str, Any]:
+    if dataset.temporal is None:
+        return {}
+    start, end = days(dataset.temporal[0], last=False), days(dataset.temporal[1], last=True)
+    if start is None and end is None:
+        return {}
+    return {"start": -EVER if start is None else start, "end": EVER if end is None else end}
 
 
 def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
     builder.add_text_field("id", stored=True, tokenizer_name="raw", index_option="basic")
-    for name in _BOOSTS:
-        builder.add_text_field(name, tokenizer_name="en_stem")
-    builder.add_text_field("plain", tokenizer_name="default", index_option="freq")
-    for name in ("label", "group", "owner"):
+    builder.add_text_field("state", stored=True, tokenizer_name="raw", index_option="basic")
+    for name in ("work", "mark", "doi", "may", "over"):
         builder.add_text_field(name, tokenizer_name="raw", index_option="basic")
-    for name in FACETS:
+    for name in ("text", "title", "agency_words", "keyword_words", "licence_words"):
+        builder.add_text_field(name, tokenizer_name="words", index_option="position")
+    builder.add_text_field("plain", tokenizer_name="plain", index_option="basic")
+    for name in (*FACETS[:-1], "also"):
         builder.add_text_field(name, tokenizer_name="raw", index_option="basic", fast=True)
-    builder.add_integer_field("rank", fast=True)
+    builder.add_integer_field("year", fast=True, indexed=True)
+    for name in ("west", "south", "east", "north", "start", "end"):
+        builder.add_integer_field(name, fast=True)
+    for name in ("listing", "by_title", "modified"):
+        builder.add_unsigned_field(name, fast=True)
     return builder.build()
-
-
-def _document(dataset: Dataset, rank: int) -> tantivy.Document:
-    keywords = " ".join(dataset.keywords)
-    return tantivy.Document.from_dict(
-        {
-            "id": dataset.id,
-            "title": f"{dataset.title} {dataset.id}",
-            "keywords": keywords,
-            "description": dataset.description,
-            "agency_text": dataset.agency,
-            "plain": f"{dataset.title} {keywords} {dataset.agency}",
-            "label": dataset.label,
-            "group": list(dataset.groups),
-            "owner": [dataset.owner] if dataset.owner else [],
-            "agency": [dataset.agency] if dataset.agency else [],
-            "format": list(dataset.formats),
-            "source": dataset.source,
-            "rank": rank,
-        },
-        None,
-    )

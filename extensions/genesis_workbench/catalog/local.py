@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from genesis_workbench.catalog import health, starting
+from genesis_workbench.catalog.compiling import may
 from genesis_workbench.catalog.dataset import Dataset, Rejected
-from genesis_workbench.catalog.index import CatalogIndex
+from genesis_workbench.catalog.following import Follower, Following
+from genesis_workbench.catalog.highlighting import highlights
+from genesis_workbench.catalog.index import SearchIndex
+from genesis_workbench.catalog.request import Request, request
 from genesis_workbench.catalog.result import (
     DISABLED,
     FRESH,
     NEVER,
+    RESTING,
     STALE,
     UNREACHABLE,
+    Place,
     SearchResult,
     SourceStatus,
 )
-from genesis_workbench.catalog.sources import starter
-from genesis_workbench.catalog.store import CatalogStore, SourceRow
+from genesis_workbench.catalog.searching import Hits, Kept, Searching
+from genesis_workbench.catalog.store import CatalogStore, Native, SourceRow
 from genesis_workbench.core import clock
 from genesis_workbench.core.access import Access, Person
 from genesis_workbench.core.errors import InvalidInput, NotFound
@@ -29,7 +35,7 @@ from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.site import CatalogSection, Site, SourceSection
 
 MAX_LIMIT = 200
-_DEEPEST = 10_000
+_WAIT_S = 20.0
 
 
 class Catalog(Protocol):
@@ -39,17 +45,9 @@ class Catalog(Protocol):
     """
 
     def search(
-        self,
-        text: str = "",
-        *,
-        person: Person,
-        agency: str | None = None,
-        format: str | None = None,  # noqa: A002 - the facet's name
-        source: str | None = None,
-        limit: int = 20,
-        cursor: str | None = None,
+        self, text: str = "", *, person: Person, limit: int = 20, cursor: str | None = None, **narrow: Any
     ) -> SearchResult:
-        """Return the hits of one page."""
+        """Return the hits of one page. `narrow` is as in :func:`genesis_workbench.catalog.search`."""
         ...
 
     def get(self, dataset_id: str, person: Person) -> Dataset:
@@ -75,51 +73,35 @@ class LocalCatalog:
     site : Site, optional
         Names the sources. Without it there are those that were harvested before.
     folder : Path, optional
-        State folder. The index is kept in memory and made again where the records have changed, so that any number
-        of processes can share one database; nothing is written here.
+        State folder; the index is kept below it, and shared by all processes of this machine. In memory where None.
     """
 
     def __init__(self, ledger: Ledger, site: Site | None = None, folder: Path | None = None) -> None:
         self.ledger = ledger
         self.store = CatalogStore(ledger.engine)
+        self._folder = folder
         self._section = site.catalog if site is not None else CatalogSection()
-        self._starter_section = next(
-            (s for s in self._section.sources if s.kind == starter.StarterSource.kind), starter.SECTION
-        )
-        self._starter, self._starter_rejected = _read_starter(self._starter_section)
+        self._hidden = frozenset(section.name for section in self._section.sources if not section.enabled)
+        self._starter_section = starting.section(self._section.sources)
+        starting.keep(self.store, self._starter_section)
         self._lock = threading.Lock()
-        self._index: CatalogIndex | None = None
-        self._indexed = -1
+        self._engine: tuple[Searching, Following] | None = None
+        self._follower: Follower | None = None
+        self._results: Kept[SearchResult] = Kept(1000)
 
     def search(
-        self,
-        text: str = "",
-        *,
-        person: Person,
-        agency: str | None = None,
-        format: str | None = None,  # noqa: A002 - the facet's name
-        source: str | None = None,
-        limit: int = 20,
-        cursor: str | None = None,
+        self, text: str = "", *, person: Person, limit: int = 20, cursor: str | None = None, **narrow: Any
     ) -> SearchResult:
         """Search what `person` may see. See :func:`genesis_workbench.catalog.search`."""
         if not 1 <= limit <= MAX_LIMIT:
             raise InvalidInput(f"A page can have 1 to {MAX_LIMIT} datasets, not {limit}.")
-        offset = _offset(cursor)
-        filters = {"agency": agency, "format": format, "source": source}
-        hits = self._current().search(text[:500], person, filters=filters, limit=limit, offset=offset)
-        found = self._read(hits.ids)
-        # The records may be newer than the index: what may be seen is decided by them.
-        items = [found[i] for i in hits.ids if i in found and found[i].access_rule.permits(person)]
-        after = offset + limit
-        return SearchResult(
-            items=items,
-            total=hits.total,
-            next=_cursor(after) if after < min(hits.total, _DEEPEST) else None,
-            facets=hits.facets,
-            sources=self.sources(person),
-            note=hits.note,
-        )
+        asked = request(text, **narrow)
+        searching, complete = self._current()
+        tokens = may(person)
+        hits = searching.search(asked, tokens, limit=limit, cursor=cursor)
+        statuses = self.sources(person)
+        key = (searching.view.applied, asked, person, tuple(hits.ids), hits.next, tuple(statuses), complete)
+        return self._results.get(key, lambda: self._result(asked, person, hits, statuses, complete))
 
     def get(self, dataset_id: str, person: Person) -> Dataset:
         """Return one record.
@@ -129,14 +111,24 @@ class LocalCatalog:
         NotFound
             If there is none of that name, or `person` may not see it.
         """
-        found = self._read([dataset_id]).get(dataset_id)
-        if found is None or not found.access_rule.permits(person):
+        found = self.store.get([dataset_id]).get(dataset_id)
+        if found is None or found.source in self._hidden or not found.access_rule.permits(person):
             raise NotFound(f"There is no dataset {dataset_id[:120]!r}. Look for it with catalog.search().")
+        return found
+
+    def native(self, dataset_id: str, person: Person) -> Native:
+        """Return one record as its source gave it, with its hash; NotFound as in :meth:`get`."""
+        self.get(dataset_id, person)
+        found = self.store.native(dataset_id)
+        if found is None:
+            raise NotFound(
+                f"The source of {dataset_id!r} gave no record of its own, or before they were kept."
+            )
         return found
 
     def sources(self, person: Person) -> list[SourceStatus]:
         """Return the state of every source that `person` may know of, with counts of what they may see."""
-        counts = self._current().counts(person, "source")
+        counts = self._current()[0].records_by_source(may(person))
         known = {row.name: row for row in self.store.sources()}
         statuses = []
         for section in self._sections(known):
@@ -157,31 +149,81 @@ class LocalCatalog:
 
     def section(self, name: str) -> SourceSection:
         """Return what the site says of a source that can be harvested; NotFound where it names none such."""
-        known = {s.name: s for s in self._section.sources if s is not self._starter_section and s.enabled}
+        known = {s.name: s for s in self.harvestable()}
         if name not in known:
             listed = ", ".join(sorted(known)) or "none"
             raise NotFound(f"The site has no source {name[:120]!r} that can be harvested. It has: {listed}.")
         return known[name]
 
-    def rejected(self, source: str) -> list[Rejected]:
-        """Return which records of the last harvest could not be listed, and why."""
-        return self._starter_rejected if source == self._starter_section.name else self.store.rejected(source)
+    def harvestable(self) -> list[SourceSection]:
+        """Return the sources that the site lets be harvested."""
+        return [s for s in self._section.sources if s is not self._starter_section and s.enabled]
 
-    def _current(self) -> CatalogIndex:
-        version = self.store.version()
+    def rejected(self, source: str, *, after: int = 0, limit: int = 200) -> list[tuple[int, Rejected]]:
+        """Return which records of the last harvest could not be listed, and why, each with its number."""
+        return self.store.rejected(source, after=after, limit=limit)
+
+    def follow(self) -> Follower:
+        """Keep the index up to the store in a thread of its own from now on; for services. Stop it at the end."""
+        self._ready()
         with self._lock:
-            if self._index is None or version != self._indexed:
-                hidden = {section.name for section in self._section.sources if not section.enabled}
-                kept = (d for d in self.store.all() if d.source not in hidden and d.id not in self._starter)
-                own = self._starter.values() if self._starter_section.enabled else ()
-                self._index, self._indexed = CatalogIndex([*own, *kept]), version
-            return self._index
+            if self._follower is None:
+                self._follower = Follower(self._ready()[1])
+                self._follower.start()
+            return self._follower
 
-    def _read(self, ids: list[str]) -> dict[str, Dataset]:
-        own = {i: self._starter[i] for i in ids if i in self._starter and self._starter_section.enabled}
-        hidden = {section.name for section in self._section.sources if not section.enabled}
-        kept = self.store.get([i for i in ids if i not in own])
-        return own | {i: dataset for i, dataset in kept.items() if dataset.source not in hidden}
+    def _current(self) -> tuple[Searching, bool]:
+        """Return what answers searches, and whether it has everything that the store has."""
+        searching, following = self._ready()
+        if self._follower is not None:
+            return searching, following.complete
+        return searching, following.catch_up(_WAIT_S)
+
+    def _ready(self) -> tuple[Searching, Following]:
+        if self._engine is None:
+            with self._lock:
+                if self._engine is None:
+                    searching = Searching(SearchIndex(self._index_folder()))
+                    self._engine = searching, Following(self.store, searching, self._hidden)
+        return self._engine
+
+    def _index_folder(self) -> Path | None:
+        if self._folder is None:
+            return None
+        what = "\0".join([self.store.name, *sorted(self._hidden)])
+        return self._folder / "index" / blake2b(what.encode(), digest_size=6).hexdigest()
+
+    def _result(
+        self, asked: Request, person: Person, hits: Hits, statuses: Sequence[SourceStatus], complete: bool
+    ) -> SearchResult:
+        found = self.store.get(hits.ids)
+        # The records may be newer than the index: what may be seen is decided by them.
+        items = [found[i] for i in hits.ids if i in found and found[i].access_rule.permits(person)]
+        notes = [hits.note, "" if complete else self._behind()]
+        return SearchResult(
+            items=items,
+            total=hits.total,
+            next=hits.next,
+            facets=hits.facets,
+            sources=list(statuses),
+            note=" ".join(note for note in notes if note),
+            highlights={item.id: where for item in items if (where := highlights(asked.tree, item))},
+            places=self._places(items, person),
+        )
+
+    def _behind(self) -> str:
+        return "The search index is still being brought up to the catalog: some records are not found yet."
+
+    def _places(self, items: Sequence[Dataset], person: Person) -> dict[str, list[Place]]:
+        listed = self.store.places([item.id for item in items])
+        return {
+            name: [
+                Place(each.id, each.source, each.agency, each.landing_page)
+                for each in members
+                if each.id != name and each.source not in self._hidden and each.access_rule.permits(person)
+            ]
+            for name, members in listed.items()
+        }
 
     def _sections(self, known: Mapping[str, SourceRow]) -> list[SourceSection]:
         named = [s for s in self._section.sources if s is not self._starter_section]
@@ -204,39 +246,32 @@ class LocalCatalog:
         named = (section.name, section.title, section.agency)
         if not section.enabled:
             return SourceStatus(*named, DISABLED)
-        if section is self._starter_section:
-            reason = next((r.reason for r in self._starter_rejected), "")
-            return SourceStatus(*named, FRESH, "", records, len(self._starter_rejected), reason)
-        if row is None:
+        if row is None or not (row.succeeded or row.failing_since or records):
             return SourceStatus(*named, NEVER)
         if row.failing_since:
-            return SourceStatus(*named, UNREACHABLE, row.failing_since, records, row.rejected, row.reason)
-        late = clock.seconds_since(row.succeeded) > 2 * self._section.harvest_every_s
+            alone = health.left_alone(row)
+            return SourceStatus(
+                *named,
+                RESTING if alone else UNREACHABLE,
+                row.failing_since,
+                records,
+                row.rejected,
+                row.reason,
+                failures=row.failures,
+                until=row.resting_until,
+            )
+        if section is self._starter_section:
+            return SourceStatus(*named, FRESH, "", records, row.rejected, row.reason)
+        late = clock.seconds_since(row.succeeded or row.tried) > 2 * self._section.harvest_every_s
         return SourceStatus(
-            *named, STALE if late else FRESH, row.succeeded, records, row.rejected, row.reason
+            *named,
+            STALE if late else FRESH,
+            row.succeeded,
+            records,
+            row.rejected,
+            row.reason,
+            harvesting=row.harvesting,
         )
-
-
-def _read_starter(section: SourceSection) -> tuple[dict[str, Dataset], list[Rejected]]:
-    records = [record for page in starter.StarterSource(section).pages() for record in page.records]
-    datasets = {record.id: record for record in records if isinstance(record, Dataset)}
-    return datasets, [record for record in records if isinstance(record, Rejected)]
-
-
-def _cursor(offset: int) -> str:
-    return base64.urlsafe_b64encode(str(offset).encode()).decode().rstrip("=")
-
-
-def _offset(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    try:
-        offset = int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, binascii.Error) as error:
-        raise InvalidInput(f"{cursor[:40]!r} is not a cursor: pass on `next` of the page before.") from error
-    if not 0 <= offset < _DEEPEST:
-        raise InvalidInput("A search can be followed for 10,000 hits. Narrow it with words or a facet.")
-    return offset
 
 
 __all__ = ["Catalog", "LocalCatalog"]

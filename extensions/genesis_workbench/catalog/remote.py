@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 from genesis_workbench.catalog.dataset import Dataset
@@ -17,27 +18,14 @@ class RemoteCatalog:
         self._service = service
 
     def search(
-        self,
-        text: str = "",
-        *,
-        person: Person,
-        agency: str | None = None,
-        format: str | None = None,  # noqa: A002 - the facet's name
-        source: str | None = None,
-        limit: int = 20,
-        cursor: str | None = None,
+        self, text: str = "", *, person: Person, limit: int = 20, cursor: str | None = None, **narrow: Any
     ) -> SearchResult:
         """Return the hits of one page."""
-        answer = self._service.get(
-            "catalog/datasets",
-            q=text or None,
-            agency=agency,
-            format=format,
-            source=source,
-            limit=limit,
-            cursor=cursor,
-        )
-        return SearchResult.from_dict(answer)
+        sent = {**narrow, "q": text or None, "limit": limit, "cursor": cursor}
+        for name in ("bbox", "period"):
+            if sent.get(name) is not None:
+                sent[name] = ",".join("" if value is None else str(value) for value in sent[name])
+        return SearchResult.from_dict(self._service.get("catalog/datasets", **sent))
 
     def get(self, dataset_id: str, person: Person) -> Dataset:
         """Return one record."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from genesis_workbench.catalog.dataset import Dataset
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FRESH, STALE, UNREACHABLE, NEVER, DISABLED = "fresh", "stale", "unreachable", "never", "disabled"
+RESTING = "left-alone"
 
 
 @dataclass(frozen=True)
@@ -24,14 +27,21 @@ class SourceStatus:
     Attributes
     ----------
     state : str
-        ``fresh``, ``stale`` (longer ago than the site wants), ``unreachable`` (the last harvest failed), ``never``
-        (not harvested yet) or ``disabled`` (by the site).
+        ``fresh``, ``stale`` (longer ago than the site wants), ``unreachable`` (the last harvest failed), ``left-alone``
+        (it failed so often that it is not asked for a while), ``never`` (not harvested yet) or ``disabled`` (by the
+        site).
     since : str
         When it was last harvested; where unreachable, since when it is.
     records, rejected : int
         How many of its records one may see, and how many could not be read.
     reason : str
         Why it is unreachable, or why fewer records came than there are.
+    failures : int
+        How many harvests failed in a row.
+    until : str
+        Until when it is left alone after failures.
+    harvesting : bool
+        Whether a harvest is on its way.
     """
 
     name: str
@@ -42,6 +52,9 @@ class SourceStatus:
     records: int = 0
     rejected: int = 0
     reason: str = ""
+    failures: int = 0
+    until: str = ""
+    harvesting: bool = False
 
     def line(self) -> str:
         """Return its state in words, such as ``fresh, 3 minutes ago``."""
@@ -51,7 +64,22 @@ class SourceStatus:
             return self.state
         if self.state == UNREACHABLE:
             return f"unreachable since {_moment(self.since)}"
-        return f"{self.state}, {ago(self.since)}"
+        if self.state == RESTING:
+            return (
+                f"unreachable since {_moment(self.since)}, left alone until {_moment(self.until)} after "
+                f"{self.failures} failures in a row"
+            )
+        return f"{self.state}, {ago(self.since)}{', being harvested' if self.harvesting else ''}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where else a dataset is listed."""
+
+    id: str
+    source: str
+    agency: str
+    landing_page: str
 
 
 @dataclass(frozen=True)
@@ -67,11 +95,16 @@ class SearchResult:
     next : str or None
         Cursor of the next page.
     facets : dict
-        Counts over all hits: ``{"agency": {"NASA": 12}, "format": {...}, "source": {...}}``.
+        Counts over all hits: ``{"agency": {"NASA": 12}, "field": {...}, "format": {...}, "licence": {...}, "label": {...},
+        "source": {...}, "year": {...}}``.
     sources : list of SourceStatus
         Every source, also those that could not be reached.
     note : str
         How the words were understood, where not literally.
+    highlights : dict
+        Where the words stand: id to field to ``[start, end]`` pairs of characters.
+    places : dict
+        Where else a hit is listed: id to a list of :class:`Place`.
     """
 
     items: list[Dataset]
@@ -80,6 +113,8 @@ class SearchResult:
     facets: dict[str, dict[str, int]] = field(default_factory=dict)
     sources: list[SourceStatus] = field(default_factory=list)
     note: str = ""
+    highlights: dict[str, dict[str, list[list[int]]]] = field(default_factory=dict)
+    places: dict[str, list[Place]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Dataset]:
         return iter(self.items)
@@ -99,7 +134,16 @@ class SearchResult:
             "facets": self.facets,
             "sources": [asdict(source) for source in self.sources],
             "note": self.note,
+            "highlights": self.highlights,
+            "places": {name: [asdict(place) for place in each] for name, each in self.places.items()},
         }
+
+    @cached_property
+    def as_json(self) -> bytes:
+        """:meth:`as_dict` as JSON, made once: a result does not change."""
+        return json.dumps(self.as_dict(), ensure_ascii=False, separators=(",", ":")).encode(
+            "utf-8", "replace"
+        )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SearchResult:
@@ -111,6 +155,8 @@ class SearchResult:
             facets=values.get("facets", {}),
             sources=[SourceStatus(**source) for source in values.get("sources", [])],
             note=values.get("note", ""),
+            highlights=values.get("highlights", {}),
+            places={name: [Place(**p) for p in each] for name, each in values.get("places", {}).items()},
         )
 
     def to_frame(self) -> pd.DataFrame:

@@ -1,190 +1,182 @@
-"""What was harvested, in tables beside the ledger. They can be rebuilt by harvesting again."""
+"""What was harvested, in tables beside the ledger: read by id, by source, and as what changed since a number."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from genesis_workbench.catalog import tables
 from genesis_workbench.catalog.dataset import Dataset, Rejected
-from genesis_workbench.core import clock
-
-_KEPT_REJECTED = 200
-_metadata = sa.MetaData()
-_datasets = sa.Table(
-    "catalog_datasets",
-    _metadata,
-    sa.Column("id", sa.String(120), primary_key=True),
-    sa.Column("source", sa.String(120), nullable=False, index=True),
-    sa.Column("body", sa.Text, nullable=False),
-)
-_sources = sa.Table(
-    "catalog_sources",
-    _metadata,
-    sa.Column("name", sa.String(120), primary_key=True),
-    sa.Column("title", sa.Text, nullable=False),
-    sa.Column("agency", sa.Text, nullable=False),
-    sa.Column("label", sa.String(40), nullable=False),
-    sa.Column("groups", sa.JSON, nullable=False),
-    sa.Column("succeeded", sa.String(27), nullable=False, default=""),
-    sa.Column("failing_since", sa.String(27), nullable=False, default=""),
-    sa.Column("reason", sa.Text, nullable=False, default=""),
-    sa.Column("records", sa.Integer, nullable=False, default=0),
-    sa.Column("rejected", sa.Integer, nullable=False, default=0),
-)
-_rejected = sa.Table(
-    "catalog_rejected",
-    _metadata,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("source", sa.String(120), nullable=False, index=True),
-    sa.Column("identifier", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-)
-_version = sa.Table(
-    "catalog_version",
-    _metadata,
-    sa.Column("one", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("value", sa.BigInteger, nullable=False),
-)
+from genesis_workbench.catalog.tables import bodies, entries, layout, rejected, sources
 
 
 @dataclass(frozen=True)
 class SourceRow:
-    """What is known of the last harvests of one source; times are empty where there was none."""
+    """What is known of the last harvests of one source; times are empty where there was none.
+
+    Attributes
+    ----------
+    failures : int
+        How many harvests failed in a row.
+    resting_until : str
+        Until when it is left alone after failures.
+    harvesting : bool
+        Whether a harvest has begun and not come to its end.
+    """
 
     name: str
     title: str
     agency: str
     label: str
     groups: tuple[str, ...] = ()
+    tried: str = ""
     succeeded: str = ""
     failing_since: str = ""
+    failures: int = 0
+    resting_until: str = ""
     reason: str = ""
     records: int = 0
     rejected: int = 0
+    harvesting: bool = False
+
+
+@dataclass(frozen=True)
+class Change:
+    """A record that was written or removed: by its number and id in order, with the work it belongs to."""
+
+    number: int
+    id: str
+    work: str
+
+
+@dataclass(frozen=True)
+class Native:
+    """A record as its source gave it, and the hash that its dataset names."""
+
+    text: str
+    digest: str
 
 
 class CatalogStore:
     """Tables in the ledger's database. Safe for threads and processes."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._reading = engine.execution_options(reading=True)
-        self._prepare()
+        if tables.prepare(engine):
+            from genesis_workbench.catalog.writing import bring_over
+
+            bring_over(self)
+        with self._reading.connect() as connection:
+            self.name = str(connection.scalar(sa.select(layout.c.name)))
 
     def version(self) -> int:
         """Return a number that grows with each change of the records."""
         with self._reading.connect() as connection:
-            return int(connection.scalar(sa.select(_version.c.value)) or 0)
+            return int(connection.scalar(sa.select(layout.c.change)) or 0)
+
+    def count(self) -> int:
+        """Return how many records there are."""
+        query = sa.select(sa.func.count()).select_from(entries).where(~entries.c.removed)
+        with self._reading.connect() as connection:
+            return int(connection.scalar(query) or 0)
+
+    def changes(self, after: tuple[int, str], limit: int) -> list[Change]:
+        """Return up to `limit` changes after a number and id, in order."""
+        place = sa.tuple_(entries.c.change, entries.c.id)
+        query = sa.select(entries.c.change, entries.c.id, entries.c.work)
+        query = query.where(place > after).order_by(entries.c.change, entries.c.id).limit(limit)
+        with self._reading.connect() as connection:
+            return [Change(*row) for row in connection.execute(query)]
 
     def all(self) -> Iterator[Dataset]:
         """Iterate over all records."""
+        query = sa.select(bodies.c.body).join(entries, entries.c.id == bodies.c.id).where(~entries.c.removed)
         with self._reading.connect() as connection:
-            for body in connection.scalars(sa.select(_datasets.c.body)).yield_per(1000):
+            for body in connection.execution_options(yield_per=500).scalars(query):
                 yield Dataset.model_validate_json(body)
 
     def get(self, ids: Sequence[str]) -> dict[str, Dataset]:
         """Return those of `ids` that are there, by id."""
-        if not ids:
-            return {}
-        query = sa.select(_datasets.c.body).where(_datasets.c.id.in_(list(ids)))
+        return {dataset.id: dataset for dataset in self._read(entries.c.id, ids)}
+
+    def members(self, works: Sequence[str]) -> dict[str, list[Dataset]]:
+        """Return the records of each of `works` that are there, by work."""
+        found: dict[str, list[Dataset]] = {}
+        for work, body in self._bodies(entries.c.work, works):
+            found.setdefault(work, []).append(Dataset.model_validate_json(body))
+        return found
+
+    def places(self, ids: Sequence[str]) -> dict[str, list[Dataset]]:
+        """Return all records that are the same dataset as one of `ids`, by that id; those that stand alone are left out."""
+        query = sa.select(entries.c.id, entries.c.work).where(entries.c.id.in_(list(ids)))
         with self._reading.connect() as connection:
-            found = [Dataset.model_validate_json(body) for body in connection.scalars(query)]
-        return {dataset.id: dataset for dataset in found}
+            works = {row.id: row.work for row in connection.execute(query).all()} if ids else {}
+        members = self.members(sorted(set(works.values())))
+        return {i: members[work] for i, work in works.items() if len(members.get(work, ())) > 1}
+
+    def native(self, dataset_id: str) -> Native | None:
+        """Return a record as its source gave it; None where there is none, or the source does not say."""
+        query = sa.select(bodies.c.native, bodies.c.body).where(bodies.c.id == dataset_id)
+        with self._reading.connect() as connection:
+            row = connection.execute(query).first()
+        if row is None or row.native is None:
+            return None
+        return Native(
+            zlib.decompress(row.native).decode(), Dataset.model_validate_json(row.body).native_digest
+        )
 
     def sources(self) -> list[SourceRow]:
         """Return every source that was ever harvested or tried, by name."""
+        names = [name for name in SourceRow.__dataclass_fields__ if name != "harvesting"]
+        query = sa.select(
+            *(sources.c[name] for name in names), sources.c.open.is_not(None).label("harvesting")
+        )
         with self._reading.connect() as connection:
-            rows = connection.execute(sa.select(_sources).order_by(_sources.c.name)).mappings().all()
+            rows = connection.execute(query.order_by(sources.c.name)).mappings().all()
         return [SourceRow(**{**row, "groups": tuple(row["groups"])}) for row in rows]
 
-    def rejected(self, source: str) -> list[Rejected]:
-        """Return the records of the last harvest that could not be listed (the first 200)."""
-        query = sa.select(_rejected).where(_rejected.c.source == source).order_by(_rejected.c.number)
+    def source(self, name: str) -> SourceRow | None:
+        """Return one source that was ever harvested or tried."""
+        return next((row for row in self.sources() if row.name == name), None)
+
+    def state(self, name: str) -> dict[str, str]:
+        """Return what the last harvest of a source left for the next."""
         with self._reading.connect() as connection:
-            return [Rejected(row.identifier, row.reason) for row in connection.execute(query)]
+            return dict(connection.scalar(sa.select(sources.c.state).where(sources.c.name == name)) or {})
 
-    def keep(
-        self,
-        source: SourceRow,
-        datasets: Collection[Dataset],
-        rejected: Sequence[Rejected],
-        *,
-        complete: bool,
-        failure: str = "",
-    ) -> int:
-        """Keep what one harvest brought, in one transaction.
+    def full_at(self, name: str) -> str:
+        """Return when a source last gave all its records; empty where it never did."""
+        with self._reading.connect() as connection:
+            return str(connection.scalar(sa.select(sources.c.full_at).where(sources.c.name == name)) or "")
 
-        Parameters
-        ----------
-        source : SourceRow
-            Name, title, agency, label and groups; the rest is worked out here.
-        complete : bool
-            Whether these are all records of the source: then those that are not among them are removed.
-        failure : str
-            Why the harvest failed; empty where it did not.
+    def reasons(self, source: str) -> dict[str, int]:
+        """Return the five most frequent reasons why records of a source could not be listed, with counts."""
+        count = sa.func.count().label("count")
+        query = sa.select(rejected.c.reason, count).where(rejected.c.source == source)
+        query = query.group_by(rejected.c.reason).order_by(count.desc(), rejected.c.reason).limit(5)
+        with self._reading.connect() as connection:
+            return {row[0]: int(row[1]) for row in connection.execute(query)}
 
-        Returns
-        -------
-        int
-            How many records were removed.
-        """
-        now = clock.now()
-        with self._engine.begin() as connection:
-            # First, since it locks the row: of two harvests at once, one waits for the other.
-            connection.execute(sa.update(_version).values(value=_version.c.value + 1))
-            held = set(connection.scalars(sa.select(_datasets.c.id).where(_datasets.c.source == source.name)))
-            new = {dataset.id: dataset for dataset in datasets}
-            gone = held - new.keys() if complete else set()
-            _delete(connection, gone | (held & new.keys()))
-            if new:
-                rows = [
-                    {"id": d.id, "source": source.name, "body": d.model_dump_json()} for d in new.values()
-                ]
-                connection.execute(sa.insert(_datasets), rows)
-            before = connection.execute(sa.select(_sources).where(_sources.c.name == source.name)).first()
-            connection.execute(sa.delete(_sources).where(_sources.c.name == source.name))
-            failing_since = (before.failing_since if before else "") or now
-            connection.execute(
-                sa.insert(_sources).values(
-                    name=source.name,
-                    title=source.title,
-                    agency=source.agency,
-                    label=source.label,
-                    groups=list(source.groups),
-                    succeeded=(before.succeeded if before else "") if failure else now,
-                    failing_since=failing_since if failure else "",
-                    reason=failure,
-                    records=len((held | new.keys()) - gone),
-                    rejected=len(rejected) if not failure or rejected else (before.rejected if before else 0),
-                )
-            )
-            if not failure or rejected:
-                connection.execute(sa.delete(_rejected).where(_rejected.c.source == source.name))
-            if rejected:
-                values = [
-                    {"source": source.name, "identifier": r.identifier, "reason": r.reason}
-                    for r in rejected[:_KEPT_REJECTED]
-                ]
-                connection.execute(sa.insert(_rejected), values)
-        return len(gone)
+    def rejected(self, source: str, *, after: int = 0, limit: int = 200) -> list[tuple[int, Rejected]]:
+        """Return records of the last harvest that could not be listed, each with its number."""
+        query = sa.select(rejected).where(rejected.c.source == source, rejected.c.number > after)
+        with self._reading.connect() as connection:
+            rows = connection.execute(query.order_by(rejected.c.number).limit(limit))
+            return [(row.number, Rejected(row.identifier, row.reason, row.native)) for row in rows]
 
-    def _prepare(self) -> None:
-        # Two processes may start at once: the second finds the tables made, or fails to make them and finds them then.
-        for attempt in (1, 2):
-            try:
-                with self._engine.begin() as connection:
-                    _metadata.create_all(connection, checkfirst=True)
-                    if connection.scalar(sa.select(_version.c.value)) is None:
-                        connection.execute(sa.insert(_version).values(one=1, value=1))
-                return
-            except (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.OperationalError):
-                if attempt == 2:
-                    raise
+    def _read(self, column: sa.ColumnElement[str], values: Collection[str]) -> Iterator[Dataset]:
+        for _, body in self._bodies(column, values):
+            yield Dataset.model_validate_json(body)
 
-
-def _delete(connection: sa.Connection, ids: Collection[str]) -> None:
-    known = list(ids)
-    for start in range(0, len(known), 500):
-        connection.execute(sa.delete(_datasets).where(_datasets.c.id.in_(known[start : start + 500])))
+    def _bodies(self, column: sa.ColumnElement[str], values: Collection[str]) -> Iterator[tuple[str, str]]:
+        listed = list(values)
+        with self._reading.connect() as connection:
+            for start in range(0, len(listed), 500):
+                query = sa.select(column, bodies.c.body).join(bodies, bodies.c.id == entries.c.id)
+                query = query.where(column.in_(listed[start : start + 500]), ~entries.c.removed)
+                rows = connection.execute(query.order_by(entries.c.id)).all()
+                yield from ((str(row[0]), str(row[1])) for row in rows)

@@ -115,6 +115,10 @@ class SourceSection(Section):
     groups: list[str] = Field(default_factory=list, description="Groups that may see them where not public.")
     deadline_s: float = Field(30, gt=0, description="How long one harvest of it may take.")
     max_records: int = Field(1000, gt=0, description="How many records are taken at most.")
+    max_pages: int = Field(10_000, gt=0, description="How many pages are read at most.")
+    max_bytes: int = Field(
+        2 * 2**30, gt=0, description="How many bytes its records may have in all, as the source gives them."
+    )
 
     @property
     def access_label(self) -> Label:

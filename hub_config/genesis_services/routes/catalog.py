@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel
 
 from genesis_services.identity import person_with
-from genesis_services.paging import Cursor, Limit
-from genesis_workbench.core.access import Person
-from genesis_workbench.core.errors import NotFound
+from genesis_services.paging import Cursor, Limit, decode, encode
+from genesis_workbench.core.access import Access, Person
+from genesis_workbench.core.errors import InvalidInput, NotFound
 
 router = APIRouter(prefix="/catalog", tags=["catalog"])
 Reader = Annotated[Person, Depends(person_with("custom:catalog:read"))]
@@ -24,23 +25,55 @@ class HarvestRequest(BaseModel):
     source: str
 
 
-@router.get("/datasets")
+@router.get("/datasets", response_model=None)
 def search(
     request: Request,
     person: Reader,
-    q: Annotated[str, Query(max_length=500, description="Words to look for.")] = "",
-    agency: str | None = None,
-    format: str | None = None,  # noqa: A002 - the facet's name
-    source: str | None = None,
+    q: Annotated[
+        str, Query(max_length=1000, description="What to look for: see docs/reference/search.md.")
+    ] = "",
+    agency: Annotated[str | None, Query(description="Exactly this agency.")] = None,
+    field: Annotated[str | None, Query(description="Exactly this field of science.")] = None,
+    format: Annotated[str | None, Query(description="Exactly this format.")] = None,  # noqa: A002 - the facet's name
+    licence: Annotated[str | None, Query(description="Exactly this licence.")] = None,
+    label: Annotated[str | None, Query(description="Exactly this access label.")] = None,
+    year: Annotated[int | None, Query(description="Last changed in this year.")] = None,
+    source: Annotated[str | None, Query(description="Listed by this source.")] = None,
+    bbox: Annotated[
+        str | None, Query(max_length=100, description="west,south,east,north in degrees.")
+    ] = None,
+    period: Annotated[
+        str | None, Query(max_length=100, description="start,end; either may be empty.")
+    ] = None,
+    sort: Annotated[str, Query(description="relevance, newest or title.")] = "relevance",
     limit: Limit = 20,
     cursor: Cursor = None,
-) -> dict[str, Any]:
+) -> Response:
     """Search every source at once; the answer says of each how fresh it is."""
     found = request.app.state.context.catalog.search(
-        q, person=person, agency=agency, format=format, source=source, limit=limit, cursor=cursor
+        q,
+        person=person,
+        agency=agency,
+        field=field,
+        format=format,
+        licence=licence,
+        label=label,
+        year=year,
+        source=source,
+        bbox=None if bbox is None else bbox.split(","),
+        period=None if period is None else period.split(","),
+        sort=sort,
+        limit=limit,
+        cursor=cursor,
     )
-    answer: dict[str, Any] = found.as_dict()
-    return answer
+    return Response(found.as_json, media_type="application/json")
+
+
+@router.get("/datasets/{dataset:path}/native")
+def native(request: Request, person: Reader, dataset: str) -> dict[str, Any]:
+    """Return one record as its source gave it, with its hash."""
+    found = request.app.state.context.catalog.native(dataset, person)
+    return {"dataset": dataset, "native": found.text, "digest": found.digest}
 
 
 @router.get("/datasets/{dataset:path}")
@@ -84,10 +117,25 @@ def items(
 @router.get("/sources")
 def sources(request: Request, person: Reader) -> dict[str, Any]:
     """Return the state of every source."""
-    from dataclasses import asdict
-
     found = request.app.state.context.catalog.sources(person)
     return {"items": [asdict(each) for each in found], "next": None}
+
+
+@router.get("/sources/{source}/rejected")
+def rejected(
+    request: Request, person: Steward, source: str, limit: Limit = 50, cursor: Cursor = None
+) -> dict[str, Any]:
+    """Return which records of a source's last harvest could not be listed, and why."""
+    catalog = request.app.state.context.catalog
+    section = catalog.section(source)
+    if not Access(section.access_label, frozenset(section.groups)).permits(person):
+        raise NotFound(f"The site has no source {source[:120]!r} that you may see.")
+    after = decode(cursor) if cursor else "0"
+    if not after.isdecimal() or len(after) > 18:
+        raise InvalidInput(f"{cursor!r} is no cursor: pass on `next` of the page before.")
+    found = catalog.rejected(source, after=int(after), limit=limit + 1)
+    items = [{"number": number, **asdict(record)} for number, record in found[:limit]]
+    return {"items": items, "next": encode(str(items[-1]["number"])) if len(found) > limit else None}
 
 
 @router.post("/harvests", status_code=202)

@@ -135,7 +135,9 @@ def test_an_unknown_kind_is_a_failure_with_a_reason(catalog: LocalCatalog, secti
 def test_pages_that_never_end_are_left_at_the_limit(
     catalog: LocalCatalog, section: SourceSection, peer: LyingServer
 ) -> None:
-    endless = section.model_copy(update={"kind": "datagov", "url": peer.url("/pages"), "max_records": 25})
+    endless = section.model_copy(
+        update={"kind": "datagov", "url": peer.url("/pages"), "max_records": 25, "deadline_s": 60.0}
+    )
     report = take(catalog, endless)
     assert (report.ok, report.complete, report.records) == (True, False, 25)
 
@@ -167,7 +169,7 @@ def test_bad_records_are_counted_with_their_reasons(
     }
     report = take(catalog, section)
     assert (report.records, report.rejected) == (1, 6)
-    reasons = {rejected.reason for rejected in catalog.rejected("lab")}
+    reasons = {rejected.reason for _, rejected in catalog.rejected("lab")}
     assert "another record of this source has the same identifier" in reasons
     assert "it has no identifier" in reasons
     assert "it lacks title, which DCAT-US requires" in reasons

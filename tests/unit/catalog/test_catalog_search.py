@@ -10,10 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genesis_workbench.catalog import writing
+from genesis_workbench.catalog.compiling import may
 from genesis_workbench.catalog.dataset import Dataset
-from genesis_workbench.catalog.index import CatalogIndex
+from genesis_workbench.catalog.index import SearchIndex
 from genesis_workbench.catalog.local import LocalCatalog
+from genesis_workbench.catalog.request import request
 from genesis_workbench.catalog.result import SearchResult, SourceStatus
+from genesis_workbench.catalog.searching import Hits, Searching
+from genesis_workbench.catalog.sources._base import Page
 from genesis_workbench.catalog.store import SourceRow
 from genesis_workbench.core.access import CLEARANCE, Label, Person
 from genesis_workbench.core.errors import InvalidInput, NotFound
@@ -38,8 +43,9 @@ def catalog(tmp_path: Path) -> Iterator[LocalCatalog]:
 
 
 def keep(catalog: LocalCatalog, *datasets: Dataset, source: str = "lab", **row: object) -> None:
+    """Write `datasets` as all that a source has."""
     known = SourceRow(**{"name": source, "title": source.title(), "agency": "Lab", "label": "public", **row})
-    catalog.store.keep(known, datasets, [], complete=True)
+    writing.put(catalog.store, known, [Page(list(datasets))])
 
 
 def test_starter_data_are_there_without_a_harvest(catalog: LocalCatalog) -> None:
@@ -156,7 +162,20 @@ rules = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=40)
+def indexed(*datasets: Dataset) -> Searching:
+    index = SearchIndex(None)
+    with index.writing(len(datasets)) as changes:
+        assert changes is not None
+        changes.replace([], {dataset.id: [dataset] for dataset in datasets})
+        changes.commit((1, "z"))
+    return Searching(index)
+
+
+def ask(searching: Searching, text: str, person: Person, **narrow: object) -> Hits:
+    return searching.search(request(text, **narrow), may(person), limit=50, cursor=None)
+
+
+@settings(deadline=None, max_examples=60)
 @given(st.lists(rules, max_size=8), people)
 def test_the_index_permits_exactly_what_the_rule_permits(
     rules: list[tuple[str, list[str], str]], person: Person
@@ -165,18 +184,48 @@ def test_the_index_permits_exactly_what_the_rule_permits(
         record(f"n{n}", label=label, groups=groups, owner=owner)
         for n, (label, groups, owner) in enumerate(rules)
     ]
-    index = CatalogIndex(datasets)
-    found = index.search("", person, filters={}, limit=50, offset=0)
-    assert set(found.ids) == {d.id for d in datasets if d.access_rule.permits(person)}
-    assert found.total == len(found.ids)
+    searching = indexed(*datasets)
+    permitted = {d.id for d in datasets if d.access_rule.permits(person)}
+    for text in ("", "-absent", "NOT (absent OR nothing)"):
+        found = ask(searching, text, person)
+        assert set(found.ids) == permitted
+        assert found.total == len(found.ids)
+        assert sum(found.facets.get("label", {}).values()) == found.total
+    assert searching.records_by_source(may(person)).get("lab", 0) == len(permitted)
 
 
-@settings(deadline=None, max_examples=150)
-@given(st.text())
-def test_no_text_is_a_command(text: str) -> None:
-    index = _one_secret()
-    found = index.search(text, BOB, filters={}, limit=10, offset=0)
-    assert "lab.secret" not in found.ids
+@settings(deadline=None, max_examples=300)
+@given(
+    st.one_of(
+        st.text(),
+        st.lists(
+            st.sampled_from(
+                [
+                    "-",
+                    "NOT ",
+                    "(",
+                    ")",
+                    " OR ",
+                    "secret",
+                    "open",
+                    "label:restricted",
+                    "id:lab.secret",
+                    "*",
+                    '"',
+                    " ",
+                ]
+            )
+        ).map("".join),
+    )
+)
+def test_no_text_shows_what_one_may_not_see(text: str) -> None:
+    try:
+        found = ask(_one_secret(), text, BOB)
+    except InvalidInput:
+        return
+    assert set(found.ids) <= {"lab.open"}
+    assert found.total <= 1
+    assert set(found.facets.get("label", {})) <= {"public"}
 
 
 @pytest.mark.parametrize(
@@ -185,23 +234,25 @@ def test_no_text_is_a_command(text: str) -> None:
         "label:restricted",
         "* OR label:restricted",
         "group:solar",
+        "may:public",
         "id:lab.secret",
-        '"',
         "a^^",
         "[a TO b]",
         "-x",
+        "NOT NOT label:restricted",
+        "title:secret OR -title:secret",
     ],
 )
-def test_query_syntax_is_only_words(text: str) -> None:
-    assert "lab.secret" not in _one_secret().search(text, BOB, filters={}, limit=10, offset=0).ids
+def test_the_engines_syntax_is_only_words(text: str) -> None:
+    assert "lab.secret" not in ask(_one_secret(), text, BOB).ids
 
 
-_INDEX: list[CatalogIndex] = []
+_INDEX: list[Searching] = []
 
 
-def _one_secret() -> CatalogIndex:
+def _one_secret() -> Searching:
     if not _INDEX:
-        _INDEX.append(CatalogIndex([record("secret", label="restricted", groups=["solar"]), record("open")]))
+        _INDEX.append(indexed(record("secret", label="restricted", groups=["solar"]), record("open")))
     return _INDEX[0]
 
 

@@ -1,0 +1,187 @@
+"""From what is asked to queries of the engine. What a person may see is part of every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+
+import tantivy
+from tantivy import FieldType, Occur, Query
+
+from genesis_workbench.catalog import query as language
+from genesis_workbench.catalog.index import EVER, MILLI, days, plain_analyzer, words_analyzer
+from genesis_workbench.catalog.request import Box, Period, Request
+from genesis_workbench.core.access import CLEARANCE, Label, Person
+
+EXACTLY, NEAR, SOME = "exactly", "near", "some"
+"""How the words of a request are understood: as they are, near spellings too, or any of them."""
+_TEXT_OF = {"agency": "agency_words", "keyword": "keyword_words", "licence": "licence_words"}
+_LOWER = ("format", "label", "source", "field", "doi", "id")
+_WORDS, _PLAIN = words_analyzer(), plain_analyzer()
+
+
+def may(person: Person) -> frozenset[str]:
+    """Return the tokens of what `person` may see: :meth:`genesis_workbench.core.access.Access.permits`, turned round."""
+    mine = {"public"}
+    for label in Label:
+        needed = CLEARANCE.get(label)
+        if label is not Label.PUBLIC and (needed is None or needed in person.scopes):
+            mine |= {f"{label}|group|{group}" for group in person.groups}
+            if person.name:
+                mine.add(f"{label}|owner|{person.name}")
+    return frozenset(mine)
+
+
+class Compiler:
+    """Makes queries for one schema."""
+
+    def __init__(self, schema: tantivy.Schema) -> None:
+        self._schema = schema
+
+    def visible(self, tokens: frozenset[str]) -> Query:
+        """Return the query of all that may be seen with `tokens`."""
+        found = [(Occur.Should, self._term("may", token)) for token in sorted(tokens)]
+        allowed = found[0][1] if len(found) == 1 else Query.boolean_query(found)
+        return Query.const_score_query(allowed, 0.0)
+
+    def query(self, asked: Request, tokens: frozenset[str], way: str = EXACTLY) -> Query:
+        """Return what is asked, among what may be seen with `tokens`."""
+        parts = [(Occur.Must, self.visible(tokens))]
+        understood = self._node(_loose(asked.tree) if way == SOME else asked.tree, way)
+        parts += understood if understood else []
+        parts += [(Occur.Must, bound) for bound in self._bounds(asked)]
+        return Query.boolean_query(parts)
+
+    def _bounds(self, asked: Request) -> Iterator[Query]:
+        for name, value in asked.exact:
+            yield _silent(self._listed_by(value) if name == "source" else self._term(name, value))
+        if asked.year is not None:
+            yield self._years(language.Years(asked.year, asked.year))
+        if asked.bbox is not None:
+            yield self._box(asked.bbox)
+        if asked.period is not None:
+            yield self._period(asked.period)
+
+    def _node(self, node: language.Node, way: str) -> list[tuple[Occur, Query]]:
+        """Return the clauses of a tree; none where it asks for nothing, such as a stop word alone."""
+        if isinstance(node, language.And):
+            return [clause for part in node.parts for clause in self._node(part, way)]
+        if isinstance(node, language.Or):
+            parts = [self._whole(part, way) for part in node.parts]
+            some = [(Occur.Should, part) for part in parts if part is not None]
+            return [(Occur.Must, Query.boolean_query(some))] if some else []
+        if isinstance(node, language.Not):
+            inner = self._whole(node.part, EXACTLY)
+            return [(Occur.MustNot, inner)] if inner is not None else []
+        if isinstance(node, language.Years):
+            return [(Occur.Must, self._years(node))]
+        found = self._term_of(node, way)
+        return [(Occur.Must, found)] if found is not None else []
+
+    def _whole(self, node: language.Node, way: str) -> Query | None:
+        clauses = self._node(node, way)
+        if not clauses:
+            return None
+        if any(occur is not Occur.MustNot for occur, _ in clauses):
+            return Query.boolean_query(clauses) if len(clauses) > 1 else clauses[0][1]
+        return Query.boolean_query([(Occur.Must, Query.all_query()), *clauses])
+
+    def _term_of(self, node: language.Word | language.Phrase, way: str) -> Query | None:
+        if node.field in _LOWER:
+            value = node.text.strip().lower()
+            return _silent(
+                self._listed_by(value) if node.field == "source" else self._term(node.field, value)
+            )
+        if way == NEAR and not node.field:
+            return self._near(node.text)
+        field = _TEXT_OF.get(node.field, node.field or "text")
+        return self._words(field, node.text)
+
+    def _words(self, field: str, text: str) -> Query | None:
+        found = _terms(text)
+        if not found:
+            return None
+        if len(found) == 1:
+            return Query.term_query(self._schema, field, found[0][1], "freq")
+        first = found[0][0]
+        return Query.phrase_query(self._schema, field, [(at - first, term) for at, term in found])
+
+    def _near(self, text: str) -> Query | None:
+        near = [(Occur.Must, self._fuzzy(word)) for word in _PLAIN.analyze(text)]
+        return Query.boolean_query(near) if near else None
+
+    def _fuzzy(self, word: str) -> Query:
+        distance = 0 if len(word) < 4 else 1 if len(word) < 8 else 2
+        return Query.fuzzy_term_query(self._schema, "plain", word, distance=distance)
+
+    def _term(self, name: str, value: str) -> Query:
+        return Query.term_query(self._schema, name, value, "basic")
+
+    def _listed_by(self, source: str) -> Query:
+        both = [(Occur.Should, self._term(name, source)) for name in ("source", "also")]
+        return Query.boolean_query(both)
+
+    def _years(self, years: language.Years) -> Query:
+        if years.first == years.last:
+            return _silent(Query.term_query(self._schema, "year", years.first, "basic"))
+        return _silent(self._range("year", years.first, years.last))
+
+    def _box(self, box: Box) -> Query:
+        """Return what touches a box. Records over the date line, whose east is above 180, are few and told by a term."""
+        west, south, east, north = (round(value * MILLI) for value in box)
+        turn = 360 * MILLI
+        spans = [(west, east)] if west <= east else [(west, 180 * MILLI), (-180 * MILLI, east)]
+        heights = [self._range("south", None, north), self._range("north", south, None)]
+        some = []
+        for first, last in spans:
+            here = [self._range("west", None, last), self._range("east", first, None), *heights]
+            beyond = [
+                self._range("west", None, last + turn),
+                self._range("east", first + turn, None),
+                *heights,
+            ]
+            over = Query.boolean_query([(Occur.Must, self._term("over", "yes")), *_all(beyond)])
+            some += [(Occur.Should, Query.boolean_query(_all(here))), (Occur.Should, over)]
+        return _silent(Query.boolean_query(some))
+
+    def _period(self, period: Period) -> Query:
+        first, last = days(period[0], last=False), days(period[1], last=True)
+        touching = [
+            self._range("start", None, EVER if last is None else last),
+            self._range("end", -EVER if first is None else first, None),
+        ]
+        return _silent(Query.boolean_query(_all(touching)))
+
+    def _range(self, name: str, low: int | None, high: int | None) -> Query:
+        return Query.range_query(self._schema, name, FieldType.Integer, low, high)
+
+
+def terms(text: str) -> list[str]:
+    """Return the terms of a text, as the index has them."""
+    return [term for _, term in _terms(text)]
+
+
+@lru_cache(20_000)
+def _terms(text: str) -> tuple[tuple[int, str], ...]:
+    return tuple((token.position, token.text) for token in _WORDS.pre_tokenize(text).tokens)
+
+
+def _loose(node: language.Node) -> language.Node:
+    """Return the tree with some of its words instead of all; fields, years and exclusions stay demands."""
+    if not isinstance(node, language.And):
+        return node
+    free: Callable[[language.Node], bool] = lambda part: (  # noqa: E731 - one use, two lines below
+        isinstance(part, language.Word | language.Phrase) and not part.field
+    )
+    words: Sequence[language.Node] = [part for part in node.parts if free(part)]
+    bound = [part for part in node.parts if not free(part)]
+    return language.And((language.Or(tuple(words)), *bound)) if len(words) > 1 else node
+
+
+def _silent(query: Query) -> Query:
+    """Keep a filter out of the score."""
+    return Query.const_score_query(query, 0.0)
+
+
+def _all(queries: Sequence[Query]) -> list[tuple[Occur, Query]]:
+    return [(Occur.Must, query) for query in queries]
