@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import tantivy
 from tantivy import FieldType, Occur, Query
 
 from genesis_workbench.catalog import query as language
-from genesis_workbench.catalog.index import EVER, MILLI, days, plain_analyzer, words_analyzer
+from genesis_workbench.catalog.index import EVER, MILLI, days, placed_terms, plain_analyzer
 from genesis_workbench.catalog.request import Box, Period, Request
 from genesis_workbench.core.access import CLEARANCE, Label, Person
 
 EXACTLY, NEAR, SOME = "exactly", "near", "some"
 """How the words of a request are understood: as they are, near spellings too, or any of them."""
-_TEXT_OF = {"agency": "agency_words", "keyword": "keyword_words", "licence": "licence_words"}
-_LOWER = ("format", "label", "source", "field", "doi", "id")
-_WORDS, _PLAIN = words_analyzer(), plain_analyzer()
+_BY_WORDS = ("agency", "keyword", "licence")
+_TITLE_BOOST = 2.0
+_PLAIN = plain_analyzer()
 
 
 def may(person: Person) -> frozenset[str]:
@@ -40,7 +39,7 @@ class Compiler:
 
     def visible(self, tokens: frozenset[str]) -> Query:
         """Return the query of all that may be seen with `tokens`."""
-        found = [(Occur.Should, self._term("may", token)) for token in sorted(tokens)]
+        found = [(Occur.Should, self._term(f"may:{token}")) for token in sorted(tokens)]
         allowed = found[0][1] if len(found) == 1 else Query.boolean_query(found)
         return Query.const_score_query(allowed, 0.0)
 
@@ -54,7 +53,7 @@ class Compiler:
 
     def _bounds(self, asked: Request) -> Iterator[Query]:
         for name, value in asked.exact:
-            yield _silent(self._listed_by(value) if name == "source" else self._term(name, value))
+            yield _silent(self._exact(name, value))
         if asked.year is not None:
             yield self._years(language.Years(asked.year, asked.year))
         if asked.bbox is not None:
@@ -87,24 +86,49 @@ class Compiler:
         return Query.boolean_query([(Occur.Must, Query.all_query()), *clauses])
 
     def _term_of(self, node: language.Word | language.Phrase, way: str) -> Query | None:
-        if node.field in _LOWER:
-            value = node.text.strip().lower()
-            return _silent(
-                self._listed_by(value) if node.field == "source" else self._term(node.field, value)
-            )
-        if way == NEAR and not node.field:
-            return self._near(node.text)
-        field = _TEXT_OF.get(node.field, node.field or "text")
-        return self._words(field, node.text)
+        value = node.text.strip().lower()
+        if node.field in _BY_WORDS:
+            return self._each(f"{node.field}:{term}" for _, term in placed_terms(node.text))
+        if node.field == "doi":
+            return _silent(self._term(f"doi:{value}"))
+        if node.field == "id":
+            both = [(Occur.Should, self._term(f"{name}:{value}")) for name in ("work", "id")]
+            return _silent(Query.boolean_query(both))
+        if node.field == "title":
+            return self._in_title(node.text)
+        if node.field:
+            return _silent(self._exact(node.field, value))
+        return self._near(node.text) if way == NEAR else self._words(node.text)
 
-    def _words(self, field: str, text: str) -> Query | None:
-        found = _terms(text)
+    def _words(self, text: str) -> Query | None:
+        """Return what has the words of `text` side by side; those with them in the title count more."""
+        found = placed_terms(text)
         if not found:
             return None
-        if len(found) == 1:
-            return Query.term_query(self._schema, field, found[0][1], "freq")
         first = found[0][0]
-        return Query.phrase_query(self._schema, field, [(at - first, term) for at, term in found])
+        if len(found) == 1:
+            query = Query.term_query(self._schema, "text", found[0][1], "freq")
+        else:
+            query = Query.phrase_query(self._schema, "text", [(at - first, term) for at, term in found])
+        titles = [Query.term_query(self._schema, "title", term, "basic") for _, term in found]
+        title = titles[0] if len(titles) == 1 else Query.boolean_query(_all(titles))
+        return Query.boolean_query(
+            [(Occur.Must, query), (Occur.Should, Query.boost_query(title, _TITLE_BOOST))]
+        )
+
+    def _in_title(self, text: str) -> Query | None:
+        found = placed_terms(text)
+        if not found:
+            return None
+        words = _all([Query.term_query(self._schema, "title", term, "basic") for _, term in found])
+        side_by_side = self._words(text) if len(found) > 1 else None
+        return Query.boolean_query(
+            [*words, *([(Occur.Must, side_by_side)] if side_by_side is not None else [])]
+        )
+
+    def _each(self, terms: Iterable[str]) -> Query | None:
+        found = [self._term(term) for term in dict.fromkeys(terms)]
+        return _silent(Query.boolean_query(_all(found))) if found else None
 
     def _near(self, text: str) -> Query | None:
         near = [(Occur.Must, self._fuzzy(word)) for word in _PLAIN.analyze(text)]
@@ -114,12 +138,16 @@ class Compiler:
         distance = 0 if len(word) < 4 else 1 if len(word) < 8 else 2
         return Query.fuzzy_term_query(self._schema, "plain", word, distance=distance)
 
-    def _term(self, name: str, value: str) -> Query:
-        return Query.term_query(self._schema, name, value, "basic")
+    def _term(self, value: str) -> Query:
+        return Query.term_query(self._schema, "term", value, "basic")
 
-    def _listed_by(self, source: str) -> Query:
-        both = [(Occur.Should, self._term(name, source)) for name in ("source", "also")]
-        return Query.boolean_query(both)
+    def _exact(self, name: str, value: str) -> Query:
+        """Return what has this value of a facet; a source's are also those that it lists beside others."""
+        names = ("source", "also") if name == "source" else (name,)
+        found = [
+            (Occur.Should, Query.term_query(self._schema, f"facet.{each}", value, "basic")) for each in names
+        ]
+        return found[0][1] if len(found) == 1 else Query.boolean_query(found)
 
     def _years(self, years: language.Years) -> Query:
         if years.first == years.last:
@@ -140,7 +168,7 @@ class Compiler:
                 self._range("east", first + turn, None),
                 *heights,
             ]
-            over = Query.boolean_query([(Occur.Must, self._term("over", "yes")), *_all(beyond)])
+            over = Query.boolean_query([(Occur.Must, self._term("over:yes")), *_all(beyond)])
             some += [(Occur.Should, Query.boolean_query(_all(here))), (Occur.Should, over)]
         return _silent(Query.boolean_query(some))
 
@@ -154,16 +182,6 @@ class Compiler:
 
     def _range(self, name: str, low: int | None, high: int | None) -> Query:
         return Query.range_query(self._schema, name, FieldType.Integer, low, high)
-
-
-def terms(text: str) -> list[str]:
-    """Return the terms of a text, as the index has them."""
-    return [term for _, term in _terms(text)]
-
-
-@lru_cache(20_000)
-def _terms(text: str) -> tuple[tuple[int, str], ...]:
-    return tuple((token.position, token.text) for token in _WORDS.pre_tokenize(text).tokens)
 
 
 def _loose(node: language.Node) -> language.Node:

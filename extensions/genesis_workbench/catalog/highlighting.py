@@ -6,8 +6,8 @@ import re
 from functools import lru_cache
 
 from genesis_workbench.catalog import query as language
-from genesis_workbench.catalog.compiling import terms
 from genesis_workbench.catalog.dataset import Dataset
+from genesis_workbench.catalog.index import terms
 
 _WORD = re.compile(r"[^\W_]+")
 _MOST = 40

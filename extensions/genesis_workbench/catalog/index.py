@@ -6,6 +6,7 @@ says up to which change of the store it has come; it is written in the same comm
 
 from __future__ import annotations
 
+import re
 import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +23,7 @@ from genesis_workbench.catalog.dataset import Dataset
 from genesis_workbench.catalog.science import fields_of
 from genesis_workbench.core.access import Label
 
-VERSION = 3
+VERSION = 4
 """Of the schema and the tokenizers: an index of another version is made anew."""
 FACETS = ("agency", "field", "format", "licence", "label", "source", "year")
 EVER = 10_000_000
@@ -31,7 +32,10 @@ MILLI = 1000
 _EPOCH = date(1970, 1, 1).toordinal()
 _BULK_BYTES, _SMALL_BYTES = 96_000_000, 15_000_000
 _BULK = 2000
-_MARK = "mark"
+_MARK = "mark:"
+_LETTER = re.compile("[a-z0-9]+")
+# Digits of base 32, in order: two digits share one, letters have one each.
+_RANKS = str.maketrans("0123456789abcdefghijklmnopqrstuvwxyz", "1122334455" + "6789abcdefghijklmnopqrstuv")
 
 
 def words_analyzer() -> TextAnalyzer:
@@ -47,6 +51,9 @@ def words_analyzer() -> TextAnalyzer:
     )
 
 
+_WORDS = words_analyzer()
+
+
 def plain_analyzer() -> TextAnalyzer:
     """Return what makes words of text, as they are written but for case and accents."""
     return (
@@ -56,6 +63,17 @@ def plain_analyzer() -> TextAnalyzer:
         .filter(Filter.ascii_fold())
         .build()
     )
+
+
+def terms(text: str) -> list[str]:
+    """Return the terms of a text, as the index has them."""
+    return [term for _, term in placed_terms(text)]
+
+
+@lru_cache(50_000)
+def placed_terms(text: str) -> tuple[tuple[int, str], ...]:
+    """Return the terms of a short text with their places; stop words leave gaps."""
+    return tuple((token.position, token.text) for token in _WORDS.pre_tokenize(text).tokens)
 
 
 class SearchIndex:
@@ -78,10 +96,12 @@ class SearchIndex:
 
     def applied(self, searcher: tantivy.Searcher) -> tuple[int, str]:
         """Return number and id of the last change of the store that a view has."""
-        found = searcher.search(tantivy.Query.term_query(self.schema, "mark", _MARK), 1, count=False).hits
+        found = searcher.search(
+            tantivy.Query.term_query(self.schema, "term", _MARK, "basic"), 1, count=False
+        ).hits
         if not found:
             return 0, ""
-        number, _, name = str(searcher.doc(found[0][1]).get_first("state")).partition(" ")
+        number, _, name = bytes(searcher.doc(found[0][1]).get_first("state") or b"").decode().partition(" ")
         return int(number), name
 
     @contextmanager
@@ -134,14 +154,14 @@ class IndexWriting:
     def replace(self, ids: Iterable[str], members: Mapping[str, list[Dataset]]) -> None:
         """Take out the documents named `ids`, and put in one for each work in `members`."""
         for name in {*ids, *members}:
-            self._writer.delete_documents_by_term("work", name)
+            self._writer.delete_documents_by_term("term", f"work:{name}")
         for work, datasets in members.items():
             self._writer.add_document(tantivy.Document.from_dict(document(work, datasets), self._schema))
 
     def commit(self, applied: tuple[int, str]) -> None:
         """Make everything visible that was replaced, and say up to which change of the store it goes."""
-        self._writer.delete_documents_by_term("mark", _MARK)
-        state = {"mark": _MARK, "state": f"{applied[0]} {applied[1]}"}
+        self._writer.delete_documents_by_term("term", _MARK)
+        state = {"term": _MARK, "state": f"{applied[0]} {applied[1]}".encode()}
         self._writer.add_document(tantivy.Document.from_dict(state, self._schema))
         self._writer.commit()
 
@@ -150,32 +170,38 @@ def document(work: str, members: list[Dataset]) -> dict[str, Any]:
     """Return the fields of one hit: of the record that says most, and where else it is listed."""
     first = leader(members)
     others = [each for each in members if each is not first]
-    keywords = " ".join(first.keywords)
+    keywords, by_title = " ".join(first.keywords), letters(first.title)
     fields: dict[str, Any] = {
-        "id": [first.id, *(each.id for each in others)],
-        "work": work,
-        "doi": sorted({each.doi.lower() for each in members if each.doi}),
-        # What stands in the title counts most, then the keywords.
-        "text": [first.title, first.title, first.title, keywords, keywords, first.description, first.agency],
+        "id": first.id.encode(),
+        "text": [first.title, keywords, keywords, first.description, first.agency],
         "title": first.title,
-        "plain": f"{first.title} {first.id} {keywords} {first.agency}",
-        "agency_words": first.agency,
-        "keyword_words": list(first.keywords),
-        "licence_words": first.licence,
-        "may": sorted(tokens(first)),
-        "agency": [first.agency] if first.agency else [],
-        "field": fields_of(first),
-        "format": sorted({name for each in members for name in each.formats}),
-        "licence": [first.licence] if first.licence else [],
-        "label": first.label,
-        "source": first.source,
-        "also": sorted(each.source for each in others),
-        "listing": (0 if any(each.openable for each in members) else 1 << 60) + letters(first.title),
-        "by_title": letters(first.title),
+        "plain": f"{first.title} {keywords}",
+        "term": [
+            f"work:{work}",
+            *(f"id:{each.id}" for each in members if each.id != work),
+            *(f"doi:{doi}" for doi in sorted({each.doi.lower() for each in members if each.doi})),
+            *(f"may:{token}" for token in sorted(tokens(first))),
+            *(f"agency:{term}" for term in set(terms(first.agency))),
+            *(f"keyword:{term}" for term in {t for keyword in first.keywords for t in terms(keyword)}),
+            *(f"licence:{term}" for term in set(terms(first.licence))),
+        ],
+        "facet": {
+            "agency": [first.agency] if first.agency else [],
+            "field": fields_of(first),
+            "format": sorted({name for each in members for name in each.formats}),
+            "licence": [first.licence] if first.licence else [],
+            "label": first.label,
+            "source": first.source,
+            "also": sorted(each.source for each in others),
+        },
+        "listing": (0 if any(each.openable for each in members) else 1 << 30) + (by_title >> 30),
+        "by_title": by_title,
         "modified": minutes(first.modified),
     }
     if first.year is not None:
         fields["year"] = first.year
+    if first.spatial is not None and first.spatial[0] > first.spatial[2]:
+        fields["term"].append("over:yes")
     return fields | _place(first) | _time(first)
 
 
@@ -194,18 +220,9 @@ def tokens(dataset: Dataset) -> set[str]:
 
 def letters(title: str) -> int:
     """Return the first twelve letters and digits of a title as a number that sorts like them."""
-    folded = unicodedata.normalize("NFKD", title.lower())
-    kept = [_rank(c) for c in folded if c.isalnum() and c.isascii()][:12]
-    number = 0
-    for place in range(12):
-        number = number * 32 + (kept[place] if place < len(kept) else 0)
-    return number
-
-
-@lru_cache(64)
-def _rank(character: str) -> int:
-    # 5 bits each: digits share a few places, letters have one each.
-    return 1 + int(character) // 2 if character.isdigit() else 6 + ord(character) - ord("a")
+    folded = title if title.isascii() else unicodedata.normalize("NFKD", title)
+    kept = "".join(_LETTER.findall(folded[:60].lower()))[:12].translate(_RANKS)
+    return int(kept.ljust(12, "0"), 32)
 
 
 def minutes(text: str) -> int:
@@ -243,13 +260,11 @@ def _place(dataset: Dataset) -> dict[str, Any]:
     if dataset.spatial is None:
         return {}
     west, south, east, north = dataset.spatial
-    over = {"over": "yes"} if west > east else {}
     return {
         "west": round(west * MILLI),
         "south": round(south * MILLI),
         "east": round((east + 360 if west > east else east) * MILLI),
         "north": round(north * MILLI),
-        **over,
     }
 
 
@@ -264,15 +279,14 @@ def _time(dataset: Dataset) -> dict[str, Any]:
 
 def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
-    builder.add_text_field("id", stored=True, tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("state", stored=True, tokenizer_name="raw", index_option="basic")
-    for name in ("work", "mark", "doi", "may", "over"):
-        builder.add_text_field(name, tokenizer_name="raw", index_option="basic")
-    for name in ("text", "title", "agency_words", "keyword_words", "licence_words"):
-        builder.add_text_field(name, tokenizer_name="words", index_option="position")
+    builder.add_bytes_field("id", stored=True)
+    builder.add_bytes_field("state", stored=True)
+    # Everything that is looked for as it is, each with what it is of: one field costs less than ten.
+    builder.add_text_field("term", tokenizer_name="raw", index_option="basic")
+    builder.add_text_field("text", tokenizer_name="words", index_option="position")
+    builder.add_text_field("title", tokenizer_name="words", index_option="basic")
     builder.add_text_field("plain", tokenizer_name="plain", index_option="basic")
-    for name in (*FACETS[:-1], "also"):
-        builder.add_text_field(name, tokenizer_name="raw", index_option="basic", fast=True)
+    builder.add_json_field("facet", tokenizer_name="raw", index_option="basic", fast=True)
     builder.add_integer_field("year", fast=True, indexed=True)
     for name in ("west", "south", "east", "north", "start", "end"):
         builder.add_integer_field(name, fast=True)

@@ -156,7 +156,9 @@ class Searching:
     ) -> list[str]:
         query = self._compiler.query(asked, tokens, way)
         found = view.searcher.search(query, limit, count=False, offset=offset, **_order(asked))
-        return [str(view.searcher.doc(address).get_first("id")) for _, address in found.hits]
+        return [
+            bytes(view.searcher.doc(address).get_first("id") or b"").decode() for _, address in found.hits
+        ]
 
     def _place(self, cursor: str | None, mark: str) -> tuple[View, int, str]:
         if cursor is None:
@@ -250,7 +252,10 @@ def _order(asked: Request) -> dict[str, Any]:
 def _facets(
     searcher: tantivy.Searcher, query: Query, names: tuple[str, ...], size: int
 ) -> dict[str, dict[str, int]]:
-    asked = {name: {"terms": {"field": name, "size": size}} for name in names}
+    asked = {
+        name: {"terms": {"field": name if name == "year" else f"facet.{name}", "size": size}}
+        for name in names
+    }
     found = searcher.aggregate(query, asked)
     return {
         name: {_value(b["key"]): int(b["doc_count"]) for b in found[name]["buckets"] if b["doc_count"]}
