@@ -163,6 +163,10 @@ class LocalCatalog:
         """Return which records of the last harvest could not be listed, and why, each with its number."""
         return self.store.rejected(source, after=after, limit=limit)
 
+    def catch_up(self, budget_s: float) -> bool:
+        """Bring the index up to the store for up to `budget_s` seconds; return whether it has everything then."""
+        return self._ready()[1].catch_up(budget_s)
+
     def follow(self) -> Follower:
         """Keep the index up to the store in a thread of its own from now on; for services. Stop it at the end."""
         self._ready()

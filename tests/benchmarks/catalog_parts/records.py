@@ -15,7 +15,7 @@ import numpy as np
 from genesis_workbench.catalog.dataset import Dataset
 from genesis_workbench.catalog.sources.starter import RECORDS
 
-REAL = Path(__file__).parents[2].parent / "shared/data/dcat/agency"
+REAL = Path(__file__).parents[3].parent / "shared/data/dcat/agency"
 SOURCE = "bench"
 GROUPS = [f"group-{n}" for n in range(20)]
 _WORD = re.compile(r"[^\W_]+")

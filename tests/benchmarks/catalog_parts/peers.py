@@ -1,0 +1,239 @@
+"""The same records and the same questions in SQLite FTS5 and in PostgreSQL full text search.
+
+A question is answered as ours is: the first 20 by rank, the exact count, and counts by facet, among what the asker may see,
+in a bounding box.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from genesis_workbench.catalog.dataset import Dataset
+from genesis_workbench.catalog.science import fields_of
+
+_ONE = ("agency", "licence", "label", "year")
+
+
+class Peer(Protocol):
+    """A search engine that can be asked."""
+
+    name: str
+
+    def load(self, batches: Iterable[list[Dataset]]) -> None:
+        """Take all records."""
+        ...
+
+    def ask(self, word: str, box: tuple[float, float, float, float], group: str) -> int:
+        """Answer one question and return the count."""
+        ...
+
+
+class Fts5:
+    """SQLite: an FTS5 table with Porter's stemmer, ranked by bm25."""
+
+    name = "sqlite_fts5"
+
+    def __init__(self, folder: Path) -> None:
+        self._base = sqlite3.connect(folder / "fts5.sqlite")
+        self._base.executescript("""
+            PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-400000; PRAGMA temp_store=MEMORY;
+            CREATE TABLE records (n INTEGER PRIMARY KEY, id TEXT, may TEXT, agency TEXT, licence TEXT, label TEXT,
+                year INTEGER, west REAL, south REAL, east REAL, north REAL);
+            CREATE TABLE formats (n INTEGER, value TEXT);
+            CREATE TABLE fields (n INTEGER, value TEXT);
+            CREATE VIRTUAL TABLE words USING fts5(title, keywords, description, agency, content='',
+                tokenize='porter unicode61');
+        """)
+
+    def load(self, batches: Iterable[list[Dataset]]) -> None:
+        """Take all records."""
+        number = 0
+        for batch in batches:
+            rows, texts, formats, fields = [], [], [], []
+            for each in batch:
+                number += 1
+                rows.append(
+                    (
+                        number,
+                        each.id,
+                        _may(each),
+                        each.agency,
+                        each.licence,
+                        each.label,
+                        each.year,
+                        *_box(each),
+                    )
+                )
+                texts.append((number, each.title, " ".join(each.keywords), each.description, each.agency))
+                formats += [(number, value) for value in each.formats]
+                fields += [(number, value) for value in fields_of(each)]
+            self._base.executemany(f"INSERT INTO records VALUES ({','.join('?' * 11)})", rows)  # noqa: S608
+            self._base.executemany(
+                "INSERT INTO words (rowid, title, keywords, description, agency) VALUES (?,?,?,?,?)", texts
+            )
+            self._base.executemany("INSERT INTO formats VALUES (?,?)", formats)
+            self._base.executemany("INSERT INTO fields VALUES (?,?)", fields)
+        self._base.executescript(
+            "INSERT INTO words(words) VALUES ('optimize'); CREATE INDEX f ON formats(n); CREATE INDEX g ON fields(n); "
+            "ANALYZE;"
+        )
+        self._base.commit()
+
+    def ask(self, word: str, box: tuple[float, float, float, float], group: str) -> int:
+        """Answer one question."""
+        west, south, east, north = box
+        bound = (f'"{word}"', group, east, west, north, south)
+        among = (
+            "FROM words JOIN records ON records.n = words.rowid WHERE words MATCH ? AND may IN ('public', ?) "
+            "AND west <= ? AND east >= ? AND south <= ? AND north >= ?"
+        )
+        self._base.execute(f"SELECT id {among} ORDER BY bm25(words, 3, 2, 1, 1) LIMIT 20", bound).fetchall()
+        return _total(self._base.execute(_counting(f"SELECT records.* {among}", "n"), bound).fetchall())
+
+
+class Postgres:
+    """PostgreSQL: a tsvector with weights and a GIN index, ranked by ts_rank, with its parallel workers."""
+
+    name = "postgresql_full_text"
+
+    def __init__(self, url: str) -> None:
+        import psycopg
+
+        self._base = psycopg.connect(url, autocommit=True)
+        self._base.execute("""
+            CREATE TABLE records (n INTEGER, id TEXT, may TEXT, agency TEXT, licence TEXT, label TEXT, year INTEGER,
+                west REAL, south REAL, east REAL, north REAL, words TSVECTOR, formats TEXT[], fields TEXT[])
+        """)
+
+    def load(self, batches: Iterable[list[Dataset]]) -> None:
+        """Take all records."""
+        number = 0
+        self._base.execute(
+            "CREATE UNLOGGED TABLE raw (n INTEGER, id TEXT, may TEXT, agency TEXT, licence TEXT, label TEXT, year INTEGER, "
+            "west REAL, south REAL, east REAL, north REAL, title TEXT, keywords TEXT, description TEXT, formats TEXT[], "
+            "fields TEXT[])"
+        )
+        with self._base.cursor() as cursor, cursor.copy("COPY raw FROM STDIN") as copy:
+            for batch in batches:
+                for each in batch:
+                    number += 1
+                    copy.write_row(
+                        (number, each.id, _may(each), each.agency, each.licence, each.label, each.year, *_box(each),
+                         each.title, " ".join(each.keywords), each.description, each.formats, fields_of(each))
+                    )  # fmt: skip
+        self._base.execute("""
+            INSERT INTO records SELECT n, id, may, agency, licence, label, year, west, south, east, north,
+                setweight(to_tsvector('english', title), 'A') || setweight(to_tsvector('english', keywords), 'B')
+                || setweight(to_tsvector('english', description), 'C') || setweight(to_tsvector('english', agency), 'D'),
+                formats, fields FROM raw
+        """)
+        self._base.execute("DROP TABLE raw")
+        self._base.execute("CREATE INDEX ON records USING gin (words) WITH (fastupdate = off)")
+        self._base.execute("CREATE INDEX ON records USING gist (box(point(west, south), point(east, north)))")
+        self._base.execute("VACUUM ANALYZE records")
+
+    def ask(self, word: str, box: tuple[float, float, float, float], group: str) -> int:
+        """Answer one question."""
+        west, south, east, north = box
+        bound = {"w": word, "g": group, "west": west, "south": south, "east": east, "north": north}
+        among = (
+            "FROM records, plainto_tsquery('english', %(w)s) q WHERE words @@ q AND may IN ('public', %(g)s) "
+            "AND box(point(west, south), point(east, north)) && box(point(%(west)s, %(south)s), point(%(east)s, %(north)s))"
+        )
+        self._base.execute(f"SELECT id {among} ORDER BY ts_rank(words, q) DESC LIMIT 20", bound).fetchall()  # type: ignore[arg-type]
+        wanted = f"SELECT n, agency, licence, label, year, formats, fields {among}"
+        return _total(self._base.execute(_counting(wanted, ""), bound).fetchall())  # type: ignore[arg-type]
+
+
+def _counting(wanted: str, joined: str) -> str:
+    """Return one statement that counts all and by facet."""
+    parts = [f"SELECT '{name}', CAST({name} AS TEXT), count(*) FROM hits GROUP BY 2" for name in _ONE]  # noqa: S608
+    for table in ("formats", "fields"):
+        parts.append(
+            f"SELECT '{table}', value, count(*) FROM hits JOIN {table} USING ({joined}) GROUP BY 2"  # noqa: S608
+            if joined
+            else f"SELECT '{table}', value, count(*) FROM hits, unnest({table}) value GROUP BY 2"  # noqa: S608
+        )
+    counted = " UNION ALL ".join(["SELECT 'total', '', count(*) FROM hits", *parts])
+    return f"WITH hits AS MATERIALIZED ({wanted}) {counted}"
+
+
+def _total(rows: list[Any]) -> int:
+    return next(int(row[2]) for row in rows if row[0] == "total")
+
+
+def _may(record: Dataset) -> str:
+    return "public" if record.label == "public" else record.groups[0]
+
+
+def _box(record: Dataset) -> tuple[float, float, float, float]:
+    assert record.spatial is not None
+    return record.spatial
+
+
+@contextmanager
+def postgresql() -> Iterator[str | None]:
+    """Start a server for the benchmark alone; None where PostgreSQL is not installed."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    if not found:
+        yield None
+        return
+    account = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    os.chown(folder, account.pw_uid, account.pw_gid)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options: dict[str, Any] = {"user": account.pw_uid, "group": account.pw_gid} if os.geteuid() == 0 else {}
+
+    def run(program: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(found[-1] / program), *arguments], cwd=folder, check=True, capture_output=True, **options
+        )
+
+    data = str(folder / "data")
+    run(
+        "initdb",
+        "--pgdata",
+        data,
+        "--username",
+        "bench",
+        "--auth",
+        "trust",
+        "--no-sync",
+        "--encoding",
+        "UTF8",
+    )
+    settings = (
+        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off -c shared_buffers=1GB "
+        "-c work_mem=256MB -c maintenance_work_mem=512MB -c max_wal_size=4GB -c random_page_cost=1.1 -c jit=off"
+    )
+    run("pg_ctl", "start", "-w", "-D", data, "-l", str(folder / "log"), "-o", settings)
+    try:
+        yield f"postgresql://bench@127.0.0.1:{port}/postgres"
+    finally:
+        run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", data)
+        shutil.rmtree(folder)
+
+
+def timed(
+    peer: Peer, questions: list[tuple[str, tuple[float, float, float, float]]], group: str
+) -> list[float]:
+    """Return the seconds of each question."""
+    taken = []
+    for word, box in questions:
+        begun = time.perf_counter()
+        peer.ask(word, box, group)
+        taken.append(time.perf_counter() - begun)
+    return taken
