@@ -13,6 +13,7 @@ MAX_KEYWORDS = 40
 _DATE = re.compile(r"-?\d{4}(-\d{2}(-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?)?)?")
 _DOI = re.compile(r"10\.\d{4,9}/[^\s\"<>]{1,200}")
 _TAG = re.compile(r"<[^<>]{0,2000}>")
+_ODD = re.compile(r"[^\x20-\x7e]+")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 
 
@@ -21,24 +22,27 @@ def clean(value: Any, limit: int) -> str:
 
     Control characters, direction marks and other invisible ones are dropped: they could forge what a page shows.
     """
-    if isinstance(value, bool) or value is None:
-        return ""
-    if isinstance(value, int | float):
-        value = str(value)
-    if isinstance(value, Mapping):  # DCAT-US 3.0: a value with its language
-        value = value.get("@value") or value.get("en") or ""
-    if isinstance(value, list):
-        value = next((item for item in value if isinstance(item, str)), "")
     if not isinstance(value, str):
-        return ""
-    spaced = (" " if c in "\t\r\n\v\f" else c for c in value[: limit * 4])
-    visible = "".join(c for c in spaced if (c.isascii() and c.isprintable()) or not _hidden(c))
-    text = " ".join(visible.split())
+        value = _text_of(value)
+    # Almost all text is printable ASCII: only what is not is looked at character by character.
+    text = " ".join(_ODD.sub(_shown, value[: limit * 4]).split())
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
-def _hidden(character: str) -> bool:
-    return unicodedata.category(character) in _HIDDEN
+def _text_of(value: Any) -> str:
+    """Return the text that a number, a value with its language (DCAT-US 3.0) or a list holds."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, Mapping):
+        value = value.get("@value") or value.get("en") or ""
+    if isinstance(value, list):
+        value = next((item for item in value if isinstance(item, str)), "")
+    return value if isinstance(value, str) else ""
+
+
+def _shown(found: re.Match[str]) -> str:
+    characters = (" " if c in "\t\r\n\v\f" else c for c in found.group())
+    return "".join(c for c in characters if unicodedata.category(c) not in _HIDDEN)
 
 
 def plain(value: Any, limit: int = 4000) -> str:
