@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -71,6 +72,40 @@ def doctor(state: StateOption = None, site: SiteOption = None, as_json: JsonOpti
             typer.echo(f"{check.state.upper():5} {check.name:15} {check.found}{advice}")
     if any(check.state == "fail" for check in checks):
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: workbench harvest doe nasa-cmr; workbench harvest --all --json")
+def harvest(
+    source: Annotated[
+        list[str] | None, typer.Argument(help="Names of sources; their states are listed where none.")
+    ] = None,
+    all_sources: Annotated[bool, typer.Option("--all", help="Harvest every source of the site.")] = False,
+    fresh: Annotated[
+        bool, typer.Option(help="Ask for everything from the start, whatever is known.")
+    ] = False,
+    allow_private: Annotated[
+        bool, typer.Option(help="Sources may be at private addresses, such as on this machine.")
+    ] = False,
+    state: StateOption = None,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Harvest sources into the catalog now; exit status 1 where one failed."""
+    file, folder = (site or resources.site_file("laptop")).resolve(), _state(state).folder.resolve()
+    # In a process of its own: the hub's code does not import the catalog.
+    command = [
+        sys.executable,
+        "-m",
+        "genesis_services",
+        "harvest",
+        "--site",
+        str(file),
+        "--state",
+        str(folder),
+    ]
+    chosen = {"--all": all_sources, "--fresh": fresh, "--allow-private": allow_private, "--json": as_json}
+    command += [option for option, wanted in chosen.items() if wanted]
+    raise typer.Exit(subprocess.run([*command, "--", *(source or [])], check=False).returncode)
 
 
 @users.command(epilog="Example: workbench users add alice --group solar")

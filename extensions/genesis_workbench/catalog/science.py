@@ -35,7 +35,10 @@ _WORDS = {
     "society and economy": "employment labor wage income census population education budget spending contract consumer "
     "mortgage loan inspection injury union complaint broadcast telecommunication workforce retirement",
 }
-_FIELD_OF = {word: name for name, words in _WORDS.items() for word in words.split()}
+_FIELD_OF = {
+    form: name for name, words in _WORDS.items() for word in words.split() for form in (word, f"{word}s")
+}
+_KNOWN = _FIELD_OF.keys()
 FIELDS = tuple(_WORDS)
 
 
@@ -48,14 +51,11 @@ def fields_of(dataset: Dataset) -> list[str]:
         return [name.lower() for name in dataset.fields]
     points: Counter[str] = Counter()
     for text, weight in (
-        (dataset.title, 2),
-        (" ".join(dataset.keywords), 2),
-        (dataset.description[:600], 1),
+        (f"{dataset.title} {' '.join(dataset.keywords)}", 2),
+        (dataset.description[:400], 1),
     ):
-        for word in set(_WORD.findall(text.lower())):
-            name = _FIELD_OF.get(word) or _FIELD_OF.get(word.removesuffix("s"))
-            if name:
-                points[name] += weight
+        for word in set(_WORD.findall(text.lower())) & _KNOWN:
+            points[_FIELD_OF[word]] += weight
     found = [(count, name) for name, count in points.items() if count >= _LEAST]
     most = max((count for count, _ in found), default=0)
     return [name for count, name in sorted(found, key=lambda f: (-f[0], f[1]))[:_MOST] if count * 2 > most]
