@@ -1,8 +1,8 @@
 """Which records of several sources are the same dataset.
 
-Two records are the same where they have the same DOI and come from different sources; where they have the same
-identifier and title and come from different sources; or where title, publisher and year are the same. Only records under the same
-access rule are put together: whoever sees one of them may see all, so that counts tell nothing to others.
+Records of different sources are the same where they have the same DOI; the same identifier and title; or the same title,
+publisher and year. What two records of one source have in common tells nothing: they are two. Only records under the
+same access rule are put together: whoever sees one of them may see all, so that counts tell nothing to others.
 
 The first id of such records, in alphabetical order, names them all: `work`.
 """
@@ -146,13 +146,12 @@ def _components(known: Iterable[_Entry]) -> dict[str, list[_Entry]]:
     for entry in listed:
         for mark in entry.marks():
             by_mark[mark].append(entry)
-    for mark, sharing in by_mark.items():
-        if len(sharing) > MOST:
-            continue
+    for sharing in by_mark.values():
+        if len({entry.source for entry in sharing}) < len(sharing):
+            continue  # where two records of one source have it, it does not tell which is meant
         for one, other in itertools.pairwise(sharing):
-            if mark[0] == "name_key" or len({entry.source for entry in sharing}) > 1:
-                first, second = sorted((root(one.id), root(other.id)))
-                parent[second] = first
+            first, second = sorted((root(one.id), root(other.id)))
+            parent[second] = first
     parts: dict[str, list[_Entry]] = defaultdict(list)
     for entry in listed:
         parts[root(entry.id)].append(entry)

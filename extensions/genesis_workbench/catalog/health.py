@@ -16,12 +16,12 @@ _FIRST_S, _MOST_S, _OPEN_S = 60.0, 86_400.0, 10.0
 def pause_s(failures: int, jitter: float | None = None) -> float:
     """Return for how many seconds a source is left alone after `failures` failures in a row.
 
-    A minute after the first, twice as long after each further one, up to a day; a random half more or less, so
+    A minute after the first, twice as long after each further one, up to a day; a random quarter more or less, so
     that many workbenches do not come back at the same moment.
     """
     if failures < 1:
         return 0.0
-    spread = random.uniform(0.5, 1.5) if jitter is None else jitter  # noqa: S311 - jitter, not a secret
+    spread = random.uniform(0.75, 1.25) if jitter is None else jitter  # noqa: S311 - jitter, not a secret
     return float(min(_FIRST_S * 2.0 ** min(failures - 1, 20), _MOST_S) * spread)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -184,59 +183,9 @@ class SearchResult:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        shown = f"<b>{len(self.items)} of {self.total:,} datasets</b>"
-        parts = [f"<p>{shown}{'. ' + html.escape(self.note) if self.note else ''}</p>"]
-        if self.items:
-            head = "".join(
-                f'<th scope="col" style="text-align:left">{name}</th>'
-                for name in ("Title", "Id", "Agency", "Source", "Licence", "Opens here")
-            )
-            parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>")
-            parts += [_row(item) for item in self.items]
-            parts.append("</tbody></table>")
-            example = next((item.id for item in self.items if item.openable), "")
-            if example:
-                parts.append(
-                    f"<p>Open one with <code>gw.catalog.open({html.escape(repr(example))})</code>.</p>"
-                )
-        else:
-            parts.append(
-                "<p>Nothing found. Try fewer words, or <code>gw.catalog.search()</code> to see everything.</p>"
-            )
-        parts.append('<ul style="list-style:none;padding:0;opacity:.85">')
-        parts += [_status(source) for source in self.sources]
-        parts.append("</ul>")
-        return "".join(parts)
+        from genesis_workbench.catalog import showing
 
-
-def _row(item: Dataset) -> str:
-    title = html.escape(item.title)
-    if item.landing_page:
-        address = html.escape(item.landing_page, quote=True)
-        title = f'<a href="{address}" target="_blank" rel="noopener noreferrer">{title}</a>'
-    licence = html.escape(item.licence or "not stated")
-    access = f" ({html.escape(item.access)})" if item.access else ""
-    cells = [
-        title,
-        f"<code>{html.escape(item.id)}</code>",
-        html.escape(item.agency),
-        html.escape(item.source),
-        licence + access,
-        "yes" if item.openable else "no, see its page",
-    ]
-    return "<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>"
-
-
-def _status(source: SourceStatus) -> str:
-    counts = f"{source.records:,} records"
-    if source.rejected:
-        counts += f", {source.rejected:,} could not be read"
-    reason = f": {html.escape(source.reason)}" if source.reason else ""
-    when = html.escape(source.since, quote=True)
-    return (
-        f'<li><b>{html.escape(source.title)}</b> · <span title="{when}">{html.escape(source.line())}</span>'
-        f"{reason} · {counts}</li>"
-    )
+        return showing.page(self)
 
 
 def ago(moment: str) -> str:
