@@ -1,4 +1,4 @@
-"""One workbench for all integration tests, with four people and no source to harvest."""
+"""One workbench for all integration tests, with four people and no source that is harvested by itself."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ title = "A source that is switched off"
 agency = "Agency of Silence"
 url = "https://data.agency.invalid/data.json"
 enabled = false
+
+[[catalog.sources]]
+name = "on-request"
+kind = "dcat"
+title = "A source without an address: nobody harvests it by itself"
+agency = "Agency of Silence"
 """
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+
 import httpx
 import pytest
 from openapi_spec_validator import validate
@@ -16,6 +19,7 @@ from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.store import RemoteExperiments
 from genesis_workbench.models.model import Model
 from genesis_workbench.models.zoo import RemoteZoo
+from harness import BIN
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -134,6 +138,56 @@ def test_the_catalog_is_searched_and_openings_are_recorded(client):
     assert admin.post("catalog/harvests", {"source": "switched-off"}) != first
     with pytest.raises(NotFound, match="names no source"):
         client("admin").post("catalog/harvests", {"source": "x"})
+
+
+def test_the_catalog_takes_every_parameter_and_says_where_one_is_wrong(client, ask):
+    alice = client("alice")
+    found = alice.get(
+        "catalog/datasets",
+        q="title:turbidity OR title:altitude",
+        format="hdf5",
+        bbox="170,-10,-170,10",
+        sort="title",
+        limit=1,
+    )
+    assert (found["total"], found["items"][0]["id"]) == (2, "altitude")
+    assert found["facets"]["format"] == {"hdf5": 2}
+    assert found["highlights"]["altitude"]["title"] == [[0, 8]]
+    second = RemoteCatalog(alice).search(
+        "title:turbidity OR title:altitude",
+        person=Person("ignored"),
+        format="hdf5",
+        bbox=(170, -10, -170, 10),
+        sort="title",
+        limit=1,
+        cursor=found["next"],
+    )
+    assert [item.id for item in second] == ["linke-turbidity"]
+    for wrong, said in {"q=(ice": "character 1", "bbox=1,2,3": "bounding box", "period=2010": "period", "sort=x": "newest", "cursor=x": "cursor", "limit=1000": "limit", "year=now": "year"}.items():  # fmt: skip
+        answer = ask("GET", f"/api/catalog/datasets?{wrong}", "alice")
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid-input"), wrong
+        assert said in answer.json()["detail"]
+    assert ask("GET", "/api/catalog/datasets/absent/native", "alice").json()["code"] == "not-found"
+
+
+def test_sources_are_harvested_by_command_and_stewards_see_what_was_rejected(workbench, client):
+    states = {each["name"]: each for each in client("alice").get("catalog/sources")["items"]}
+    assert states["on-request"]["state"] == "never"
+    assert states["switched-off"]["state"] == "disabled"
+    command = [BIN / "workbench", "harvest", "on-request", "--json", "--state", workbench.state]
+    command += ["--site", workbench.state.parent / "site.toml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    (report,) = json.loads(done.stdout)
+    assert (report["source"], report["ok"], report["records"]) == ("on-request", False, 0)
+    assert report["reason"]
+    now = {each["name"]: each for each in client("alice").get("catalog/sources")["items"]}
+    assert (now["on-request"]["state"], now["on-request"]["failures"]) == ("unreachable", 1)
+    assert client("admin").get("catalog/sources/on-request/rejected") == {"items": [], "next": None}
+    with pytest.raises(PermissionRefused, match="custom:catalog:harvest"):
+        client("alice").get("catalog/sources/on-request/rejected")
+    with pytest.raises(NotFound):
+        client("admin").get("catalog/sources/absent/rejected")
 
 
 def test_a_model_comes_with_its_file_and_predicts(client):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -88,6 +89,7 @@ class LocalCatalog:
         self._engine: tuple[Searching, Following] | None = None
         self._follower: Follower | None = None
         self._results: Kept[SearchResult] = Kept(1000)
+        self._states: Kept[tuple[SourceStatus, ...]] = Kept(200)
 
     def search(
         self, text: str = "", *, person: Person, limit: int = 20, cursor: str | None = None, **narrow: Any
@@ -99,8 +101,8 @@ class LocalCatalog:
         searching, complete = self._current()
         tokens = may(person)
         hits = searching.search(asked, tokens, limit=limit, cursor=cursor)
-        statuses = self.sources(person)
-        key = (searching.view.applied, asked, person, tuple(hits.ids), hits.next, tuple(statuses), complete)
+        statuses = self._statuses(person, tokens)
+        key = (searching.view.applied, asked, person, tuple(hits.ids), hits.next, statuses, complete)
         return self._results.get(key, lambda: self._result(asked, person, hits, statuses, complete))
 
     def get(self, dataset_id: str, person: Person) -> Dataset:
@@ -214,6 +216,13 @@ class LocalCatalog:
             highlights={item.id: where for item in items if (where := highlights(asked.tree, item))},
             places=self._places(items, person),
         )
+
+    def _statuses(self, person: Person, tokens: frozenset[str]) -> tuple[SourceStatus, ...]:
+        """Return the states of the sources; in a service they may be a second old."""
+        if self._follower is None:
+            return tuple(self.sources(person))
+        key = (person.name, tokens, int(time.monotonic()))
+        return self._states.get(key, lambda: tuple(self.sources(person)))
 
     def _behind(self) -> str:
         return "The search index is still being brought up to the catalog: some records are not found yet."
