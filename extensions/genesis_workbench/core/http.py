@@ -48,7 +48,7 @@ from genesis_workbench.core.errors import (
 USER_AGENT = "genesis-workbench"
 _RETRIED = frozenset({429, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_KEPT_ACROSS_ORIGINS = frozenset({"accept", "accept-encoding", "user-agent"})
+_KEPT_ACROSS_ORIGINS = frozenset({"accept", "accept-encoding", "range", "user-agent"})
 
 
 @dataclass(frozen=True)

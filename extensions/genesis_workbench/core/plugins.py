@@ -46,10 +46,15 @@ def load(group: str, name: str) -> Any:
     try:
         return points[name].load()
     except ImportError as error:
-        distribution = points[name].dist
-        extras = (distribution.metadata.get_all("Provides-Extra") or []) if distribution else []
-        wanted = f"{distribution.name}[{name}]" if distribution and name in extras else str(error.name)
-        raise MissingDependency(
-            f"The plug-in {name!r} of {group} needs the package {error.name!r}, which is not installed. "
-            f'Install it with: pip install "{wanted}"'
-        ) from error
+        raise missing(group, name, error) from error
+
+
+def missing(group: str, name: str, error: ImportError) -> MissingDependency:
+    """Return the error that says how to install what the plug-in `name` of `group` could not import."""
+    point = _registered(group)[name]
+    extras = (point.dist.metadata.get_all("Provides-Extra") or []) if point.dist else []
+    wanted = f"{point.dist.name}[{name}]" if point.dist and name in extras else str(error.name)
+    return MissingDependency(
+        f"The plug-in {name!r} of {group} needs the package {error.name!r}, which is not installed. "
+        f'Install it with: pip install "{wanted}"'
+    )

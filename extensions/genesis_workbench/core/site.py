@@ -131,6 +131,24 @@ class CatalogSection(Section):
 
     sources: list[SourceSection] = Field(default_factory=list, description="Where records come from.")
     harvest_every_s: float = Field(3600, gt=0, description="Seconds between two harvests of one source.")
+    data_folders: list[str] = Field(
+        default_factory=list, description="Folders whose files may be opened; no others are."
+    )
+    private_hosts: list[str] = Field(
+        default_factory=list,
+        description="Hosts ('name' or 'name:port') that data may be read from though they are not public.",
+    )
+    s3_endpoint: str = Field(
+        "https://s3.amazonaws.com", description="Where 's3://bucket/key' is read, without keys, by path."
+    )
+    cube_folder: str = Field(
+        "",
+        description="Folder that keeps the references of cubes made from many files, for everybody who may write "
+        "there; each person's own state folder where empty.",
+    )
+    max_read_bytes: int = Field(
+        2**30, gt=0, description="Most bytes read from one remote dataset unless `max_bytes` asks for more."
+    )
 
 
 class ExperimentsSection(Section):

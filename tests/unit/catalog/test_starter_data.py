@@ -219,9 +219,9 @@ def test_what_cannot_be_opened_says_where_to_look(starter: dict[str, Dataset]) -
         id="far.away",
         title="Far away",
         source="far",
-        formats=["hdf5"],
+        formats=["shapefile"],
         landing_page="https://example.gov/far",
-        distributions=[Distribution(format="hdf5", url="https://example.gov/far.h5")],
+        distributions=[Distribution(format="shapefile", url="https://example.gov/far.shp")],
     )
     with pytest.raises(InvalidInput, match=r"https://example\.gov/far"):
         open_dataset(listed)

@@ -1,17 +1,37 @@
-"""What openers share: the contract, and the way to a file of an installed package."""
+"""What openers share: the contract, the way to a file of an installed package, and what opened data carry."""
 
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from genesis_workbench.catalog.content import Content, Places
+from genesis_workbench.catalog.content.file import head, kind
 from genesis_workbench.catalog.dataset import Dataset, Distribution
-from genesis_workbench.core.errors import InvalidInput, MissingDependency, NotFound, VerificationFailed
+from genesis_workbench.core.errors import (
+    GenesisError,
+    InvalidInput,
+    MissingDependency,
+    NotFound,
+    TooLarge,
+    VerificationFailed,
+)
 from genesis_workbench.core.identifiers import digest_file
 
+if TYPE_CHECKING:
+    import dask.array as da
+
+BLOCK_BYTES = 64 * 2**20
+"""Size towards which blocks are made."""
+MAX_BLOCK_BYTES = 2**30
+"""Most bytes that one read may take in memory."""
+MAX_BLOCKS = 200_000
 SCHEME = "package://"
 _PACKAGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _EXTRA = {"pvlib": "starter", "statsmodels": "starter"}
@@ -20,15 +40,21 @@ _EXTRA = {"pvlib": "starter", "statsmodels": "starter"}
 class Opener(Protocol):
     """Opens one format lazily.
 
-    `open` reads no more than it needs to know shape and types. Before anything is read, the content is checked
-    against the checksum of the record.
+    `open` reads no more than it needs to know shape and types, through `places` and nothing else. The module imports what
+    its format needs inside functions; a missing package becomes the error that names the extra of the entry point.
     """
 
     formats: ClassVar[tuple[str, ...]]
     """Formats that it opens, as distributions name them."""
 
-    def open(self, dataset: Dataset, distribution: Distribution, **options: Any) -> Any:
-        """Return an xarray.Dataset on dask arrays, or a dask DataFrame."""
+    def open(self, dataset: Dataset, distribution: Distribution, places: Places, **options: Any) -> Any:
+        """Return an xarray.Dataset or DataTree on dask arrays, a dask DataFrame, or an object with `info`.
+
+        Raises
+        ------
+        GenesisError
+            With the reason, and with what would help, for everything that it cannot open.
+        """
         ...
 
 
@@ -108,3 +134,118 @@ def attributes(dataset: Dataset) -> dict[str, Any]:
         "digest": dataset.native_digest,
         "source": dataset.source,
     }
+
+
+def sniffed(content: Content, *expected: str) -> str:
+    """Return what the file is by its first bytes.
+
+    Raises
+    ------
+    InvalidInput
+        If it is none of `expected`, saying what it is instead.
+    """
+    found = kind(head(content))
+    if found not in expected:
+        raise InvalidInput(
+            f"{content.name!r} should be {' or '.join(expected)}, but is {found}. {_ADVICE.get(found, _WRONG)}"
+        )
+    return found
+
+
+_WRONG = "Look at the dataset's page, and open another of its distributions."
+_ADVICE = {
+    "HDF4": "HDF4 is another format than HDF5: ask its publisher for NetCDF or HDF5, or convert it with h4toh5.",
+    "empty": "Get it again, or ask its publisher.",
+    "a Git LFS pointer instead of the file": "Get the file itself with `git lfs pull`.",
+    "a zip archive": "Unpack it into a folder that the site opens.",
+}
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn whatever a library raises over broken content into an error that says so.
+
+    A library for a format raises any kind of error over bytes that are none of it; ours go through, and so does a missing
+    package.
+    """
+    try:
+        yield
+    except (GenesisError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:  # one of ours, raised while a library read: h5py wraps it
+            if isinstance(cause, GenesisError):
+                raise cause from error
+            cause = cause.__cause__ or cause.__context__
+        said = " ".join(str(error).split())[:300]
+        raise InvalidInput(
+            f"{name!r} cannot be read: {said or type(error).__name__}. It may be broken, or cut off; get it again, or "
+            "open another distribution of the dataset.",
+            detail=repr(error),
+        ) from error
+
+
+def block_sizes(
+    shape: tuple[int, ...], itemsize: int, native: tuple[int, ...] | None = None
+) -> tuple[int, ...]:
+    """Return lengths of blocks that a computation can hold in memory.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Lengths of the array's axes.
+    itemsize : int
+        Bytes of one value.
+    native : tuple of int, optional
+        Lengths of the file's own pieces: blocks are multiples of them.
+
+    Raises
+    ------
+    TooLarge
+        If the array cannot be cut into so few blocks of that size that a computation could be described.
+    """
+    step = [max(1, min(n, c)) for n, c in zip(shape, native or shape, strict=True)]
+    if native is None:
+        for axis in range(len(step)):  # leading axes are cut first
+            while math.prod(step) * itemsize > BLOCK_BYTES and step[axis] > 1:
+                step[axis] = max(1, step[axis] // 2)
+    piece = math.prod(step) * itemsize
+    if piece > MAX_BLOCK_BYTES:
+        raise TooLarge(
+            f"The file declares pieces of {piece:,} bytes; at most {MAX_BLOCK_BYTES:,} are read at once."
+        )
+    for axis in reversed(range(len(step))):
+        while step[axis] < shape[axis] and math.prod(step) * itemsize * 2 <= BLOCK_BYTES:
+            step[axis] = min(shape[axis], step[axis] * 2)
+    blocks = math.prod(-(-n // s) for n, s in zip(shape, step, strict=True) if s)
+    if blocks > MAX_BLOCKS:
+        raise TooLarge(
+            f"The file declares an array of {math.prod(shape) * itemsize:,} bytes: {blocks:,} blocks, more than a "
+            "computation can be made of. Open it with chunks=None and select a part first."
+        )
+    return tuple(step)
+
+
+def lazy(array: Any, blocks: tuple[int, ...], name: str) -> da.Array:
+    """Return a dask array on an object with shape, dtype and indexing that can be sent to workers.
+
+    Parameters
+    ----------
+    name : str
+        Text that differs wherever the content differs.
+    """
+    import dask.array as da
+    import numpy as np
+    from dask.base import tokenize
+
+    made: da.Array = da.from_array(
+        array,
+        chunks=blocks,
+        name=f"open-{tokenize(name, blocks)}",
+        asarray=True,
+        inline_array=True,
+        lock=False,
+        meta=np.empty((0,) * len(array.shape), array.dtype),
+    )
+    return made

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genesis_workbench.catalog.content import Places
 from genesis_workbench.catalog.dataset import Dataset, Distribution
-from genesis_workbench.catalog.openers._base import attributes, verified_file
+from genesis_workbench.catalog.openers._base import attributes, sniffed, verified_file
+from genesis_workbench.catalog.openers._hdf5 import open_hdf5
 from genesis_workbench.core.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -78,26 +80,41 @@ def _selection(part: Any, length: int) -> tuple[slice, Any]:
 
 
 class Hdf5Opener:
-    """Opens one array of an HDF5 file as a variable with coordinates."""
+    """Opens an HDF5 file, or the one array of it that the record describes, as a variable with coordinates."""
 
     formats: ClassVar[tuple[str, ...]] = ("hdf5",)
 
     def open(
-        self, dataset: Dataset, distribution: Distribution, *, chunks: Mapping[str, int] | None = None
-    ) -> xr.Dataset:
-        """Open lazily; values are 32-bit floats.
+        self,
+        dataset: Dataset,
+        distribution: Distribution,
+        places: Places,
+        *,
+        chunks: Mapping[str, int] | Literal["auto"] | None = "auto",
+        group: str | None = None,
+    ) -> Any:
+        """Open lazily. Values of a described array are 32-bit floats.
 
         Parameters
         ----------
-        chunks : mapping, optional
+        chunks : mapping, None or 'auto'
             Length of a block along some dimensions. Multiples of the file's own chunks read fastest.
+        group : str, optional
+            Path of a group in the file.
         """
+        if "path" in distribution.options:
+            return self._described(dataset, distribution, dict(chunks) if isinstance(chunks, Mapping) else {})
+        content = places.content(distribution)
+        sniffed(content, "hdf5")
+        return open_hdf5(content, group=group, chunks=chunks)
+
+    def _described(self, dataset: Dataset, distribution: Distribution, chunks: dict[str, int]) -> xr.Dataset:
         import dask.array as da
         import h5py
         import xarray as xr
 
         options = distribution.options
-        unknown = set(chunks or {}) - set(options["dims"])
+        unknown = set(chunks) - set(options["dims"])
         if unknown:
             raise InvalidInput(
                 f"{sorted(unknown)} are no dimensions of {dataset.id}: it has {options['dims']}."
@@ -105,7 +122,7 @@ class Hdf5Opener:
         with h5py.File(verified_file(distribution.url, distribution.checksum), "r") as file:
             shape = file[options["path"]].shape
         array = Hdf5Array(distribution, shape)
-        sizes = {**options["chunks"], **(chunks or {})}
+        sizes = {**options["chunks"], **chunks}
         blocks = tuple(sizes.get(name, -1) for name in options["dims"])
         lazy = da.from_array(
             array,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from genesis_workbench.catalog.content import Places
 from genesis_workbench.catalog.dataset import Dataset, Distribution
 from genesis_workbench.catalog.openers._base import attributes, verified_file
 
@@ -17,7 +18,7 @@ class TableOpener:
 
     formats: ClassVar[tuple[str, ...]] = ("csv",)
 
-    def open(self, dataset: Dataset, distribution: Distribution) -> Any:
+    def open(self, dataset: Dataset, distribution: Distribution, places: Places) -> Any:
         """Open lazily as one partition: the file is read when something is computed.
 
         ``attrs["units"]`` has the unit of each column that has one.
@@ -33,8 +34,6 @@ class TableOpener:
                 for _ in range(distribution.options["units_row"]):
                     row = next(rows)
             units = {name: unit for name, unit in zip(head[1:], row[1:], strict=True) if unit}
-        # What the record says wins: a file writes C for degrees Celsius, which pint reads as coulomb.
-        known = {**attributes(dataset), "units": units | distribution.options.get("units", {})}
         # What the record says wins: a file writes C for degrees Celsius, which pint reads as coulomb.
         known = {**attributes(dataset), "units": units | distribution.options.get("units", {})}
         empty = _read(distribution.url, distribution, known, nrows=0)
