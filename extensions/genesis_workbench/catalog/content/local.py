@@ -83,8 +83,13 @@ class LocalContent:
 
     def path(self) -> Path:
         """Return its path; Conflict where it changed."""
+        self.check()
+        return Path(self.file)
+
+    def check(self) -> None:
+        """Look whether it is still what it was; Conflict where it changed."""
         with self.open():
-            return Path(self.file)
+            pass
 
 
 class LocalStream(Stream):

@@ -21,7 +21,7 @@ from genesis_workbench.core.site import Site, this_site
 SCHEMES = ("package", "file", "http", "https", "s3")
 VERIFIED_BYTES = 256 * 2**20
 """A remote file up to this size is fetched whole where the record has a checksum of it."""
-_MAX_FILES = 100_000
+MAX_FILES = 100_000
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Places:
         Folders whose files may be opened.
     private_hosts : tuple of str
         Hosts that may be reached though they are not public.
-    cache, cubes : str
-        Folders for whole copies and for the references of cubes.
+    cache, cubes, own_cubes : str
+        Folders for whole copies, for the references of cubes of public data, and for those of other data.
     max_bytes : int
         Most bytes read from one remote file.
     """
@@ -45,6 +45,7 @@ class Places:
     s3_endpoint: str = "https://s3.amazonaws.com"
     cache: str = ""
     cubes: str = ""
+    own_cubes: str = ""
     max_bytes: int = 2**30
 
     def limited(self, max_bytes: int | None) -> Places:
@@ -120,8 +121,8 @@ class Places:
         found = sorted(path for path in pattern.parent.glob(pattern.name) if not path.name.startswith("."))
         if not found:
             raise InvalidInput(f"No file has a name like {pattern.name!r} in its folder.")
-        if len(found) > _MAX_FILES:
-            raise TooLarge(f"More than {_MAX_FILES:,} files have a name like {pattern.name!r}.")
+        if len(found) > MAX_FILES:
+            raise TooLarge(f"More than {MAX_FILES:,} files have a name like {pattern.name!r}.")
         return found
 
 
@@ -145,5 +146,6 @@ def site_places(site: Site | None = None) -> Places:
         s3_endpoint=catalog.s3_endpoint,
         cache=str(state / "copies"),
         cubes=catalog.cube_folder or str(state / "cubes"),
+        own_cubes=str(state / "cubes"),
         max_bytes=catalog.max_read_bytes,
     )

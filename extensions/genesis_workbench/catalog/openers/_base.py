@@ -187,7 +187,10 @@ def reading(name: str) -> Iterator[None]:
 
 
 def block_sizes(
-    shape: tuple[int, ...], itemsize: int, native: tuple[int, ...] | None = None
+    shape: tuple[int, ...],
+    itemsize: int,
+    native: tuple[int, ...] | None = None,
+    block_bytes: int = BLOCK_BYTES,
 ) -> tuple[int, ...]:
     """Return lengths of blocks that a computation can hold in memory.
 
@@ -199,6 +202,8 @@ def block_sizes(
         Bytes of one value.
     native : tuple of int, optional
         Lengths of the file's own pieces: blocks are multiples of them.
+    block_bytes : int
+        Size towards which they are made.
 
     Raises
     ------
@@ -208,7 +213,7 @@ def block_sizes(
     step = [max(1, min(n, c)) for n, c in zip(shape, native or shape, strict=True)]
     if native is None:
         for axis in range(len(step)):  # leading axes are cut first
-            while math.prod(step) * itemsize > BLOCK_BYTES and step[axis] > 1:
+            while math.prod(step) * itemsize > block_bytes and step[axis] > 1:
                 step[axis] = max(1, step[axis] // 2)
     piece = math.prod(step) * itemsize
     if piece > MAX_BLOCK_BYTES:
@@ -216,7 +221,7 @@ def block_sizes(
             f"The file declares pieces of {piece:,} bytes; at most {MAX_BLOCK_BYTES:,} are read at once."
         )
     for axis in reversed(range(len(step))):
-        while step[axis] < shape[axis] and math.prod(step) * itemsize * 2 <= BLOCK_BYTES:
+        while step[axis] < shape[axis] and math.prod(step) * itemsize * 2 <= block_bytes:
             step[axis] = min(shape[axis], step[axis] * 2)
     blocks = math.prod(-(-n // s) for n, s in zip(shape, step, strict=True) if s)
     if blocks > MAX_BLOCKS:

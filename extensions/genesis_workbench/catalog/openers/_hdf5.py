@@ -13,7 +13,7 @@ from typing import Any
 
 from genesis_workbench.catalog.content import Content
 from genesis_workbench.catalog.content.file import more_filters
-from genesis_workbench.catalog.openers._base import block_sizes, reading
+from genesis_workbench.catalog.openers._base import BLOCK_BYTES, block_sizes, reading
 from genesis_workbench.core.errors import InvalidInput, MissingDependency, TooLarge, VerificationFailed
 
 _MAX_OBJECTS = 50_000
@@ -40,7 +40,7 @@ def open_hdf5(content: Content, *, group: str | None, chunks: Any, decode: bool 
         return cut(xr.open_dataset(content.open(), group=group, **keys), chunks)
 
 
-def cut(dataset: Any, chunks: Any = "auto") -> Any:
+def cut(dataset: Any, chunks: Any = "auto", block_bytes: int = BLOCK_BYTES) -> Any:
     """Return `dataset` with every variable in blocks; only the coordinates of dimensions are in memory."""
     if chunks is None:
         return dataset
@@ -59,7 +59,7 @@ def cut(dataset: Any, chunks: Any = "auto") -> Any:
         sizes = dict(
             zip(
                 variable.dims,
-                block_sizes(variable.shape, max(variable.dtype.itemsize, 1), pieces),
+                block_sizes(variable.shape, max(variable.dtype.itemsize, 1), pieces, block_bytes),
                 strict=True,
             )
         )

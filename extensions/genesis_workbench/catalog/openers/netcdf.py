@@ -35,6 +35,10 @@ class NetcdfOpener:
         concat_dim : str
             Dimension along which many files follow each other.
         """
+        if distribution.url.startswith("file://") and any(mark in distribution.url for mark in "*?["):
+            from genesis_workbench.catalog.cubes import open_cube
+
+            return open_cube(dataset, distribution, places, chunks=chunks, concat_dim=concat_dim)
         from genesis_workbench.catalog.openers._hdf5 import open_hdf5
         from genesis_workbench.catalog.openers._netcdf3 import open_netcdf3
 
