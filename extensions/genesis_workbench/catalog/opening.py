@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ _GUESSED = {
     "": "", "nc": "netcdf", "nc4": "netcdf", "cdf": "netcdf", "h5": "hdf5", "hdf5": "hdf5", "he5": "hdf5", "hdf": "hdf5",
     "csv": "csv", "tsv": "csv", "parquet": "parquet", "tif": "geotiff", "tiff": "geotiff", "zarr": "zarr",
     "grib": "grib", "grib2": "grib", "grb": "grib", "grb2": "grib", "cif": "cif", "mmcif": "cif", "pdb": "pdb",
-    "ent": "pdb", "vasp": "poscar", "poscar": "poscar", "fits": "fits", "fit": "fits", "fts": "fits", "dods": "opendap",
+    "ent": "pdb", "pdb1": "pdb", "vasp": "poscar", "poscar": "poscar", "fits": "fits", "fit": "fits", "fts": "fits", "dods": "opendap",
 }  # fmt: skip
 """Format by the ending of an address, where the record names none."""
 
@@ -58,6 +59,7 @@ def open_dataset(
         for name in _openers(chosen):
             try:
                 opener = plugins.load("openers", name)()
+                _check_options(opener, name, options)
                 opened = opener.open(dataset, chosen, rules, **options)
             except GenesisError as error:
                 failures.append(error)
@@ -83,7 +85,7 @@ def open_dataset(
 
 def known_formats() -> list[str]:
     """Return the formats that the registered openers name."""
-    return sorted({form for name in plugins.names("openers") for form in _formats(name)})
+    return sorted({form for name in plugins.names("openers") for form in _formats(name) if "/" not in form})
 
 
 def can_open(distribution: Distribution) -> bool:
@@ -99,6 +101,17 @@ def format_of(distribution: Distribution) -> str:
     if name in ("poscar", "contcar"):
         return "poscar"
     return _GUESSED.get(name.rpartition(".")[2], "")
+
+
+def _check_options(opener: Any, name: str, options: dict[str, Any]) -> None:
+    parameters = inspect.signature(opener.open).parameters.values()
+    known = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    unknown = sorted(set(options) - set(known))
+    if unknown and not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        raise InvalidInput(
+            f"{', '.join(unknown)}: no such option for the format {name}. It has: {', '.join(known) or 'none'}; and "
+            "distribution, max_bytes and places for every format."
+        )
 
 
 def _chosen(dataset: Dataset, number: int | None) -> list[Distribution]:

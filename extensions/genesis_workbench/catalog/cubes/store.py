@@ -29,6 +29,8 @@ from genesis_workbench.catalog.cubes.guard import GuardedStore
 from genesis_workbench.catalog.cubes.scan import FileScan, Layout, Unsuitable
 from genesis_workbench.core.errors import DeadlineExceeded
 
+# Commits hold a lock here, so what Icechunk warns of on a plain folder cannot happen.
+icechunk.set_logs_filter("error")
 _LOCK_S = 900.0
 FORM = 1
 """Changes with what is kept: a cube of another form is made anew."""

@@ -232,6 +232,30 @@ def block_sizes(
     return tuple(step)
 
 
+class Guarded:
+    """An array that a library reads from a file by its path; the file is looked at after each read.
+
+    Parameters
+    ----------
+    array : object
+        Has shape, dtype and indexing, and can be sent to workers.
+    """
+
+    def __init__(self, content: Content, array: Any) -> None:
+        self._content, self._array = content, array
+        self.shape: tuple[int, ...] = array.shape
+        self.ndim = len(array.shape)
+        self.dtype = array.dtype
+
+    def __getitem__(self, key: Any) -> Any:
+        import numpy as np
+
+        with reading(self._content.name):
+            values = np.asarray(self._array[key])
+        self._content.path()  # Conflict where it changed
+        return values
+
+
 def lazy(array: Any, blocks: tuple[int, ...], name: str) -> da.Array:
     """Return a dask array on an object with shape, dtype and indexing that can be sent to workers.
 
