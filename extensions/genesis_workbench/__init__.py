@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _PUBLIC: dict[str, tuple[str, str | None]] = {
     "catalog": ("genesis_workbench.catalog", None),
     "open": ("genesis_workbench.catalog", "open"),
+    "cite": ("genesis_workbench.catalog", "cite"),
     "compute": ("genesis_workbench.compute", None),
     "cluster": ("genesis_workbench.compute", "cluster"),
     "submit": ("genesis_workbench.compute", "submit"),
@@ -41,7 +42,7 @@ __all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 - the names above, resolved
 
 if TYPE_CHECKING:
     from genesis_workbench import catalog, compute, dashboards, experiments, models
-    from genesis_workbench.catalog import open  # noqa: A004 - gw.open is the public name
+    from genesis_workbench.catalog import cite, open  # noqa: A004 - gw.open is the public name
     from genesis_workbench.compute import JobSpec, cluster, submit
     from genesis_workbench.core.service import me
     from genesis_workbench.dashboards import share

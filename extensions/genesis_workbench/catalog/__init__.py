@@ -181,11 +181,11 @@ def sources() -> list[SourceStatus]:
     return _catalog().sources(_person())
 
 
-def cite(dataset_id: str) -> str:
-    """Return how to cite a dataset."""
+def cite(thing: Any) -> str:
+    """Return how to cite a dataset, by its `id`, its record, or whatever was opened of it."""
     from genesis_workbench.catalog import citation
 
-    return citation.cite(get(dataset_id))
+    return citation.cite(get(thing) if isinstance(thing, str) else thing)
 
 
 def _site_sources() -> list[SourceSection]:

@@ -19,11 +19,13 @@ def carried(opened: Any, dataset: Dataset, distribution: Distribution) -> Any:
     CF gives them a meaning.
     """
     known = described(dataset, distribution)
+    if _variables(opened):
+        from genesis_workbench.catalog import accessor  # noqa: F401 - gives what was opened its `.genesis`
     for attributes in _attributes(opened):
         own = {name: attributes[name] for name in _FILES_OWN if attributes.get(name)}
         attributes.update({**known, **own})
     for variable in _variables(opened):
-        variable.attrs.update({name: known[name] for name in ("genesis_dataset", "label")})
+        variable.attrs.update({name: known[name] for name in ("genesis_dataset", "label", "cite_as")})
     return opened
 
 
@@ -59,7 +61,6 @@ def _attributes(opened: Any) -> Iterator[MutableMapping[Any, Any]]:
         yield opened.info
 
 
-def _variables(opened: Any) -> Iterator[Any]:
+def _variables(opened: Any) -> list[Any]:
     nodes = opened.subtree if hasattr(opened, "subtree") else [opened]
-    for node in nodes:
-        yield from getattr(node, "data_vars", {}).values()
+    return [variable for node in nodes for variable in getattr(node, "data_vars", {}).values()]
