@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from typing import Any
 from genesis_workbench.catalog.content.cache import Cache
 from genesis_workbench.catalog.content.file import Stream, kind
 from genesis_workbench.core.connections import shown
-from genesis_workbench.core.errors import Conflict, InvalidInput, TooLarge, VerificationFailed
+from genesis_workbench.core.errors import Conflict, InvalidInput, TooLarge, Unavailable, VerificationFailed
 from genesis_workbench.core.http import Answer, Fetcher
 
-BLOCK_BYTES = 2**20
-_BLOCKS = 48  # of one file in memory
+BLOCK_BYTES = 2**18
+_HEAD_BYTES = 2**16
+_BLOCKS = 128  # of one file in memory
 _TIMEOUT_S = 120.0
 _WHOLE_TIMEOUT_S = 3600.0
 _MORE = "If you want more, say how much: gw.open(..., max_bytes=...)."
@@ -66,7 +67,7 @@ class HttpContent:
     def at(cls, url: str, *, private: bool, cache: str, max_bytes: int) -> HttpContent:
         """Ask for the beginning of the file; a server without ranges sends all of it, which is kept."""
         copies = Cache(Path(cache))
-        headers = {"range": f"bytes=0-{BLOCK_BYTES // 16 - 1}", "accept-encoding": "identity"}
+        headers = {"range": f"bytes=0-{_HEAD_BYTES - 1}", "accept-encoding": "identity"}
         size, etag = copies.last(url)
         known = etag if etag and copies.find(_key(url, size, etag), size) else None
         with copies.receiving() as file:
@@ -75,18 +76,22 @@ class HttpContent:
                 answer = client.download(url, file, headers=headers, etag=known)
             except TooLarge as error:
                 raise TooLarge(f"{error.message} {_MORE}") from error
+            except Unavailable as error:
+                if error.message.endswith("status 416."):  # it has no first byte
+                    raise InvalidInput(f"{shown(url)} is empty.") from error
+                raise
             if answer.not_modified:
                 return cls(url, size, etag, False, private, cache, max_bytes)
             found = _RANGE.fullmatch(answer.headers.get("content-range", ""))
             etag = _etag(answer)
             if answer.status == 206 and found:
                 file.seek(0)
-                start = file.read(BLOCK_BYTES)
+                start = file.read(_HEAD_BYTES)
                 _refuse_page(url, start)
                 size = int(found[3])
                 if int(found[1]) != 0 or len(start) < min(size, 1):
                     raise InvalidInput(f"{shown(url)} answers with another part than was asked for.")
-                return cls(url, size, etag, True, private, cache, max_bytes, start[: BLOCK_BYTES // 16])
+                return cls(url, size, etag, True, private, cache, max_bytes, start[:_HEAD_BYTES])
             file.seek(0)
             _refuse_page(url, file.read(512))
             size = file.seek(0, 2)
@@ -145,10 +150,6 @@ class HttpContent:
             raise InvalidInput(f"{shown(self.url)} sent fewer bytes than it announced. Try again.")
         return answer.body
 
-    def limited(self, max_bytes: int) -> HttpContent:
-        """Return the same with another limit."""
-        return replace(self, max_bytes=max_bytes)
-
     def changed(self) -> Conflict:
         """Return the error for another version."""
         return Conflict(
@@ -158,21 +159,18 @@ class HttpContent:
     def _refuse_size(self, size: int) -> None:
         if size > self.max_bytes:
             raise TooLarge(
-                f"{shown(self.url)}: reading {size:,} bytes was needed; at most {self.max_bytes:,} are read. "
-                f"If you want that much, say so: gw.open(..., max_bytes={size:_})."
+                f"{shown(self.url)}: reading {size:,} bytes was needed; at most {self.max_bytes:,} are read. {_MORE}"
             )
 
 
 class HttpStream(Stream):
-    """Reads by ranges, in blocks that are kept for a while."""
+    """Reads by ranges, in blocks that every stream of this process on the same content shares."""
 
     content: HttpContent
 
     def __init__(self, content: HttpContent) -> None:
         super().__init__(content)
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
-        self._lock = threading.Lock()
-        self._read = 0
+        self._blocks = _blocks(content)
 
     def read_at(self, start: int, length: int) -> bytes:
         end = min(start + length, self.content.size)
@@ -180,36 +178,52 @@ class HttpStream(Stream):
             return b""
         if end <= len(self.content.head):
             return self.content.head[start:end]
+        return self._blocks.read(start, end)
+
+
+class _Blocks:
+    def __init__(self, content: HttpContent) -> None:
+        self._content = content
+        self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+        self._read_bytes = 0
+
+    def read(self, start: int, end: int) -> bytes:
         if end - start > _BLOCKS * BLOCK_BYTES // 2:
             return self._fetched(start, end - start)
         with self._lock:
             first, last = start // BLOCK_BYTES, (end - 1) // BLOCK_BYTES
             self._load(first, last)
-            data = b"".join(self._blocks[n] for n in range(first, last + 1))
-            while len(self._blocks) > _BLOCKS:
-                self._blocks.popitem(last=False)
+            data = b"".join(self._kept[n] for n in range(first, last + 1))
+            while len(self._kept) > _BLOCKS:
+                self._kept.popitem(last=False)
         offset = start - first * BLOCK_BYTES
         return data[offset : offset + end - start]
 
     def _load(self, first: int, last: int) -> None:
-        missing = [n for n in range(first, last + 1) if n not in self._blocks]
+        missing = [n for n in range(first, last + 1) if n not in self._kept]
         if missing:
             low, high = missing[0], missing[-1]
             data = self._fetched(low * BLOCK_BYTES, (high + 1 - low) * BLOCK_BYTES)
             for n in range(low, high + 1):
                 offset = (n - low) * BLOCK_BYTES
-                self._blocks[n] = data[offset : offset + BLOCK_BYTES]
+                self._kept[n] = data[offset : offset + BLOCK_BYTES]
         for n in range(first, last + 1):
-            self._blocks.move_to_end(n)
+            self._kept.move_to_end(n)
 
     def _fetched(self, start: int, length: int) -> bytes:
-        self._read += min(length, self.content.size - start)
-        if self._read > self.content.max_bytes:
+        content = self._content
+        self._read_bytes += min(length, content.size - start)
+        if self._read_bytes > content.max_bytes:
             raise TooLarge(
-                f"{shown(self.content.url)}: the {self.content.max_bytes:,} bytes that are read of one file are used "
-                f"up. If you want more, say so: gw.open(..., max_bytes={self.content.size * 2:_})."
+                f"{shown(content.url)}: the {content.max_bytes:,} bytes that are read of one file are used up. {_MORE}"
             )
-        return self.content.get(start, length)
+        return content.get(start, length)
+
+
+@lru_cache(maxsize=16)
+def _blocks(content: HttpContent) -> _Blocks:
+    return _Blocks(content)
 
 
 class CopyStream(Stream):

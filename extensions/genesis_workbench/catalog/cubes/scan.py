@@ -144,11 +144,11 @@ def _layout(dataset: Any, dim: str) -> Layout:
     import h5py
 
     made = dataset.id.get_create_plist()
-    dims = _dims(dataset)
     if dataset.dtype.kind not in "iufb":
         raise Unsuitable(f"{dataset.name[1:]!r} holds {dataset.dtype}, no numbers")
     if made.get_external_count() or made.get_layout() == h5py.h5d.VIRTUAL:
         raise Unsuitable(f"{dataset.name[1:]!r} lies outside the file")
+    dims = _dims(dataset)
     moving = dim in dims
     loaded = dims == (dim,) or (not moving and dataset.nbytes <= _LOADED_BYTES)
     if not loaded and not moving:
@@ -174,6 +174,8 @@ def _dims(dataset: Any) -> tuple[str, ...]:
     if h5py.h5ds.is_scale(dataset.id) and dataset.ndim == 1:
         return (dataset.name[1:],)
     names: list[str] = []
+    if dataset.ndim and not h5py.h5a.exists(dataset.id, b"DIMENSION_LIST"):
+        raise Unsuitable(f"the dimensions of {dataset.name[1:]!r} have no names")
     for axis in range(dataset.ndim):
         scales: list[str] = []
         h5py.h5ds.iterate(

@@ -102,7 +102,7 @@ def read_block(place: tuple[int, int], table: Table, attrs: dict[str, Any]) -> p
 
     name = table.content.name
     with reading(name):
-        raw = _rows(table, *place)
+        raw = _rows(table, *place) or b"\n"
         frame = pd.read_csv(
             io.BytesIO(raw),
             sep=table.separator,
@@ -128,21 +128,17 @@ def unpacked_frame(content: Content, attrs: dict[str, Any], limit: int = 256 * 2
 
 def _rows(table: Table, start: int, end: int) -> bytes:
     with table.content.open() as stream:
-        before = stream.read_at(start - 1, 1)
-        raw = stream.read_at(start, end - start + LINE_BYTES)
-    if before != b"\n" and start > table.start:
-        first = raw.find(b"\n", 0, LINE_BYTES)
-        if first < 0:
+        raw = stream.read_at(start - 1, end - start + 1 + LINE_BYTES)
+    whole = start - 1 + len(raw) >= table.content.size
+
+    def after(at: int) -> int:
+        found = raw.find(b"\n", at)
+        if found < 0 and not whole:
             raise _long(table.content)
-        raw, end = raw[first + 1 :], end - first - 1
-    begun = end - start
-    last_byte = raw[begun - 1 : begun] if 0 < begun <= len(raw) else b"\n"
-    last = begun if last_byte == b"\n" else raw.find(b"\n", begun) + 1
-    if last == 0 and len(raw) > begun:
-        if start + len(raw) < table.content.size:
-            raise _long(table.content)
-        last = len(raw)
-    raw = raw[: last or None]
+        return found + 1 or len(raw)
+
+    # A row begins after the first line end of a block, and goes on to the first one of the next.
+    raw = raw[1 if start == table.start else after(0) : after(end - start)]
     if raw.count(b'"') % 2:
         raise InvalidInput(
             f"A quoted value of {table.content.name!r} goes over the end of a block. Read the file with engine='duckdb', "
