@@ -399,6 +399,26 @@ def test_lengths_that_do_not_fit_the_pieces_are_said(places: Places) -> None:
     assert list(cube["t"][:, 0].values) == [0, 0, 0, 1, 1, 2, 2, 2]
 
 
+@pytest.mark.parametrize("dtype", ["f8", "i4"])
+def test_each_file_may_count_from_a_day_of_its_own(places: Places, dtype: str) -> None:
+    folder = Path(places.data_folders[0])
+    for n in range(4):
+        made = xr.Dataset(
+            {"t": (("time", "x"), np.full((2, 3), n))},
+            {"time": ("time", np.array([0, 12], dtype), {"units": f"hours since 2000-01-0{n + 1} 00:00:00"})},
+        )
+        made.to_netcdf(folder / f"day-{n}.nc", engine="h5netcdf")
+        rested(folder / f"day-{n}.nc")
+    for _ in range(2):
+        cube = opened(places)
+        assert cube.attrs["cube"] == "references to 4 files"
+        assert str(cube["time"].values[-1])[:16] == "2000-01-04T12:00"
+        with h5py.File(folder / "day-2.nc", "r+") as file:
+            file["t"][...] = 7
+        rested(folder / "day-2.nc")
+    assert float(opened(places)["t"].sel(time="2000-01-03").mean()) == 7
+
+
 def test_contiguous_files_of_different_lengths_are_one_cube(places: Places) -> None:
     folder = Path(places.data_folders[0])
     for n, length in enumerate((3, 2, 4)):

@@ -10,7 +10,7 @@ from typing import Any
 
 from genesis_workbench.catalog.content import LocalContent, Places
 from genesis_workbench.catalog.cubes.listing import Listing, listed
-from genesis_workbench.catalog.cubes.scan import FileScan, Unsuitable, scan
+from genesis_workbench.catalog.cubes.scan import FileScan, Unsuitable, counted_alike, scan
 from genesis_workbench.catalog.dataset import Dataset, Distribution
 from genesis_workbench.catalog.openers._base import reading
 from genesis_workbench.core.errors import Conflict
@@ -124,6 +124,8 @@ def _mended(
         scans = {n: (content, scan(content, dim, first)) for n, content in changed.items()}
         if any(found.length != manifest["files"][n][1] for n, (_, found) in scans.items()):
             return False
+        if any(found.units != manifest["units"] for _, found in scans.values()):
+            return False
         cube.mend(manifest, scans, started_ns / 1e9)
     except (Unsuitable, Conflict):
         return False
@@ -133,6 +135,8 @@ def _mended(
 def _built(cube: Any, listing: Listing, dim: str, started_ns: int) -> None:
     first = scan(listing.files[0], dim)
     scans = [first, *(scan(content, dim, first) for content in listing.files[1:])]
+    for found in scans[1:]:
+        counted_alike(found, first)
     order = _order(scans, dim)
     scans[order[0]].attributes = first.attributes
     cube.build([listing.files[n] for n in order], [scans[n] for n in order], dim, started_ns / 1e9)

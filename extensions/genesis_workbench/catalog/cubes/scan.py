@@ -74,6 +74,8 @@ class FileScan:
     """Of each variable: position in the grid of pieces, first byte, number of bytes."""
     loaded: dict[str, NDArray[Any]]
     attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    """Of each variable along the cube alone, such as 'hours since 2000-01-01': each file may count from its own day."""
 
 
 def scan(content: LocalContent, dim: str, first: FileScan | None = None) -> FileScan:
@@ -130,6 +132,8 @@ def _scan(file: Any, dim: str, first: FileScan | None) -> FileScan:
             found.attributes[name] = attributes(dataset)
         if layout.loaded:
             found.loaded[name] = dataset[()]
+            if dim in layout.dims and "units" in dataset.attrs:
+                found.units[name] = str(_plain(dataset.attrs["units"]))
         else:
             found.pieces[name] = _pieces(dataset, layout)
         if layout.loaded and dim not in layout.dims:
@@ -163,7 +167,7 @@ def _layout(dataset: Any, dim: str) -> Layout:
         () if loaded else _chunks(dataset),
         () if loaded else _codecs(made, dataset),
         np.asarray(dataset.fillvalue, dataset.dtype).tobytes(),  # bytes: NaN is not equal to NaN
-        _packing(dataset),
+        _packing(dataset, counts=loaded and moving),
         loaded,
     )
 
@@ -208,12 +212,12 @@ def _codecs(made: Any, dataset: Any) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
-def _packing(dataset: Any) -> tuple[bytes, ...]:
+def _packing(dataset: Any, *, counts: bool) -> tuple[bytes, ...]:
     import h5py
 
     found = []
     for name in _PACKING:
-        if h5py.h5a.exists(dataset.id, name):
+        if h5py.h5a.exists(dataset.id, name) and not (counts and name == b"units"):
             value = dataset.attrs[name.decode()]
             text = np.asarray(value).tobytes() if not isinstance(value, str) else value.encode()
             found.append(name + b"=" + text)
@@ -253,6 +257,37 @@ def _compare(name: str, found: FileScan, first: FileScan) -> None:
             if value != known:
                 shown = "" if part in ("values", "packing", "fill") else f" ({value} and {known})"
                 raise Unsuitable(f"{variable!r} has other {part} in {name} than in the first file{shown}")
+
+
+def counted_alike(found: FileScan, first: FileScan) -> None:
+    """Put what counts from another moment than in the first file into the first one's units.
+
+    Raises
+    ------
+    Unsuitable
+        If the type of the first file cannot hold the values.
+    """
+    from xarray.coding.times import decode_cf_datetime, encode_cf_datetime
+
+    for name, units in found.units.items():
+        wanted = first.units.get(name)
+        if units == wanted:
+            continue
+        calendar = str(first.attributes.get(name, {}).get("calendar", "standard"))
+        try:
+            moments = decode_cf_datetime(found.loaded[name], units, calendar)
+            values, _units, _calendar = encode_cf_datetime(moments, wanted, calendar)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise Unsuitable(
+                f"{name!r} is in {units!r} in one file and in {wanted!r} in the first"
+            ) from error
+        dtype = np.dtype(first.layouts[name].dtype)
+        if dtype.kind in "iu" and not np.array_equal(values, np.round(values)):
+            raise Unsuitable(
+                f"{name!r} counts whole {wanted!r} in the first file, which another does not fit"
+            )
+        found.loaded[name] = np.asarray(values).astype(dtype)
+        found.units[name] = str(wanted)
 
 
 def attributes(thing: Any) -> dict[str, Any]:

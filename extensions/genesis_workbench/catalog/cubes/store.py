@@ -98,7 +98,7 @@ class CubeStore:
             for name, layout in first.layouts.items():
                 _create(group, name, layout, int(starts[-1]), scans, first.attributes[name])
         self._refer(session, files, scans, [int(s) for s in starts[:-1]], stamp_s)
-        self._commit(session, files, [s.length for s in scans], first.layouts, dim)
+        self._commit(session, files, [s.length for s in scans], first, dim)
 
     def mend(
         self, manifest: dict[str, Any], changed: dict[int, tuple[LocalContent, FileScan]], stamp_s: float
@@ -118,7 +118,7 @@ class CubeStore:
                     group[name][int(starts[number]) : int(starts[number + 1])] = values  # type: ignore[index]
         contents, scans = [c for c, _ in changed.values()], [s for _, s in changed.values()]
         self._refer(session, contents, scans, [int(starts[n]) for n in changed], stamp_s)
-        self._commit(session, files, lengths, scans[0].layouts, manifest["dim"])
+        self._commit(session, files, lengths, scans[0], manifest["dim"])
 
     def store(self, manifest: dict[str, Any]) -> GuardedStore:
         """Return the store to read the cube from."""
@@ -165,19 +165,20 @@ class CubeStore:
         session: icechunk.Session,
         files: Sequence[LocalContent],
         lengths: Sequence[int],
-        layouts: dict[str, Layout],
+        scan: FileScan,
         dim: str,
     ) -> None:
         for content in files:  # once more, before anybody reads by these references
             content.check()
         snapshot = session.commit(f"{len(files)} files along {dim}")
         rows = [[c.file, n, *asdict(c.stamp).values()] for c, n in zip(files, lengths, strict=True)]
-        chunk_lengths = {name: layout.chunks[0] for name, layout in layouts.items() if not layout.loaded}
+        chunk_lengths = {name: layout.chunks[0] for name, layout in scan.layouts.items() if not layout.loaded}
         manifest = {
             "form": FORM,
             "snapshot": snapshot,
             "folder": files[0].folder,
             "dim": dim,
+            "units": scan.units,
             "chunk_lengths": chunk_lengths,
             "files": rows,
         }
