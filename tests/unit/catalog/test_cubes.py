@@ -373,6 +373,28 @@ def test_cubes_of_data_that_are_not_public_are_kept_by_the_person(places: Places
     assert len(list(Path(places.own_cubes).iterdir())) == 1
 
 
+def test_who_may_not_write_the_sites_cubes_keeps_their_own(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from genesis_workbench.catalog.cubes.store import CubeStore
+
+    files = days(places, 3)
+    opened(places)
+    writing = CubeStore.writing
+
+    def refusing(self: CubeStore) -> Any:
+        if self.folder.is_relative_to(places.cubes):
+            raise PermissionError(13, "no")
+        return writing(self)
+
+    monkeypatch.setattr(CubeStore, "writing", refusing)
+    assert float(opened(places)["p"][1].mean()) == pytest.approx(1.115, abs=0.01)
+    assert not Path(places.own_cubes).exists()
+    changed_in_place(files[1])
+    assert float(opened(places)["p"][1].mean()) == pytest.approx(70, abs=0.2)
+    assert len(list(Path(places.own_cubes).iterdir())) == 1
+
+
 def test_a_cube_travels_without_its_files(places: Places) -> None:
     days(places, 6)
     cube = opened(places)

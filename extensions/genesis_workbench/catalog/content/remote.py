@@ -6,6 +6,7 @@ redirect too, unless the site names the host. What is read is counted against on
 
 from __future__ import annotations
 
+import atexit
 import re
 import threading
 from collections import OrderedDict
@@ -35,7 +36,9 @@ def fetcher(private: bool, max_bytes: int, timeout_s: float = _TIMEOUT_S) -> Fet
 
     A host that is not public but named by the site is followed nowhere: a redirect could lead to any other.
     """
-    return Fetcher(private, max_bytes=max_bytes, timeout_s=timeout_s, max_redirects=0 if private else 5)
+    made = Fetcher(private, max_bytes=max_bytes, timeout_s=timeout_s, max_redirects=0 if private else 5)
+    atexit.register(made.close)
+    return made
 
 
 @dataclass(frozen=True)

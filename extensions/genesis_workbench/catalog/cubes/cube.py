@@ -6,14 +6,17 @@ import hashlib
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genesis_workbench.catalog.content import LocalContent, Places
 from genesis_workbench.catalog.cubes.listing import Listing, listed
 from genesis_workbench.catalog.cubes.scan import FileScan, Unsuitable, counted_alike, scan
 from genesis_workbench.catalog.dataset import Dataset, Distribution
 from genesis_workbench.catalog.openers._base import reading
-from genesis_workbench.core.errors import Conflict
+from genesis_workbench.core.errors import Conflict, GenesisError
+
+if TYPE_CHECKING:
+    from genesis_workbench.catalog.cubes.store import CubeStore
 
 _BLOCK_BYTES = 4 * 2**20
 
@@ -79,19 +82,31 @@ def _from_references(
     from genesis_workbench.catalog.cubes.store import CubeStore
 
     name = hashlib.sha256(f"{distribution.url}\n{listing.folder}\n{dim}".encode()).hexdigest()[:32]
-    shared = dataset.label == "public"
-    cube = CubeStore(Path(places.cubes if shared else places.own_cubes) / name, listing.folder)
+    own = CubeStore(Path(places.own_cubes or places.cubes) / name, listing.folder)
+    cube = CubeStore(Path(places.cubes) / name, listing.folder) if dataset.label == "public" else own
+    try:
+        manifest = _up_to_date(cube, listing, dim, started_ns)
+    except PermissionError as error:  # this person may read the site's cubes, but not write there
+        if isinstance(error, GenesisError) or cube is own:
+            raise
+        cube, manifest = own, _up_to_date(own, listing, dim, started_ns)
+    return _read(cube.store(manifest), chunks)
+
+
+def _up_to_date(cube: CubeStore, listing: Listing, dim: str, started_ns: int) -> dict[str, Any]:
+    """Return the manifest of references that fit the files as they are, made or mended where they did not."""
     manifest = cube.current()
-    if manifest is None or _differences(manifest, listing) != {}:
-        with cube.writing():
-            manifest = cube.current()  # somebody may have made it while this one waited
-            changed = None if manifest is None else _differences(manifest, listing)
-            if changed is None or manifest is None or not _mended(cube, manifest, changed, dim, started_ns):
-                _built(cube, listing, dim, started_ns)
-            manifest = cube.current()
+    if manifest is not None and _differences(manifest, listing) == {}:
+        return manifest
+    with cube.writing():
+        manifest = cube.current()  # somebody may have made it while this one waited
+        changed = None if manifest is None else _differences(manifest, listing)
+        if changed is None or manifest is None or not _mended(cube, manifest, changed, dim, started_ns):
+            _built(cube, listing, dim, started_ns)
+        manifest = cube.current()
     if manifest is None:
         raise Unsuitable("the references could not be kept")
-    return _read(cube.store(manifest), chunks)
+    return manifest
 
 
 def _differences(manifest: dict[str, Any], listing: Listing) -> dict[int, LocalContent] | None:
@@ -108,7 +123,7 @@ def _differences(manifest: dict[str, Any], listing: Listing) -> dict[int, LocalC
 
 
 def _mended(
-    cube: Any, manifest: dict[str, Any], changed: dict[int, LocalContent], dim: str, started_ns: int
+    cube: CubeStore, manifest: dict[str, Any], changed: dict[int, LocalContent], dim: str, started_ns: int
 ) -> bool:
     """Write the references of changed files anew; False where the cube must be made anew instead."""
     if not changed:
@@ -132,7 +147,7 @@ def _mended(
     return True
 
 
-def _built(cube: Any, listing: Listing, dim: str, started_ns: int) -> None:
+def _built(cube: CubeStore, listing: Listing, dim: str, started_ns: int) -> None:
     first = scan(listing.files[0], dim)
     scans = [first, *(scan(content, dim, first) for content in listing.files[1:])]
     for found in scans[1:]:

@@ -55,6 +55,8 @@ class CubeStore:
         """Return the manifest to read; None where there is none of this form."""
         try:
             name = (self.folder / "current").read_text()
+            if not name.isalnum():
+                return None
             manifest: dict[str, Any] = json.loads((self.folder / f"{name}.json").read_bytes())
         except (FileNotFoundError, ValueError):
             return None
