@@ -219,6 +219,24 @@ def test_a_single_file_that_changes_after_the_opening_gives_an_error(folder: Pat
     assert "changed since" in str(caught.getrepr(style="no", chain=True))
 
 
+def test_many_files_live_within_the_limit_of_open_ones(folder: Path) -> None:
+    contents = []
+    for number in range(300):
+        (folder / f"{number}.csv").write_text(f"{number:04}")
+        contents.append(LocalContent.at(folder / f"{number}.csv", (str(folder),)))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    streams = [content.open() for content in contents]
+    assert len(list(Path("/proc/self/fd").iterdir())) - before <= 130
+    assert [int(stream.read_at(0, 4)) for stream in streams] == list(range(300))
+    (folder / "7.csv").unlink()
+    (folder / "7.csv").write_text("0007")
+    with pytest.raises(Conflict):
+        streams[7].read_at(0, 4)
+    for stream in streams:
+        stream.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
 def zarr_store(folder: Path) -> Path:
     pytest.importorskip("zarr")
     path = folder / "a.zarr"

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+import weakref
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from genesis_workbench.catalog.content.file import Stream
+from genesis_workbench.catalog.content.file import Content, Stream
 from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, PermissionRefused, Unavailable
+
+_OPEN_FILES = 128
 
 
 @dataclass(frozen=True)
@@ -93,29 +98,74 @@ class LocalContent:
 
 
 class LocalStream(Stream):
-    """Reads from an open file, and looks after each read whether it is still what it was."""
+    """Reads from an open file, and looks after each read whether it is still what it was.
 
-    content: LocalContent
+    Of many streams the least used ones let go of their file, and open it again when they are read: thousands can live
+    within the system's limit of open files.
 
-    def __init__(self, content: LocalContent) -> None:
+    Parameters
+    ----------
+    content : Content
+        What is sent to another process in its place.
+    file : LocalContent, optional
+        The file, where `content` is not that itself.
+    """
+
+    def __init__(self, content: Content, file: LocalContent | None = None) -> None:
         super().__init__(content)
-        self._file = _Descriptor(Path(content.file), Path(content.folder))
-        self._number = self._file.__enter__()
-        self._check()
+        self._what = file or content
+        self._lock = threading.Lock()
+        self._held: _Descriptor | None = None
+        self._number = -1
+        self.read_at(0, 0)
 
     def read_at(self, start: int, length: int) -> bytes:
-        data = os.pread(self._number, max(0, min(length, self.content.size - start)), start)
-        self._check()
+        what = self._what
+        assert isinstance(what, LocalContent)  # noqa: S101 - for the type checker
+        with self._lock:
+            if self._held is None:
+                held = _Descriptor(Path(what.file), Path(what.folder))
+                self._number = held.__enter__()
+                self._held = held
+            data = os.pread(self._number, max(0, min(length, what.size - start)), start)
+            if Stamp.of(os.fstat(self._number)) != what.stamp:
+                raise Conflict(f"{what.name!r} changed since it was opened. Open the dataset again.")
+        _used(self)
         return data
+
+    def let_go(self, *, wait: bool = True) -> None:
+        """Close the file until the next read; unless it is read just now and `wait` is not set."""
+        if self._lock.acquire(blocking=wait):
+            try:
+                if self._held is not None:
+                    self._held.__exit__()
+                self._held = None
+            finally:
+                self._lock.release()
 
     def close(self) -> None:
         if not self.closed:
-            self._file.__exit__()
+            with _pool_lock:
+                _pool.pop(id(self), None)
+            self.let_go()
         super().close()
 
-    def _check(self) -> None:
-        if Stamp.of(os.fstat(self._number)) != self.content.stamp:
-            raise Conflict(f"{self.content.name!r} changed since it was opened. Open the dataset again.")
+
+_pool: OrderedDict[int, weakref.ref[LocalStream]] = OrderedDict()
+_pool_lock = threading.Lock()
+
+
+def _used(stream: LocalStream) -> None:
+    """Count `stream` as the one used last, and have the ones used longest ago let go."""
+    idle = []
+    with _pool_lock:
+        _pool[id(stream)] = weakref.ref(stream)
+        _pool.move_to_end(id(stream))
+        while len(_pool) > _OPEN_FILES:
+            idle.append(_pool.popitem(last=False)[1]())
+    for old in idle:
+        if old is not None:
+            old.let_go(wait=False)
 
 
 class _Descriptor:
@@ -174,7 +224,7 @@ class PackageContent:
 
     def open(self) -> Stream:
         """Open it after its content was compared with the checksum."""
-        return self._here().open()
+        return LocalStream(self, self._here())
 
     def path(self) -> Path:
         """Return its path after its content was compared with the checksum."""
