@@ -403,6 +403,23 @@ def test_a_cube_travels_without_its_files(places: Places) -> None:
     assert float(back.sum().compute(scheduler="sync")) == float(cube["t"].sum())
 
 
+def test_workers_in_other_processes_read_a_cube_and_notice_changes_too(places: Places) -> None:
+    from distributed import Client, LocalCluster
+
+    files = days(places, 6)
+    cube = opened(places, chunks={"time": 2})
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1"
+        ) as cluster,
+        Client(cluster),
+    ):
+        assert float(cube["t"].mean()) == pytest.approx(2.615, abs=0.01)
+        changed_with_the_old_time(files[3])
+        with pytest.raises(Conflict, match=r"day-003\.nc"):
+            cube["p"].mean().compute()
+
+
 def test_lengths_that_do_not_fit_the_pieces_are_said(places: Places) -> None:
     folder = Path(places.data_folders[0])
     for n, length in enumerate((3, 2, 3)):
