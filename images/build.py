@@ -218,9 +218,11 @@ def build_image(engine: str, context: Path, base: Base, name: str, tag: str, ver
     """Build one image and say its size and how long it took."""
     started = time.monotonic()
     image = f"localhost/genesis-workbench/{name}:{tag}"
+    # A mounted wheelhouse that changed is no reason for podman to make a layer anew: without --no-cache an image made
+    # for the second time has the code of the first.
     # fmt: off
     run([
-        engine, "build", "--quiet", "--network=none", "--file", str(IMAGES / name / "Containerfile"),
+        engine, "build", "--quiet", "--no-cache", "--network=none", "--file", str(IMAGES / name / "Containerfile"),
         "--build-arg", f"BASE={base.image}", "--build-arg", f"VERSION={version}",
         "--build-arg", f"REVISION={revision()}", "--tag", image, str(context),
     ], stdout=subprocess.DEVNULL)

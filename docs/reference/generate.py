@@ -108,6 +108,8 @@ def _type(annotation: Any) -> str:
         return " or ".join(f"`{value!r}`" for value in inner)
     if origin is list:
         return f"list of {_type(inner[0])}"
+    if origin is dict:
+        return f"table of {_type(inner[1])}"
     if inner:
         return " or ".join(_type(each) for each in inner if each is not NoneType)
     return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}.get(

@@ -6,6 +6,7 @@ import contextlib
 
 import pytest
 
+import system.kubernetes.test_contract  # noqa: F401 - Kubernetes keeps it on a cluster, among the system's tests
 from genesis_workbench.compute.schedulers import local
 from genesis_workbench.compute.schedulers.iri import IriScheduler
 from genesis_workbench.compute.schedulers.local import LocalScheduler

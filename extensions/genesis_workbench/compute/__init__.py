@@ -49,6 +49,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
-    globals()[name] = value  # `cluster` is the function, not the module of that name
-    return value
+    module = importlib.import_module(f"{__name__}.{_WHERE[name]}")
+    # All of them at once: the import has bound `cluster` to the module of that name, and it is the function.
+    globals().update({each: getattr(module, each) for each, where in _WHERE.items() if where == _WHERE[name]})
+    return globals()[name]

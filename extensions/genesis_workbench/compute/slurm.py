@@ -211,28 +211,7 @@ class Slurm:
         InvalidInput
             What was asked for, what there is, and what to ask for instead.
         """
-        there = self.queues()
-        names = [each.name for each in there]
-        chosen = next((each for each in there if (each.name == queue if queue else each.default)), None)
-        if chosen is None:
-            near = get_close_matches(queue, names, n=1)
-            raise InvalidInput(
-                f"There is no queue {queue!r}."
-                + (f" Did you mean {near[0]!r}?" if near else "")
-                + f" This site has {', '.join(names) or 'none'}."
-            )
-        faults = unsatisfiable(chosen, resources, walltime_s)
-        if not faults:
-            return
-        others = [
-            each.name
-            for each in there
-            if each is not chosen and not unsatisfiable(each, resources, walltime_s)
-        ]
-        instead = (
-            f" Or use the queue {' or '.join(repr(name) for name in others)}, which can." if others else ""
-        )
-        raise InvalidInput(f"{what} can never run on the queue {chosen.name!r}: {' '.join(faults)}{instead}")
+        refuse_unsatisfiable(what, self.queues(), queue, resources, walltime_s)
 
     def explain(self, job: Waiting) -> str:
         """Say why a job waits, in plain words."""
@@ -263,6 +242,44 @@ class Slurm:
             return None
         state, code = lines[-1].split("|")
         return Ended(state.split()[0], int(code.partition(":")[0]), "")
+
+
+def refuse_unsatisfiable(
+    what: str, there: list[Queue], queue: str, resources: Resources, walltime_s: float
+) -> None:
+    """Refuse what no machine of a queue could ever run, with the nearest that would do.
+
+    Parameters
+    ----------
+    what : str
+        Begins the sentence, such as ``"A worker"``.
+    there : list of Queue
+        What the site has.
+    queue : str
+        Name of the queue; the default where empty.
+
+    Raises
+    ------
+    InvalidInput
+        What was asked for, what there is, and what to ask for instead.
+    """
+    names = [each.name for each in there]
+    chosen = next((each for each in there if (each.name == queue if queue else each.default)), None)
+    if chosen is None:
+        near = get_close_matches(queue, names, n=1)
+        raise InvalidInput(
+            f"There is no queue {queue!r}."
+            + (f" Did you mean {near[0]!r}?" if near else "")
+            + f" This site has {', '.join(names) or 'none'}."
+        )
+    faults = unsatisfiable(chosen, resources, walltime_s)
+    if not faults:
+        return
+    others = [
+        each.name for each in there if each is not chosen and not unsatisfiable(each, resources, walltime_s)
+    ]
+    instead = f" Or use the queue {' or '.join(repr(name) for name in others)}, which can." if others else ""
+    raise InvalidInput(f"{what} can never run on the queue {chosen.name!r}: {' '.join(faults)}{instead}")
 
 
 def unsatisfiable(queue: Queue, resources: Resources, walltime_s: float) -> list[str]:

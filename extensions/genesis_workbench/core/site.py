@@ -178,15 +178,73 @@ class SlurmSection(Section):
     poll_s: float = Field(2, gt=0, description="Seconds between two looks at the queue.")
 
 
+class KubernetesQueueSection(Section):
+    """Machines that people ask for by the name of a queue."""
+
+    name: str = Field(description="What people call it.")
+    node_selector: dict[str, str] = Field(
+        default_factory=dict, description="Labels of its machines; every machine where empty."
+    )
+    tolerations: list[dict[str, str]] = Field(
+        default_factory=list,
+        description="Taints of its machines that its pods accept, in Kubernetes' own form.",
+    )
+    priority_class: str = Field("", description="Priority class of its pods.")
+    max_walltime_s: float | None = Field(
+        None, gt=0, description="Longest walltime; no limit where not given."
+    )
+
+
+class KubernetesVolumeSection(Section):
+    """A claim that jobs and workers see, such as a site's data."""
+
+    claim: str = Field(description="Name of the claim in the namespace of the pods.")
+    path: str = Field(description="Where it is mounted.")
+    sub_path: str = Field("", description="Folder of it that is mounted; all of it where empty.")
+    read_only: bool = Field(True, description="Whether it can only be read.")
+
+
 class KubernetesSection(Section):
     """Jobs and Dask workers as pods."""
 
-    namespace: str = Field("default", description="Namespace of the pods.")
-    context: str = Field("", description="Context of the kubeconfig file; the current one where empty.")
-    service_account: str = Field("", description="Service account of the pods; the namespace's where empty.")
+    namespace: str = Field(
+        "", description="Namespace of the pods; the notebook's own, or the context's, where empty."
+    )
+    context: str = Field(
+        "", description="Context of the kubeconfig file, outside a pod; the current one where empty."
+    )
+    service_account: str = Field(
+        "",
+        description="Service account of the pods, whose token they never see; the namespace's where empty.",
+    )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         "IfNotPresent", description="When a node fetches the image."
     )
+    image_pull_secrets: list[str] = Field(
+        default_factory=list, description="Names of the secrets with which a node fetches the image."
+    )
+    user_id: int = Field(1000, gt=0, description="User that the pods run as; the notebook's own.")
+    group_id: int = Field(1000, gt=0, description="Group that the pods run as.")
+    jobs_claim: str = Field(
+        "",
+        description="Claim on which the folders of jobs lie, '{user}' for the person's name; the volume of the "
+        "notebook's own pod where empty.",
+    )
+    jobs_path: str = Field("", description="Where the notebook has mounted that claim.")
+    volumes: list[KubernetesVolumeSection] = Field(
+        default_factory=list, description="Further claims that jobs and workers see."
+    )
+    queues: list[KubernetesQueueSection] = Field(
+        default_factory=list, description="Kinds of machines; the first is the default."
+    )
+    job_memory_bytes: int = Field(2 * 2**30, gt=0, description="Memory of a job that names none.")
+    gpu_resource: str = Field("nvidia.com/gpu", description="What the site calls an accelerator.")
+    keep_finished_s: int = Field(
+        86400,
+        ge=0,
+        description="Seconds after which Kubernetes forgets a job that has ended; its folder stays.",
+    )
+    poll_s: float = Field(2, gt=0, description="Seconds between two looks at the pods.")
 
 
 class IriSection(Section):

@@ -176,6 +176,18 @@ def write(path: Path, value: dict[str, Any]) -> None:
     Path(name).replace(path)
 
 
+def write_once(path: Path, value: dict[str, Any]) -> None:
+    """Write a JSON object in one step unless the file is there already."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w") as file:
+            json.dump(value, file)
+        with contextlib.suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        Path(name).unlink()
+
+
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -1,7 +1,8 @@
 """The small process above one job: starts it once, watches its limits, writes how it ended.
 
 Run as ``python -m genesis_workbench.compute.schedulers.wrapper FOLDER [-- LAUNCHER ...]``, on this machine by the
-local scheduler and as the batch script of Slurm's jobs; ``--array FILE`` takes the folder of this element of an array.
+local scheduler, as the batch script of Slurm's jobs and in the pods of Kubernetes' Jobs; ``--array FILE`` takes the
+folder of this element of an array.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from genesis_workbench.compute.schedulers._folder import CANCELED, ENDED, STARTE
 from genesis_workbench.core import clock
 
 LOCK = "lock"
+_CGROUP = Path("/sys/fs/cgroup")
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 _told_to_end = threading.Event()  # by SIGTERM; looked at where nothing is half done
 _held: list[IO[str]] = []  # an open file keeps its lock until the process ends, however it ends
 
@@ -49,12 +52,14 @@ def locked(folder: Path) -> bool:
 def claim(folder: Path, *, again: bool = False) -> bool:
     """Become the one that runs (or cancels) this job; False where somebody was first.
 
-    With `again`, a job that Slurm itself has put back into its queue may be started once more.
+    With `again`, a job that Slurm itself has put back into its queue, or that Kubernetes has given another pod, may be
+    started once more.
     """
     file = (folder / LOCK).open("a")
     try:
-        # A reader of `locked` holds it for an instant: try for a while.
-        for _ in range(50):
+        # A reader of `locked` holds it for an instant, and the pod that this one replaces until it has ended: try for a
+        # while.
+        for _ in range(2000 if again and _pod() else 50):
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
@@ -63,14 +68,14 @@ def claim(folder: Path, *, again: bool = False) -> bool:
             file.close()
             return False
         native, restarts = _native()
-        started = read(folder / STARTED)
+        started, pod = read(folder / STARTED), _pod()
+        if started and pod != started.get("pod", ""):
+            restarts = started["restarts"] + 1  # Kubernetes does not count
         if started and not (again and native == started["native_id"] and restarts > started["restarts"]):
             file.close()
             return False
-        write(
-            folder / STARTED,
-            {"time": clock.now(), "pid": os.getpid(), "native_id": native, "restarts": restarts},
-        )
+        about = {"time": clock.now(), "pid": os.getpid(), "native_id": native, "restarts": restarts}
+        write(folder / STARTED, about | ({"pod": pod} if pod else {}))
     except BaseException:
         file.close()
         raise
@@ -78,8 +83,15 @@ def claim(folder: Path, *, again: bool = False) -> bool:
     return True
 
 
+def _pod() -> str:
+    """Name of the pod that this is; empty elsewhere."""
+    return os.environ.get("GENESIS_POD", "")
+
+
 def _native() -> tuple[str, int]:
-    """Return what Slurm calls this job and how often it has started it again."""
+    """Return what the scheduler calls this job and how often it has started it again."""
+    if name := os.environ.get("GENESIS_NATIVE_ID"):
+        return name, 0
     number = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID", "")
     if index := os.environ.get("SLURM_ARRAY_TASK_ID"):
         number += f"_{index}"
@@ -106,8 +118,11 @@ def run(folder: Path, launcher: Sequence[str] = ()) -> None:
     spec = JobSpec.model_validate_json((folder / "spec.json").read_bytes())
     # Before it is known to have started, so that whoever cancels it from then on finds it ready.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: _told_to_end.set())
-    if (folder / ENDED).exists() or (folder / CANCELED).exists() or not claim(folder, again=spec.requeue):
+    if (folder / ENDED).exists() or (folder / CANCELED).exists():
         return
+    if not claim(folder, again=spec.requeue):
+        # Kubernetes tries again where a pod failed, and only there.
+        sys.exit(1 if _pod() and spec.requeue else 0)
     command = [*launcher, *spec.command]
     with (folder / "stdout").open("ab") as out, (folder / "stderr").open("ab") as err:
         try:
@@ -129,8 +144,11 @@ def run(folder: Path, launcher: Sequence[str] = ()) -> None:
             _end_tree(process)
             native, _ = _native()
             if native and spec.requeue and not (folder / CANCELED).exists():
-                return  # taken off its machine: Slurm starts it again, and it goes on
+                # Taken off its machine: it is started again, and goes on. Kubernetes does so only where it failed.
+                sys.exit(1 if _pod() else 0)
             state, reason = _interrupted(folder, native)
+    if state is JobState.FAILED and not reason and process.returncode in _KILLED and _out_of_memory():
+        reason = "It used more memory than its machine lets it have. Ask for more."
     if state is JobState.FAILED and not reason:
         reason = f"It ended with exit status {process.returncode}. {_last_line(folder / 'stderr')}".strip()
     end(folder, state, reason, process.returncode)
@@ -139,11 +157,23 @@ def run(folder: Path, launcher: Sequence[str] = ()) -> None:
 def _interrupted(folder: Path, native: str) -> tuple[JobState, str]:
     if not native or (folder / CANCELED).exists():
         return JobState.CANCELED, "It was canceled."
+    who = "Kubernetes" if _pod() else "Slurm"
     return (
         JobState.FAILED,
-        "Slurm ended it: it was canceled by an operator, a job of a higher priority took its machines, or they were "
+        f"{who} ended it: it was canceled by an operator, a job of a higher priority took its machines, or they were "
         "shut down. Whether the work was done is not known.",
     )
+
+
+def _out_of_memory() -> bool:
+    """Whether the kernel killed a process of this pod for its memory; asked of its control group, version 2 or 1."""
+    if not _pod():
+        return False  # elsewhere the group is not this job's alone
+    for file in ("memory.events", "memory/memory.oom_control"):
+        with contextlib.suppress(OSError):
+            facts = dict(line.split() for line in (_CGROUP / file).read_text().splitlines())
+            return int(facts.get("oom_kill", 0)) > 0
+    return False
 
 
 def _watch(process: subprocess.Popen[bytes], spec: JobSpec, *, memory: bool = True) -> tuple[JobState, str]:
