@@ -121,6 +121,14 @@ def test_after_the_last_cluster_dask_computes_here_again(tmp_path):
     assert int(da.ones(7, chunks=2).sum().compute()) == 7
 
 
+def test_cluster_is_the_function_whatever_was_asked_for_first():
+    code = "from genesis_workbench import compute; compute.cluster_names; compute.GenesisCluster; print(callable(compute.cluster))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.strip() == "True", done.stderr
+
+
 def test_versions_that_differ_are_named():
     ours = {"host": {"python": "3.11.7.final.0"}, "packages": {"dask": "2026.8.0", "msgpack": "1.1"}}
     theirs = {"host": {"python": "3.12.1.final.0"}, "packages": {"dask": "2026.8.0"}}

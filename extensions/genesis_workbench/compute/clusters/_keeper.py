@@ -30,6 +30,7 @@ HOLDER = "holder"
 _RETRY_S = 10  # after a refused submission
 _LAST_CALL_S = 5  # before a job's end, from when on results that cannot be moved are given up
 _SETTLE_S = 5  # a job that was just submitted may not be in the queue's answer yet
+_TELL_S = 120  # how long a lost worker is spoken of
 _ADAPT_DOWN_AFTER = 5  # turns in a row that ask for fewer workers
 _SPILL_EARLY = {
     "distributed.worker.memory.target": 0.25,
@@ -54,16 +55,19 @@ class Seen:
         Place in the queue.
     started_s : float or None
         When it started, seconds since the epoch.
+    lost : bool
+        Whether it has ended without being asked to, for `reason`.
     """
 
     running: bool
     reason: str = ""
     position: int | None = None
     started_s: float | None = None
+    lost: bool = False
 
 
 Look = Callable[[Iterable[Any]], Awaitable[dict[Any, Seen]]]
-"""Asks the queue for the jobs of the workers with these names; leaves out those that are gone."""
+"""Asks the queue for the jobs of the workers with these names; leaves out those that are gone, or says why they are."""
 
 
 @dataclass
@@ -114,6 +118,8 @@ class Keeper:
     replaced: int = 0
     renewed: int = 0
     seen: dict[Any, Seen] = field(default_factory=dict)
+    _loss: str = ""
+    _loss_s: float = -math.inf
     _asked_s: dict[Any, float] = field(default_factory=dict)
     _renewals: dict[Any, Any] = field(default_factory=dict)  # old name -> name of its replacement
     _queue_wait_s: float = 0.0
@@ -180,7 +186,7 @@ class Keeper:
             await asyncio.sleep(self.poll_s)
             try:
                 await self.turn()
-                self.trouble = ""
+                self.trouble = self._loss if time.monotonic() - self._loss_s < _TELL_S else ""
             except (Unavailable, DeadlineExceeded) as error:
                 # The queue is away: what runs goes on, and nothing is decided until it answers.
                 self.trouble = error.message
@@ -193,7 +199,11 @@ class Keeper:
 
     async def turn(self) -> None:
         """Look once and correct what differs."""
-        self.seen = await self.look(list(self.cluster.worker_spec))
+        seen = await self.look(list(self.cluster.worker_spec))
+        for each in seen.values():
+            if each.lost and each.reason:
+                self._loss, self._loss_s = f"A worker was lost: {each.reason}", time.monotonic()
+        self.seen = {name: each for name, each in seen.items() if not each.lost}
         self._note_arrivals()
         await self._refuse_other_versions()
         await self._forget_the_dead()
