@@ -10,6 +10,12 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{- /* What compute/kubernetes/pods.py labels a worker's pod with. */ -}}
+{{- define "genesis.worker" -}}
+app.kubernetes.io/name: genesis-workbench
+app.kubernetes.io/component: worker
+{{- end -}}
+
 {{- define "genesis.labels" -}}
 {{ include "genesis.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -35,6 +41,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
 {{- define "genesis.check" -}}
+{{- if and .Values.compute.enabled (not .Values.compute.image) -}}
+{{- fail "compute.enabled is true, but compute.image is empty. Set the user image (images/user), best by digest: it must have the versions of the hub's image." -}}
+{{- end -}}
 {{- $loopback := eq .Values.site.hub.address "127.0.0.1" -}}
 {{- if and .Values.ingress.enabled $loopback -}}
 {{- fail "ingress.enabled is true, but site.hub.address is 127.0.0.1: an Ingress would reach nothing. Use kubectl port-forward, or an image whose authenticator may listen on 0.0.0.0." -}}

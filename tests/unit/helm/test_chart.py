@@ -17,6 +17,7 @@ from traitlets.config import Config
 from genesis_hub.secrets import Secrets
 from genesis_hub.settings import Ports, Settings
 from genesis_workbench import __version__
+from genesis_workbench.compute.kubernetes.pods import labels
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.site import load_site
 from genesis_workbench.core.state import State
@@ -160,6 +161,57 @@ def test_the_pod_has_no_rights_to_spare(render):
     assert render()["NetworkPolicy"]["spec"]["ingress"] == []
 
 
+USER_IMAGE = 'compute.image="registry.example.org/user@sha256:0"'
+
+
+def test_notebooks_may_make_pods_only_where_that_is_switched_on(render):
+    plain = render()
+    assert not {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"} & plain.keys()
+    pod = render("compute.enabled=true", USER_IMAGE)["StatefulSet"]["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is True
+
+
+def test_what_notebooks_may_do_is_what_jobs_and_workers_need_and_no_more(render):
+    rendered = render("compute.enabled=true", USER_IMAGE)
+    rights = {
+        (resource, verb)
+        for rule in rendered["Role"]["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert rights == {
+        *(("jobs", verb) for verb in ("create", "list", "delete")),
+        *(("pods", verb) for verb in ("create", "get", "list", "delete")),
+        *(("secrets", verb) for verb in ("create", "delete")),
+        ("events", "list"),
+        ("resourcequotas", "list"),
+    }
+    assert "ClusterRole" not in rendered
+    assert rendered["RoleBinding"]["subjects"][0]["name"] == rendered["ServiceAccount"]["metadata"]["name"]
+    for also, resources in (
+        ("compute.seeAllPods=false", ["nodes"]),
+        ("compute.seeAllPods=true", ["nodes", "pods"]),
+    ):
+        seeing = render("compute.enabled=true", USER_IMAGE, "compute.seeMachines=true", also)
+        assert [rule["resources"] for rule in seeing["ClusterRole"]["rules"]] == [resources]
+        assert [rule["verbs"] for rule in seeing["ClusterRole"]["rules"]] == [["list"]]
+
+
+def test_the_network_policy_knows_the_workers_as_the_library_labels_them(render):
+    policy = render("compute.enabled=true", USER_IMAGE)["NetworkPolicy"]["spec"]
+    (peer,) = policy["ingress"][0]["from"]
+    assert peer["podSelector"]["matchLabels"].items() <= labels("worker", "x").items()
+    assert {"to": [peer]} in policy["egress"]
+
+
+def test_a_site_file_with_compute_says_where_jobs_go(render, tmp_path):
+    file = tmp_path / "site.toml"
+    file.write_text(render("compute.enabled=true", USER_IMAGE)["ConfigMap"]["data"]["site.toml"])
+    compute = load_site(file).compute
+    assert (compute.scheduler, compute.interface, compute.max_workers) == ("kubernetes", "eth0", 100)
+    assert compute.image == "registry.example.org/user@sha256:0"
+
+
 @pytest.mark.parametrize("values", [None, EVERYTHING], ids=["defaults", "everything"])
 def test_the_site_file_is_one_that_the_workbench_reads(render, values, tmp_path):
     file = tmp_path / "site.toml"
@@ -184,6 +236,7 @@ def test_a_changed_site_file_restarts_the_pod(render):
     ("settings", "message"),
     [
         (["ingress.enabled=true"], "an Ingress would reach nothing"),
+        (["compute.enabled=true"], "compute.image is empty"),
         (['site.hub.address="0.0.0.0"'], "publicUrl is empty"),
         (
             ['site.hub.address="0.0.0.0"', 'site.hub.publicUrl="https://w.example.org"'],
