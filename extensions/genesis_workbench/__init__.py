@@ -32,6 +32,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "Threshold": ("genesis_workbench.experiments", "Threshold"),
     "Budget": ("genesis_workbench.experiments", "Budget"),
     "compute_panel": ("genesis_workbench.widgets", "compute_panel"),
+    "explore": ("genesis_workbench.widgets", "explore"),
     "progress": ("genesis_workbench.widgets", "progress"),
     "me": ("genesis_workbench.core.service", "me"),
     "dashboards": ("genesis_workbench.dashboards", None),
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
         Threshold,
     )
     from genesis_workbench.models import model
-    from genesis_workbench.widgets import compute_panel, progress
+    from genesis_workbench.widgets import compute_panel, explore, progress
 
 
 def __getattr__(name: str) -> Any:

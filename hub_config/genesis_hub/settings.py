@@ -100,6 +100,7 @@ class Settings:
         c.Spawner.args = [
             "--allow-root",
             "--KernelManager.transport=ipc",
+            "--LabApp.expose_app_in_browser=True",  # so that a widget can put a line into the notebook
             f"--LabApp.app_settings_dir={resources.lab_settings()}",
         ]
         c.Spawner.environment = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from genesis_workbench.catalog import provenance
@@ -90,7 +91,12 @@ def known_formats() -> list[str]:
 
 def can_open(distribution: Distribution) -> bool:
     """Whether an opener is registered for the format and the address of `distribution`. Nothing is fetched."""
-    return distribution.url.partition("://")[0] in SCHEMES and bool(list(_openers(distribution)))
+    return distribution.url.partition("://")[0] in SCHEMES and format_of(distribution) in _all_formats()
+
+
+@cache
+def _all_formats() -> frozenset[str]:
+    return frozenset(form for name in plugins.names("openers") for form in _formats(name))
 
 
 def format_of(distribution: Distribution) -> str:

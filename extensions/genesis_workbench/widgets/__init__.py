@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from genesis_workbench.compute import GenesisCluster
     from genesis_workbench.experiments import Run
 
-__all__ = ["compute_panel", "progress"]
+__all__ = ["compute_panel", "explore", "progress"]
 
 
 def compute_panel(cluster: GenesisCluster) -> Any:
@@ -19,9 +19,22 @@ def compute_panel(cluster: GenesisCluster) -> Any:
     cluster : GenesisCluster
         What ``gw.cluster(...)`` returned.
     """
-    from genesis_workbench.widgets.compute_panel import ComputePanel
+    from genesis_workbench.widgets.cluster_panel import ComputePanel
 
     return ComputePanel(cluster)
+
+
+def explore(text: str = "") -> Any:
+    """Look through the catalog: words, facets, map, time, a look into the data, and the line that opens them.
+
+    Parameters
+    ----------
+    text : str
+        Words to begin with, in the language of ``gw.catalog.search``.
+    """
+    from genesis_workbench.widgets.catalog_explorer import CatalogExplorer
+
+    return CatalogExplorer(text)
 
 
 def progress(run: Run) -> Any:
