@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -180,3 +182,40 @@ def test_ckan_reads_what_a_package_says_and_asks_for_what_changed() -> None:
     assert (air.spatial, air.modified) == ((1.0, 2.0, 3.0, 4.0), "2020-01-02T03:04:05")
     with pytest.raises(InvalidInput, match="too old"):
         first_records("ckan", as_json({"success": False, "error": {"message": "too old"}}))
+
+
+MANY = """
+import json, resource, sys
+import httpx
+from genesis_workbench.core.http import Answer
+from genesis_workbench.testing.sources import Canned, make
+
+class Large(Canned):
+    def download(self, url, file, **options):
+        entry = json.dumps({"title": "T", "description": "d" * 800, "publisher": {"name": "p"}, "contactPoint": {"fn": "c"}})
+        file.write(b'{"dataset": [')
+        for number in range(500_000):
+            file.write((", " * bool(number) + '{"identifier": "id-%d", ' % number + entry[1:]).encode())
+        file.write(b"]}")
+        file.seek(0)
+        return Answer(url, 200, httpx.Headers(), b"")
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+pages = make("dcat", Large(b"")).pages()
+records = len(next(pages).records)
+before = peak()
+for page in pages:
+    records += len(page.records)
+print(json.dumps({"records": records, "grown_bytes": peak() - before}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_half_a_million_records_need_the_memory_of_a_page() -> None:
+    done = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout)
+    assert said["records"] == 500_000
+    assert said["grown_bytes"] < 40 * 2**20  # the file has more than 400 MB

@@ -8,7 +8,8 @@ import pytest
 
 from genesis_workbench.catalog.dataset import Dataset, Rejected
 from genesis_workbench.catalog.sources._base import dataset_id
-from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.catalog.sources._files import Walk
+from genesis_workbench.core.errors import InvalidInput, TooLarge
 from genesis_workbench.testing.sources import (
     Canned,
     RemoteSourceContract,
@@ -228,3 +229,10 @@ def test_thredds_puts_opendap_first_and_inherits() -> None:
     (below,) = first_records("thredds", HYRAX.encode(), "https://example.edu/c/catalog.xml")
     assert isinstance(below, Dataset)
     assert below.distributions[0].url == "https://example.edu/opendap/hyrax/v.h5"
+
+
+def test_a_tree_with_too_many_catalogs_does_not_look_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Walk, "max_documents", 3)
+    body = THREDDS.replace("</catalog>", '<catalogRef xlink:href="third.xml"/></catalog>').encode()
+    with pytest.raises(TooLarge, match="name a branch"):
+        list(make("thredds", Canned(body), "https://example.edu/c/catalog.xml").pages())

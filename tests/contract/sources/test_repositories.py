@@ -213,6 +213,13 @@ def test_wrapped_datacite_and_odd_encodings_are_read() -> None:
     assert found.citation.startswith("Möbius (1921). Rings. G.")
 
 
+def test_a_search_with_more_hits_than_are_given_does_not_look_complete() -> None:
+    pages = make("inveniordm", Canned(as_json({"hits": {"hits": [DEPOSIT], "total": 10_001}}))).pages()
+    assert next(pages).cursor is not None
+    with pytest.raises(InvalidInput, match="narrow its query"):
+        next(pages)
+
+
 CROISSANT = {
     "@context": {"@vocab": "https://schema.org/"},
     "@type": "sc:Dataset",

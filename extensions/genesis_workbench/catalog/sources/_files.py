@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
@@ -83,8 +83,7 @@ class Walk:
         `cursor` of an earlier walk, to go on where it was.
     """
 
-    max_pending = 500
-    max_visited = 5000
+    max_documents = 10_000
 
     def __init__(self, start: str, cursor: str | None = None) -> None:
         try:
@@ -94,7 +93,7 @@ class Walk:
             raise InvalidInput("This is not a cursor of this source.") from error
 
     def __bool__(self) -> bool:
-        return bool(self._pending) and len(self._visited) < self.max_visited
+        return bool(self._pending)
 
     def next(self) -> str:
         """Return the next address, which then counts as visited."""
@@ -102,11 +101,25 @@ class Walk:
         self._visited.add(_mark(address))
         return address
 
-    def add(self, address: str) -> None:
-        """Add an address, if it is new and there are not too many."""
-        new = _mark(address) not in self._visited and address not in self._pending
-        if new and len(self._pending) < self.max_pending:
-            self._pending.append(address)
+    def add(self, addresses: Iterable[str]) -> None:
+        """Add what is new among the links of one document: it comes before what was pending.
+
+        Raises
+        ------
+        TooLarge
+            If there are too many documents. To leave some out in silence would look as if they had been removed.
+        """
+        known = set(self._pending)
+        new = [
+            each
+            for each in dict.fromkeys(addresses)
+            if each not in known and _mark(each) not in self._visited
+        ]
+        if len(new) + len(self._pending) + len(self._visited) > self.max_documents:
+            raise TooLarge(
+                f"The source has more than {self.max_documents:,} linked documents: name a branch of it in the site file."
+            )
+        self._pending[:0] = new
 
     @property
     def cursor(self) -> str | None:

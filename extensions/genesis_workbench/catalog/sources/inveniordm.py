@@ -22,6 +22,9 @@ from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.http import Fetcher
 from genesis_workbench.core.site import SourceSection
 
+WINDOW = 10_000
+_BEYOND = "beyond"
+
 
 class InvenioRdmSource:
     """The record search of an InvenioRDM site; Zenodo's older shape is read too.
@@ -46,6 +49,11 @@ class InvenioRdmSource:
         return follow(lambda at: self._page(at, since), cursor)
 
     def _page(self, cursor: str | None, since: str | None) -> Page:
+        if cursor == _BEYOND:
+            raise InvalidInput(
+                f"The source {self._section.name!r} gives {WINDOW:,} records of one search at most, and has more: narrow "
+                "its query in the site file."
+            )
         params: dict[str, Any] = {}
         if cursor is None:
             changed = f'updated:["{since}" TO *]' if since else ""
@@ -57,6 +65,10 @@ class InvenioRdmSource:
         found = listed(self._section, content, "hits", "hits")
         links = content.get("links")
         following = clean(links.get("next"), 2000) if isinstance(links, Mapping) and found else ""
+        total = content["hits"].get("total")
+        total = total.get("value") if isinstance(total, Mapping) else total
+        if not following and isinstance(total, int) and total > WINDOW:
+            following = _BEYOND  # what is not listed must not look as if it had been removed
         return read_page(
             found,
             self._read,

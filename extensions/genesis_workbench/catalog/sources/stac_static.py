@@ -65,8 +65,7 @@ class StaticStacSource:
         elif not content.get("stac_version") or not isinstance(content.get("links"), list):
             raise InvalidInput(f"The source {self._section.name!r} sent {kind_of(content)} that is no STAC.")
         follows = ("child",) if found else ("child", "item")
-        for address in self._children(content, url, follows):
-            walk.add(address)
+        walk.add(self._children(content, url, follows))
         return read_page(found, lambda record: self._read(record, url), lambda record: record.get("id"))
 
     def _children(self, content: Mapping[str, Any], base: str, relations: tuple[str, ...]) -> Iterator[str]:

@@ -59,9 +59,8 @@ class ThreddsSource:
             raise InvalidInput(
                 f"The source {self._section.name!r} sent <{_xml.local(root)[:60]}>, where a THREDDS catalog was expected."
             )
-        for address in _references(root, url):
-            if urlsplit(address)[:2] == urlsplit(self._section.url)[:2]:
-                walk.add(address)
+        own = urlsplit(self._section.url)[:2]
+        walk.add(address for address in _references(root, url) if urlsplit(address)[:2] == own)
         records = list(_datasets(root, url, dict(_services(root, url)), {}))
         return read_page(records, self._read, _name)
 

@@ -66,8 +66,7 @@ class WafSource:
                     raise
                 refused.append(Rejected(url, error.message))
                 continue
-            for address in below:
-                walk.add(address)
+            walk.add(below)
             # Of a tree of folders the first listing says nothing about those below.
             taken = validators(answer) if first and not any(each.endswith("/") for each in below) else taken
         made = read_page(records, self._read, lambda record: record["name"], walk.cursor, state=taken)
