@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from genesis_workbench.catalog.sources._base import Page, follow
+from genesis_workbench.catalog.sources._base import Page, follow, on_same_host
 from genesis_workbench.core import plugins
+from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.http import Fetcher
 from genesis_workbench.core.site import load_site
 from genesis_workbench.testing.lying import LyingServer
 from genesis_workbench.testing.sources import (
     Canned,
     make,
+    section,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +57,27 @@ def test_etag_and_date_are_sent_back(kind: str, answer: Any) -> None:
         (again,) = make(kind, fetcher, peer.url("/x")).pages(state=first.state)
         assert again.unchanged
         assert peer.statuses == [200, 304]
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("?page=2", "https://example.gov/api?page=2"),
+        ("/x", "https://example.gov/x"),
+        ("http://example.gov/x", "https://example.gov/x"),  # a server behind a proxy that ends the encryption
+        ("https://elsewhere.example/x", None),
+        ("http://example.gov:8080/x", None),
+        ("file:///etc/passwd", None),
+        ("//169.254.169.254/x", None),
+    ],
+)
+def test_a_next_page_is_on_the_same_host(address: str, expected: str | None) -> None:
+    base = "https://example.gov/api"
+    if expected is None:
+        with pytest.raises(InvalidInput, match="another host"):
+            on_same_host(section("stac"), address, base)
+    else:
+        assert on_same_host(section("stac"), address, base) == expected
 
 
 def test_every_source_of_the_laptop_site_has_a_plug_in_and_a_public_address() -> None:

@@ -4,7 +4,9 @@ A plug-in's own tests derive from :class:`RemoteSourceContract` and say what a p
 
     class TestMySource(RemoteSourceContract):
         kind = "mine"
+        path = "/records"
         good = {"/records": {"items": [{"id": "a", "title": "A"}]}}
+        names = ["a"]
 """
 
 from __future__ import annotations

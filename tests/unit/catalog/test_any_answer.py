@@ -141,7 +141,7 @@ def test_any_items_become_items_or_errors(kind: str, records: list[Any]) -> None
     assert all(item.id and item.title and item.source == "peer" for item in found or ())
 
 
-@pytest.mark.parametrize("kind", [*ENVELOPES, "oaipmh", "thredds", "s3", "intake", "rcsb"])
+@pytest.mark.parametrize("kind", [*ENVELOPES, "oaipmh", "thredds", "s3", "intake", "rcsb", "waf", "csw"])
 @some
 @given(body=st.binary(max_size=200) | VALUES.map(lambda value: json.dumps(value).encode()))
 def test_any_answer_is_read_or_refused(kind: str, body: bytes) -> None:
@@ -201,7 +201,14 @@ def trees() -> st.SearchStrategy[str]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "root"), [("oaipmh", "OAI-PMH"), ("thredds", "catalog"), ("s3", "ListBucketResult")]
+    ("kind", "root"),
+    [
+        ("oaipmh", "OAI-PMH"),
+        ("thredds", "catalog"),
+        ("s3", "ListBucketResult"),
+        ("waf", "MD_Metadata"),
+        ("csw", "SearchResults"),
+    ],
 )
 @some
 @given(inner=trees())
