@@ -21,7 +21,8 @@ from genesis_workbench.catalog.sources import _datacite, _xml
 from genesis_workbench.catalog.sources._base import make_dataset, read_record
 from genesis_workbench.catalog.sources._items import ItemQuery
 from genesis_workbench.catalog.sources.dcat import DcatSource
-from genesis_workbench.core.errors import GenesisError, InvalidInput
+from genesis_workbench.core.errors import GenesisError, InvalidInput, NotFound
+from genesis_workbench.core.http import Answer
 from genesis_workbench.testing.sources import Canned, make, section
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -31,11 +32,24 @@ Records = list[Dataset | Rejected]
 Reader = Callable[[bytes], Records]
 
 
-def source(kind: str, url: str = "https://example.gov/api/catalog.xml") -> Callable[[bytes], Records]:
+class Alone(Canned):
+    """Gives one answer to whatever is asked first; what it links to is not part of the payload."""
+
+    def fetch(self, url: str, **options: Any) -> Answer:
+        if self.asked and self.asked[0][0] != url:
+            raise NotFound(ELSEWHERE)
+        return super().fetch(url, **options)
+
+
+ELSEWHERE = "not part of this payload"
+
+
+def source(kind: str, url: str = "https://example.gov/api/catalog.xml") -> Reader:
     """Return a reader that gives the content to a source as the answer of its place."""
 
     def read(body: bytes) -> Records:
-        return next(iter(make(kind, Canned(body), url).pages())).records
+        records = next(iter(make(kind, Alone(body), url).pages())).records
+        return [r for r in records if not (isinstance(r, Rejected) and r.reason == ELSEWHERE)]
 
     return read
 
