@@ -43,21 +43,27 @@ class Compiler:
         allowed = found[0][1] if len(found) == 1 else Query.boolean_query(found)
         return Query.const_score_query(allowed, 0.0)
 
-    def query(self, asked: Request, tokens: frozenset[str], way: str = EXACTLY) -> Query:
-        """Return what is asked, among what may be seen with `tokens`."""
+    def query(
+        self, asked: Request, tokens: frozenset[str], way: str = EXACTLY, *, over: bool = True
+    ) -> Query:
+        """Return what is asked, among what may be seen with `tokens`.
+
+        `over` says whether there may be records over the date line.
+        """
         parts = [(Occur.Must, self.visible(tokens))]
-        understood = self._node(_loose(asked.tree) if way == SOME else asked.tree, way)
-        parts += understood if understood else []
+        parts += self._node(_loose(asked.tree) if way == SOME else asked.tree, way)
         parts += [(Occur.Must, bound) for bound in self._bounds(asked)]
-        return Query.boolean_query(parts)
+        if asked.bbox is None:
+            return Query.boolean_query(parts)
+        # Each alternative is a whole query: a union of boxes inside one would be worked out for every record there is.
+        wholes = [Query.boolean_query([*parts, *_all(each)]) for each in self._boxes(asked.bbox, over)]
+        return wholes[0] if len(wholes) == 1 else Query.disjunction_max_query(wholes)
 
     def _bounds(self, asked: Request) -> Iterator[Query]:
         for name, value in asked.exact:
             yield _silent(self._exact(name, value))
         if asked.year is not None:
             yield self._years(language.Years(asked.year, asked.year))
-        if asked.bbox is not None:
-            yield self._box(asked.bbox)
         if asked.period is not None:
             yield self._period(asked.period)
 
@@ -154,23 +160,21 @@ class Compiler:
             return _silent(Query.term_query(self._schema, "year", years.first, "basic"))
         return _silent(self._range("year", years.first, years.last))
 
-    def _box(self, box: Box) -> Query:
-        """Return what touches a box. Records over the date line, whose east is above 180, are few and told by a term."""
+    def _boxes(self, box: Box, over: bool) -> Iterator[list[Query]]:
+        """Yield what touches a box, in alternatives. Records over the date line have their east above 180."""
         west, south, east, north = (round(value * MILLI) for value in box)
         turn = 360 * MILLI
         spans = [(west, east)] if west <= east else [(west, 180 * MILLI), (-180 * MILLI, east)]
-        heights = [self._range("south", None, north), self._range("north", south, None)]
-        some = []
         for first, last in spans:
-            here = [self._range("west", None, last), self._range("east", first, None), *heights]
-            beyond = [
-                self._range("west", None, last + turn),
-                self._range("east", first + turn, None),
-                *heights,
-            ]
-            over = Query.boolean_query([(Occur.Must, self._term("over:yes")), *_all(beyond)])
-            some += [(Occur.Should, Query.boolean_query(_all(here))), (Occur.Should, over)]
-        return _silent(Query.boolean_query(some))
+            for shift in (0, turn) if over else (0,):
+                found = [
+                    self._range("west", None, last + shift),
+                    self._range("east", first + shift, None),
+                    self._range("south", None, north),
+                    self._range("north", south, None),
+                    *([self._term("over:yes")] if shift else []),
+                ]
+                yield [_silent(each) for each in found]
 
     def _period(self, period: Period) -> Query:
         first, last = days(period[0], last=False), days(period[1], last=True)

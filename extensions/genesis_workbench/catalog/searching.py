@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
@@ -54,6 +55,11 @@ class View:
     number: int
     searcher: tantivy.Searcher
     applied: tuple[int, str]
+
+    @cached_property
+    def over(self) -> bool:
+        """Whether there are records over the date line."""
+        return self.searcher.doc_freq("term", "over:yes") > 0
 
 
 @dataclass(frozen=True)
@@ -143,10 +149,10 @@ class Searching:
 
     def _count(self, view: View, asked: Request, tokens: frozenset[str]) -> _Counted:
         for way in _ways(asked):
-            query = self._compiler.query(asked, tokens, way)
+            query = self._compiler.query(asked, tokens, way, over=view.over)
             facets = _facets(view.searcher, query, FACETS, _MAX_FACETS)
-            found: Any = view.searcher.search(query, 1, count=True)
-            total = int(found.count or 0)
+            # Every record has one label.
+            total = sum(facets["label"].values())
             if total:
                 return _Counted(way, total, facets)
         return _Counted(EXACTLY, 0, {})
@@ -154,7 +160,7 @@ class Searching:
     def _page(
         self, view: View, asked: Request, tokens: frozenset[str], way: str, limit: int, offset: int
     ) -> list[str]:
-        query = self._compiler.query(asked, tokens, way)
+        query = self._compiler.query(asked, tokens, way, over=view.over)
         found = view.searcher.search(query, limit, count=False, offset=offset, **_order(asked))
         return [
             bytes(view.searcher.doc(address).get_first("id") or b"").decode() for _, address in found.hits
