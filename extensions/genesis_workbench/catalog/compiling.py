@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import ceil, floor
 
 import tantivy
 from tantivy import FieldType, Occur, Query
 
 from genesis_workbench.catalog import query as language
-from genesis_workbench.catalog.index import EVER, MILLI, days, placed_terms, plain_analyzer
+from genesis_workbench.catalog.index import EVER, HUNDREDTHS, days, placed_terms, plain_analyzer
 from genesis_workbench.catalog.request import Box, Period, Request
 from genesis_workbench.core.access import CLEARANCE, Label, Person
 
@@ -162,9 +163,10 @@ class Compiler:
 
     def _boxes(self, box: Box, over: bool) -> Iterator[list[Query]]:
         """Yield what touches a box, in alternatives. Records over the date line have their east above 180."""
-        west, south, east, north = (round(value * MILLI) for value in box)
-        turn = 360 * MILLI
-        spans = [(west, east)] if west <= east else [(west, 180 * MILLI), (-180 * MILLI, east)]
+        west, south = (floor(value * HUNDREDTHS) for value in box[:2])
+        east, north = (ceil(value * HUNDREDTHS) for value in box[2:])
+        turn = 360 * HUNDREDTHS
+        spans = [(west, east)] if box[0] <= box[2] else [(west, 180 * HUNDREDTHS), (-180 * HUNDREDTHS, east)]
         for first, last in spans:
             for shift in (0, turn) if over else (0,):
                 found = [

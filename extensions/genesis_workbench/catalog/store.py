@@ -115,7 +115,10 @@ class CatalogStore:
         query = sa.select(entries.c.id, entries.c.work).where(entries.c.id.in_(list(ids)))
         with self._reading.connect() as connection:
             works = {row.id: row.work for row in connection.execute(query).all()} if ids else {}
-        members = self.members(sorted(set(works.values())))
+            several = sa.select(entries.c.work).where(entries.c.work.in_(list(works.values())))
+            several = several.where(~entries.c.removed).group_by(entries.c.work)
+            shared = set(connection.scalars(several.having(sa.func.count() > 1))) if works else set()
+        members = self.members(sorted(shared))
         return {i: members[work] for i, work in works.items() if len(members.get(work, ())) > 1}
 
     def native(self, dataset_id: str) -> Native | None:
