@@ -214,9 +214,8 @@ def test_a_single_file_that_changes_after_the_opening_gives_an_error(folder: Pat
         file.seek(-8, 2)
         file.write(b"\x00" * 8)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    with pytest.raises((Conflict, OSError)) as caught:
+    with pytest.raises(Conflict, match="changed since"):
         found["t"].sum().compute()
-    assert "changed since" in str(caught.getrepr(style="no", chain=True))
 
 
 def test_many_files_live_within_the_limit_of_open_ones(folder: Path) -> None:

@@ -233,16 +233,20 @@ def block_sizes(
 
 
 class Guarded:
-    """An array that a library reads from a file by its path; the file is looked at after each read.
+    """An array that a library reads: what it raises over broken content becomes an error of ours.
 
     Parameters
     ----------
+    name : str
+        What messages call the file.
     array : object
         Has shape, dtype and indexing, and can be sent to workers.
+    path_of : Content, optional
+        The content, where the library reads it by its path: it is then looked at after each read.
     """
 
-    def __init__(self, content: Content, array: Any) -> None:
-        self._content, self._array = content, array
+    def __init__(self, name: str, array: Any, path_of: Content | None = None) -> None:
+        self._name, self._array, self._content = name, array, path_of
         self.shape: tuple[int, ...] = array.shape
         self.ndim = len(array.shape)
         self.dtype = array.dtype
@@ -250,9 +254,10 @@ class Guarded:
     def __getitem__(self, key: Any) -> Any:
         import numpy as np
 
-        with reading(self._content.name):
+        with reading(self._name):
             values = np.asarray(self._array[key])
-        self._content.path()  # Conflict where it changed
+        if self._content is not None:
+            self._content.path()  # Conflict where it changed
         return values
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from genesis_workbench.catalog.content import Content
 from genesis_workbench.catalog.content.file import more_filters
-from genesis_workbench.catalog.openers._base import BLOCK_BYTES, block_sizes, reading
+from genesis_workbench.catalog.openers._base import BLOCK_BYTES, Guarded, block_sizes, lazy, reading
 from genesis_workbench.core.errors import InvalidInput, MissingDependency, TooLarge, VerificationFailed
 
 _MAX_OBJECTS = 50_000
@@ -36,12 +36,30 @@ def open_hdf5(content: Content, *, group: str | None, chunks: Any, decode: bool 
         keys: dict[str, Any] = {"engine": "h5netcdf", "phony_dims": "access", "decode_times": decode}
         if group is None and _only_groups(content):
             groups = xr.open_groups(content.open(), **keys)
-            return xr.DataTree.from_dict({path: cut(each, chunks) for path, each in groups.items()})
-        return cut(xr.open_dataset(content.open(), group=group, **keys), chunks)
+            return xr.DataTree.from_dict(
+                {path: cut(each, chunks, read_from=(content, path)) for path, each in groups.items()}
+            )
+        opened = xr.open_dataset(content.open(), group=group, **keys)
+        return cut(opened, chunks, read_from=(content, group or "/"))
 
 
-def cut(dataset: Any, chunks: Any = "auto", block_bytes: int = BLOCK_BYTES) -> Any:
-    """Return `dataset` with every variable in blocks; only the coordinates of dimensions are in memory."""
+def cut(
+    dataset: Any,
+    chunks: Any = "auto",
+    block_bytes: int = BLOCK_BYTES,
+    read_from: tuple[Content, str] | None = None,
+) -> Any:
+    """Return `dataset` with every variable in blocks; only the coordinates of dimensions are in memory.
+
+    Parameters
+    ----------
+    chunks : mapping, None or 'auto'
+        Lengths of blocks along some dimensions; None changes nothing.
+    block_bytes : int
+        Size towards which the other lengths are chosen.
+    read_from : tuple, optional
+        File and group, where a library's errors over its content are to become ours.
+    """
     if chunks is None:
         return dataset
     asked: Mapping[str, int] = {} if chunks == "auto" else chunks
@@ -50,22 +68,27 @@ def cut(dataset: Any, chunks: Any = "auto", block_bytes: int = BLOCK_BYTES) -> A
         raise InvalidInput(
             f"{sorted(unknown)} are no dimensions: there are {sorted(map(str, dataset.dims))}."
         )
-    lazy = {}
+    made = {}
     for name, variable in dataset.variables.items():
         if name in dataset.xindexes or not variable.dims or variable.chunks is not None:
             continue
         native = variable.encoding.get("preferred_chunks") or {}
         pieces = tuple(native.get(d, variable.sizes[d]) for d in variable.dims) if native else None
-        sizes = dict(
-            zip(
-                variable.dims,
-                block_sizes(variable.shape, max(variable.dtype.itemsize, 1), pieces, block_bytes),
-                strict=True,
+        found = block_sizes(variable.shape, max(variable.dtype.itemsize, 1), pieces, block_bytes)
+        sizes = {
+            **dict(zip(variable.dims, found, strict=True)),
+            **{d: asked[d] for d in variable.dims if d in asked},
+        }
+        if read_from is None or variable.dtype.kind in "OT":  # texts of any length are xarray's to handle
+            made[name] = variable.chunk(sizes)
+        else:
+            content, group = read_from
+            array = lazy(
+                Guarded(content.name, variable), tuple(sizes.values()), f"{content.state}/{group}/{name}"
             )
-        )
-        lazy[name] = variable.chunk({**sizes, **{d: n for d, n in asked.items() if d in variable.dims}})
-    return dataset.assign({n: v for n, v in lazy.items() if n not in dataset.coords}).assign_coords(
-        {n: v for n, v in lazy.items() if n in dataset.coords}
+            made[name] = type(variable)(variable.dims, array, variable.attrs, variable.encoding)
+    return dataset.assign({n: v for n, v in made.items() if n not in dataset.coords}).assign_coords(
+        {n: v for n, v in made.items() if n in dataset.coords}
     )
 
 

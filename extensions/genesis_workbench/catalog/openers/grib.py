@@ -117,7 +117,9 @@ def _guarded(found: Any, content: Content) -> Any:
         if variable.ndim:
             blocks = block_sizes(variable.shape, 4, (1,) * (variable.ndim - 2) + variable.shape[-2:])
             array = lazy(
-                Guarded(content, variable.variable), blocks, f"{content.state}/{name}/{variable.attrs}"
+                Guarded(content.name, variable.variable, content),
+                blocks,
+                f"{content.state}/{name}/{variable.attrs}",
             )
             made[name] = (variable.dims, array, variable.attrs)
     return found.assign(made)
