@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import gzip
 import hashlib
+import os
 import pickle
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,24 @@ def test_a_copy_is_kept_by_its_tag_and_asked_for_again_only_when_it_changed(
         server.files["/grid.nc"] = smaller(tmp_path)
         opened = open_dataset(record(server.url("/grid.nc")), places=places(server, tmp_path))
         assert opened.sizes == {"x": 3}
+
+
+def test_copies_that_nobody_used_for_long_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from genesis_workbench.catalog.content import cache
+
+    monkeypatch.setattr(cache, "MAX_BYTES", 2500)
+    copies = cache.Cache(tmp_path)
+    for name, age_days in (("a", 3), ("b", 2), ("c", 0)):
+        with copies.receiving() as file:
+            file.write(bytes(1000))
+            path = copies.keep(file, name)
+        then = time.time() - 86_400 * age_days
+        os.utime(path, (then, then))
+    with copies.receiving() as file:
+        file.write(bytes(1000))
+        copies.keep(file, "d")
+    assert [copies.find(name, 1000) is not None for name in "abcd"] == [False, False, True, True]
+    assert not list(tmp_path.glob(".new-*"))
 
 
 def smaller(tmp_path: Path) -> bytes:

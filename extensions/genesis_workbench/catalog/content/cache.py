@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+MAX_BYTES = 50 * 2**30
+"""Size of all copies above which old ones go."""
+_DAY_S = 86_400
 
 
 class Cache:
@@ -20,7 +25,10 @@ class Cache:
     def find(self, key: str, size: int) -> Path | None:
         """Return the copy for `key` where there is one of that size."""
         path = self._path(key)
-        return path if path.is_file() and path.stat().st_size == size else None
+        if not path.is_file() or path.stat().st_size != size:
+            return None
+        os.utime(path)  # the ones used last are kept
+        return path
 
     @contextmanager
     def receiving(self) -> Iterator[Any]:
@@ -39,6 +47,7 @@ class Cache:
         path = self._path(key)
         path.unlink(missing_ok=True)
         os.link(file.name, path)
+        self._make_room()
         return path
 
     def note(self, url: str, size: int, etag: str) -> None:
@@ -54,6 +63,16 @@ class Cache:
         except FileNotFoundError:
             return 0, ""
         return int(size), etag
+
+    def _make_room(self) -> None:
+        """Remove the copies used longest ago, but none of this day: somebody may be reading it."""
+        known = sorted((p.stat().st_mtime, p.stat().st_size, p) for p in self.folder.glob("[!.]*"))
+        total = sum(size for _, size, _ in known)
+        for used, size, path in known:
+            if total <= MAX_BYTES or time.time() - used < _DAY_S:
+                break
+            path.unlink(missing_ok=True)
+            total -= size
 
     def _path(self, key: str) -> Path:
         return self.folder / hashlib.sha256(key.encode()).hexdigest()
