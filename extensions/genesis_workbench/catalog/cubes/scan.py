@@ -1,6 +1,8 @@
 """Where the pieces of each variable of a NetCDF-4 file are, without reading them.
 
-h5py asks HDF5 for positions: 2 ms a file, against 33 ms for a library that opens each file as a dataset first.
+h5py asks HDF5 for positions: 2 ms a file, against 33 ms for a library that opens each file as a dataset first. What reaches
+into another file (links, external storage, virtual datasets) is found before anything of it is read. Not guarded, as with
+every HDF5 file: a bug of the library on hostile bytes can end the process.
 """
 
 from __future__ import annotations

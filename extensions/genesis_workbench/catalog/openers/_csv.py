@@ -1,4 +1,8 @@
-"""CSV files that nobody described: columns and types from their beginning, rows in blocks of bounded size."""
+"""CSV files that nobody described: columns and types from their beginning, rows in blocks of bounded size.
+
+Guarded: rows longer than a megabyte, blocks larger than 33, quotes that go over a block's end, more columns than anybody
+means. A table out of gzip is read at once, up to 256 MiB.
+"""
 
 from __future__ import annotations
 

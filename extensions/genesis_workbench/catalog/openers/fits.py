@@ -1,4 +1,8 @@
-"""FITS files as lazy xarray objects: images by sections, tables by columns, headers as attributes."""
+"""FITS files as lazy xarray objects: images by sections, tables by columns, headers as attributes.
+
+Guarded: the number of units, the size of tables, files that end before their data do. Not guarded: compressed images are
+unpacked by C code of astropy, and a section of one may need all of it in memory.
+"""
 
 from __future__ import annotations
 

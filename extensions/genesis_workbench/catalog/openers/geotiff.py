@@ -2,6 +2,9 @@
 
 By tifffile, which is Python and reads from any file object, instead of GDAL: a remote file is read by the tiles that are
 needed, and what GDAL follows by itself (VRT, /vsicurl) does not exist here.
+
+Guarded: other files, tiles larger than memory, arrays that cannot be cut into blocks, files that end too early. Not
+guarded: the codecs of imagecodecs are C, and hostile tiles may find a fault in them that ends the process.
 """
 
 from __future__ import annotations

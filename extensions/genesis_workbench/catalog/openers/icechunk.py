@@ -14,7 +14,7 @@ class IcechunkOpener:
     """Opens a branch, a tag or a snapshot.
 
     Icechunk connects by itself, so a remote repository, and references to files elsewhere, would pass by the site's
-    rules: both are refused.
+    rules: both are refused, and so are links in the folder. Not guarded: hostile bytes reach Icechunk's own reader, in Rust.
     """
 
     formats: ClassVar[tuple[str, ...]] = ("icechunk",)

@@ -1,4 +1,8 @@
-"""Parquet files as Dask DataFrames, one partition for each row group, or as DuckDB relations."""
+"""Parquet files as Dask DataFrames, one partition for each row group, or as DuckDB relations.
+
+Guarded: row groups larger than memory by what they declare, other files and addresses for DuckDB. Not guarded: Arrow and
+DuckDB are C++, and a page that declares less than it unpacks to is found out while it is read.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 ASE, since its Atoms are what simulation codes and machine-learned potentials of the field take, it reads three of the four
 formats, and it is Python alone; gemmi knows no POSCAR, pymatgen needs 40 packages more. Only its readers of these formats
 are called, with text: never its guessing by file name, which also runs databases and unpacks archives. Atoms are read at
-once: a structure is small.
+once: a structure is small. Guarded: the size of the text, out of gzip too, and the number of atoms; all of it is Python,
+so broken text gives an error and no crash.
 """
 
 from __future__ import annotations
