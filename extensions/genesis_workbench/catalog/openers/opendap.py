@@ -1,8 +1,10 @@
 """OPeNDAP servers (DAP2: THREDDS, Hyrax, ERDDAP, pydap) as lazy xarray datasets.
 
 The protocol is small: a description of the variables (DDS), their attributes (DAS), and values of a hyperslab in XDR
-(DODS). It is spoken here, over the site's connections: libraries for it open addresses by themselves. Guarded: the size of descriptions and answers, lengths that are not what was asked for,
-arrays that cannot be cut into blocks; no library works on the bytes.
+(DODS). It is spoken here, over the site's connections: libraries for it open addresses by themselves. Guarded: the size of
+descriptions and answers, lengths that are not what was asked for, arrays that cannot be cut into blocks; no library works
+on the bytes.
+
 Source: NASA ESE-RFC-004.1.2, The Data Access Protocol DAP 2.0.
 """
 
