@@ -11,8 +11,16 @@ from genesis_workbench.catalog import provenance
 from genesis_workbench.catalog.content.places import SCHEMES, Places, site_places
 from genesis_workbench.catalog.dataset import Dataset, Distribution
 from genesis_workbench.core import plugins
-from genesis_workbench.core.errors import GenesisError, InvalidInput, MissingDependency, NotFound
+from genesis_workbench.core.errors import (
+    GenesisError,
+    InvalidInput,
+    MissingDependency,
+    NotFound,
+    VerificationFailed,
+)
 
+_TRIED = 10
+"""How many distributions are tried: a record may list hundreds, each of which can take its time to fail."""
 _GUESSED = {
     "": "", "nc": "netcdf", "nc4": "netcdf", "cdf": "netcdf", "h5": "hdf5", "hdf5": "hdf5", "he5": "hdf5", "hdf": "hdf5",
     "csv": "csv", "tsv": "csv", "parquet": "parquet", "tif": "geotiff", "tiff": "geotiff", "zarr": "zarr",
@@ -56,12 +64,14 @@ def open_dataset(
     """
     rules = (places or site_places()).limited(max_bytes)
     failures: list[GenesisError] = []
-    for chosen in _chosen(dataset, distribution):
+    for chosen in _chosen(dataset, distribution)[:_TRIED]:
         for name in _openers(chosen):
             try:
                 opener = plugins.load("openers", name)()
                 _check_options(opener, name, options)
                 opened = opener.open(dataset, chosen, rules, **options)
+            except VerificationFailed:
+                raise  # not passed over in silence for another distribution
             except GenesisError as error:
                 failures.append(error)
             except ImportError as error:
@@ -121,7 +131,7 @@ def _check_options(opener: Any, name: str, options: dict[str, Any]) -> None:
 
 
 def _chosen(dataset: Dataset, number: int | None) -> list[Distribution]:
-    known = [d for d in dataset.distributions if d.url.partition("://")[0] in SCHEMES]
+    known = [d for d in dataset.distributions if can_open(d)]
     if number is None:
         return known
     if not 0 <= number < len(dataset.distributions):

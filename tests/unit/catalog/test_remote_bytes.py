@@ -297,6 +297,12 @@ def test_the_first_distribution_that_can_be_opened_is(ranged: FileServer, tmp_pa
         ],
     )
     assert open_dataset(several, places=places(ranged, tmp_path)).sizes["time"] == ROWS
+    wrong = several.distributions[2].model_copy(update={"checksum": "sha256:" + "0" * 64})
+    with pytest.raises(VerificationFailed):
+        open_dataset(
+            several.model_copy(update={"distributions": [wrong, several.distributions[2]]}),
+            places=places(ranged, tmp_path),
+        )
     with pytest.raises(NotFound, match="none"):
         open_dataset(several, distribution=1, places=places(ranged, tmp_path))
     with pytest.raises(NotFound, match="3 distributions"):
