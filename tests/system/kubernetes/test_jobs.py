@@ -35,7 +35,7 @@ def scheduler(notebook, image, tmp_path):
     yield scheduler
     kubectl = notebook.kubectl
     kubectl("delete", "jobs", "--selector", "app.kubernetes.io/name=genesis-workbench", "--wait=false")
-    until(lambda: not kubectl.names("pods"))
+    until(lambda: not kubectl.names("pods"), 180)  # see `begun`: one may run to its own end
 
 
 @pytest.fixture
