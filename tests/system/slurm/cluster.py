@@ -59,9 +59,34 @@ KillWait=2
 MinJobAge={min_job_age}
 CompleteWait=0
 NodeName=c[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first_node}-{last_node}] CPUs={cores} RealMemory={memory} State=UNKNOWN
-PartitionName=debug Nodes=c[1-{nodes}] Default=YES MaxTime=01:00:00 DefaultTime=00:10:00 State=UP PriorityTier=10 PreemptMode=OFF
+{accounting}PartitionName=debug Nodes=c[1-{nodes}] Default=YES MaxTime=01:00:00 DefaultTime=00:10:00 State=UP PriorityTier=10 PreemptMode=OFF
 PartitionName=tiny Nodes=c1 MaxTime=00:02:00 MaxNodes=1 State=UP PriorityTier=10 PreemptMode=OFF
 PartitionName=spare Nodes=c[1-{nodes}] MaxTime=01:00:00 State=UP PriorityTier=1 PreemptMode=REQUEUE
+"""
+
+
+_ACCOUNTING = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={port}
+AccountingStoragePass={folder}/munge/sock
+"""
+_DBD_CONF = """\
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/sock
+DbdHost=localhost
+DbdAddr=127.0.0.1
+DbdPort={port}
+SlurmUser={user}
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={database}
+StorageUser=slurm
+StoragePass=slurm
+StorageLoc=slurm_acct
+LogFile={folder}/log/slurmdbd.log
+PidFile={folder}/state/slurmdbd.pid
+CommunicationParameters=NoInAddrAny
 """
 
 
@@ -74,6 +99,8 @@ class SlurmCluster:
         How many nodes, and what each pretends to have.
     account : str, optional
         Local account that the daemons run as, where the tests run as root.
+    accounting : bool
+        Whether slurmdbd over MariaDB keeps what ended jobs were.
 
     Attributes
     ----------
@@ -81,12 +108,21 @@ class SlurmCluster:
         What SLURM_CONF has to name.
     """
 
-    def __init__(self, nodes: int = 4, cores: int = 4, memory_mib: int = 8000, account: str = "") -> None:
+    def __init__(
+        self,
+        nodes: int = 4,
+        cores: int = 4,
+        memory_mib: int = 8000,
+        account: str = "",
+        accounting: bool = False,
+    ) -> None:
         # Short and readable for every account: paths of sockets have at most 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
         self.conf = self.folder / "etc/slurm.conf"
         self.nodes = [f"c{number + 1}" for number in range(nodes)]
-        self._cores, self._memory = cores, memory_mib
+        self._cores, self._memory, self._accounting = cores, memory_mib, accounting
+        self._ports = _free_ports(nodes + 103)
+        self._database: subprocess.Popen[bytes] | None = None
         self._owner = pwd.getpwnam(account) if account else pwd.getpwuid(os.geteuid())
 
     def start(self) -> Self:
@@ -97,6 +133,8 @@ class SlurmCluster:
             f"--pid-file={self.folder}/munge/private/pid", f"--log-file={self.folder}/munge/private/log",
             f"--seed-file={self.folder}/munge/private/seed", "--num-threads=4",
         )  # fmt: skip
+        if self._accounting:
+            self._start_accounting()
         self.start_controller()
         for node in self.nodes:
             self.start_node(node)
@@ -123,6 +161,9 @@ class SlurmCluster:
         _, alive = psutil.wait_procs(running, timeout=10)
         for process in alive:
             process.kill()
+        if self._database:
+            self._database.terminate()
+            self._database.wait(timeout=30)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -189,7 +230,7 @@ class SlurmCluster:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         key = self.folder / "munge/private/key"
         key.write_bytes(os.urandom(128))
-        port = _free_ports(len(self.nodes) + 101)
+        port = self._ports
         self.conf.write_text(
             _CONF.format(
                 host=socket.gethostname().partition(".")[0],
@@ -204,6 +245,9 @@ class SlurmCluster:
                 cores=self._cores,
                 memory=self._memory,
                 min_job_age=10,
+                accounting=_ACCOUNTING.format(folder=self.folder, port=port + len(self.nodes) + 101)
+                if self._accounting
+                else "",
             )
         )
         (self.folder / "etc/cgroup.conf").write_text("CgroupAutomount=no\n")
@@ -212,6 +256,55 @@ class SlurmCluster:
             path.chmod(0o755 if path.is_dir() else 0o644)
         key.parent.chmod(0o700)
         key.chmod(0o400)
+
+    def _start_accounting(self) -> None:
+        """Start MariaDB on a socket and loopback, and slurmdbd over it."""
+        data, sock = self.folder / "db", self.folder / "db.sock"
+        port = self._ports + len(self.nodes) + 102
+        user = [f"--user={self._owner.pw_name}"] if os.geteuid() == 0 else []
+        common = ["--no-defaults", *user, f"--datadir={data}"]
+        subprocess.run(
+            [
+                "mariadb-install-db",
+                *common,
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+            ],
+            capture_output=True,
+            check=True,
+            timeout=120,
+        )
+        options = [f"--socket={sock}", f"--port={port}", "--bind-address=127.0.0.1", "--skip-log-bin",
+                   "--innodb-flush-log-at-trx-commit=0", f"--log-error={self.folder}/log/mariadb.log"]  # fmt: skip
+        self._database = subprocess.Popen(["mariadbd", *common, *options], env={"PATH": PATH})
+        ask = ["mariadb", "--no-defaults", "-uroot", f"--socket={sock}", "-e"]
+        deadline = time.monotonic() + 60
+        while subprocess.run([*ask, "select 1"], capture_output=True, check=False).returncode:
+            assert time.monotonic() < deadline, "MariaDB did not start"
+            time.sleep(0.2)
+        orders = (
+            "create database slurm_acct; create user slurm@'127.0.0.1' identified by 'slurm'; "
+            "create user slurm@localhost identified by 'slurm'; grant all on slurm_acct.* to slurm@'127.0.0.1'; "
+            "grant all on slurm_acct.* to slurm@localhost"
+        )
+        subprocess.run([*ask, orders], check=True, capture_output=True)
+        conf = self.folder / "etc/slurmdbd.conf"
+        conf.write_text(
+            _DBD_CONF.format(
+                folder=self.folder,
+                user=self._owner.pw_name,
+                port=self._ports + len(self.nodes) + 101,
+                database=port,
+            )
+        )
+        os.chown(conf, self._owner.pw_uid, self._owner.pw_gid)
+        conf.chmod(0o600)  # slurmdbd refuses a wider mode
+        self._daemon("slurmdbd")
+        deadline = time.monotonic() + 60
+        while not self.run("sacctmgr", "-n", "show", "cluster", check=False).strip():
+            assert time.monotonic() < deadline, (self.folder / "log/slurmdbd.log").read_text()
+            self.run("sacctmgr", "-i", "add", "cluster", "test", check=False)
+            time.sleep(0.2)
 
     def _daemon(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
