@@ -217,6 +217,15 @@ def test_a_checksum_is_compared(ranged: FileServer, grid: bytes, tmp_path: Path)
         open_dataset(record(ranged.url("/grid.nc"), checksum="crc:1"), places=rules)
 
 
+def test_of_a_file_too_large_to_be_compared_it_is_said(
+    ranged: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genesis_workbench.catalog.content.places.VERIFIED_BYTES", 10)
+    wrong = record(ranged.url("/grid.nc"), checksum="sha256:" + "0" * 64)
+    with pytest.warns(UserWarning, match="its checksum was not compared"):
+        open_dataset(wrong, places=places(ranged, tmp_path))
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -88,12 +89,17 @@ class Places:
             found.path()
             return found
         found = self.file(distribution.url)
-        if distribution.checksum and self.verifies(distribution, found):
+        if distribution.checksum and self.verifies(found):
             check_digest(found.path(), distribution.checksum, found.name)
+        elif distribution.checksum:
+            warnings.warn(
+                f"{found.name!r} has {found.size:,} bytes: it is read in parts, and its checksum was not compared.",
+                stacklevel=2,
+            )
         return found
 
-    def verifies(self, distribution: Distribution, content: Content) -> bool:
-        """Whether the checksum is compared: of every local file, of remote ones that are not large."""
+    def verifies(self, content: Content) -> bool:
+        """Whether a checksum is compared: of every local file, of remote ones that are not large."""
         return not isinstance(content, HttpContent) or content.size <= min(self.max_bytes, VERIFIED_BYTES)
 
     def file(self, url: str) -> Content:
