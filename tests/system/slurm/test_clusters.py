@@ -13,6 +13,7 @@ from distributed import wait
 
 from genesis_workbench import compute
 from genesis_workbench.core.errors import InvalidInput, NotFound
+from genesis_workbench.widgets import compute_panel
 
 SMALL = 300 * 2**20
 SITE = """
@@ -181,6 +182,10 @@ def test_a_full_queue_is_told_and_the_work_waits(site, slurm):
         told = until(lambda: [e for e in cluster.status()["workers"] if e["position"] == 1 and e["reason"]])
         assert "waits for free machines" in told[0]["reason"]
         assert "waits for free machines" in repr(cluster)
+        panel = compute_panel(cluster)
+        shown = panel.status["workers"][0]
+        assert (shown["position"], shown["reason"]) == (1, told[0]["reason"])
+        panel.close()
         slurm.run("scancel", blocker)
         assert future.result(timeout=60) == 9
 
