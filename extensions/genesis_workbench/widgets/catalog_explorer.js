@@ -8,11 +8,11 @@ const STYLE = `
 .genesis-catalog input[type=search] { flex: 1 1 260px; font: inherit; font-size: 15px; padding: 6px 10px; }
 .genesis-catalog input, .genesis-catalog select { font: inherit; color: inherit; background: var(--jp-layout-color1, Canvas);
   border: 1px solid var(--jp-border-color1, #999); border-radius: 4px; padding: 2px 4px; }
-.genesis-catalog input.number { width: 5em; }
+.genesis-catalog input.number { width: 56px; box-sizing: border-box; margin-right: 6px; }
 .genesis-catalog button { font: inherit; color: inherit; cursor: pointer; border-radius: 4px; padding: 2px 10px;
   border: 1px solid var(--jp-border-color1, #999); background: var(--jp-layout-color1, Canvas); }
 .genesis-catalog :focus-visible { outline: 2px solid var(--jp-brand-color1, #1565c0); outline-offset: 1px; }
-.genesis-catalog .body { display: grid; grid-template-columns: 250px 1fr; gap: 16px; margin-top: 10px; }
+.genesis-catalog .body { display: grid; grid-template-columns: 250px minmax(0, 1fr); gap: 16px; margin-top: 10px; }
 .genesis-catalog .side h5, .genesis-catalog .hit h5 { margin: 10px 0 3px; font-size: 13px; }
 .genesis-catalog .facet { display: flex; width: 100%; justify-content: space-between; gap: 8px; border: 0; padding: 1px 4px; text-align: left; }
 .genesis-catalog .facet span:first-child { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
@@ -40,7 +40,7 @@ const STYLE = `
 .genesis-catalog .looked { border: 1px solid var(--jp-border-color2, #bbb); border-radius: 4px; padding: 6px 8px; margin: 4px 0; overflow-x: auto; }
 .genesis-catalog table { border-collapse: collapse; } .genesis-catalog td, .genesis-catalog th { padding: 1px 8px 1px 0; text-align: left; white-space: nowrap; }
 .genesis-catalog pre { margin: 0; white-space: pre-wrap; }
-.genesis-catalog details { margin-top: 8px; }
+.genesis-catalog details { margin-top: 8px; } .genesis-catalog details td { white-space: normal; vertical-align: top; }
 `;
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -321,7 +321,7 @@ function lookOf(looked) {
     const [canvas, low, high] = picture(looked.values, looked.aspect);
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `${looked.title}: ${looked.axes.join(" by ")}`);
-    box.append(canvas, node("div", `${looked.title}: ${+low.toPrecision(4)} to ${+high.toPrecision(4)} ${looked.unit}; ${looked.axes.join(" by ")}${looked.at ? `; ${looked.at}` : ""}`));
+    box.append(canvas, node("div", `${looked.title}: ${+low.toPrecision(4)} to ${+high.toPrecision(4)}${looked.unit ? ` ${looked.unit}` : ""}; ${looked.axes.join(" by ")}${looked.at ? `; ${looked.at}` : ""}`));
   } else if (looked.kind === "line") box.append(line(looked.values, `${looked.title} over ${looked.axis}`, looked.unit));
   else if (looked.kind === "rows") {
     if (looked.line) box.append(line(looked.line, looked.title));
