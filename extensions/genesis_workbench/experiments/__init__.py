@@ -10,22 +10,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genesis_workbench.experiments.constraints import Condition, Linear, Mixture
     from genesis_workbench.experiments.experiment import Experiment, Run, get, search
     from genesis_workbench.experiments.hypothesis import Hypothesis, Threshold
-    from genesis_workbench.experiments.space import Categorical, Integer, Real
+    from genesis_workbench.experiments.parameters import Categorical, Integer, Ordinal, Real, When
     from genesis_workbench.experiments.spec import Budget, ExperimentSpec, Objective
 
 _WHERE = {
     "Budget": "spec",
-    "Categorical": "space",
+    "Categorical": "parameters",
+    "Condition": "constraints",
     "Experiment": "experiment",
     "ExperimentSpec": "spec",
     "Hypothesis": "hypothesis",
-    "Integer": "space",
+    "Integer": "parameters",
+    "Linear": "constraints",
+    "Mixture": "constraints",
     "Objective": "spec",
-    "Real": "space",
+    "Ordinal": "parameters",
+    "Real": "parameters",
     "Run": "experiment",
     "Threshold": "hypothesis",
+    "When": "parameters",
     "get": "experiment",
     "search": "experiment",
 }
@@ -33,14 +39,19 @@ _WHERE = {
 __all__ = [
     "Budget",
     "Categorical",
+    "Condition",
     "Experiment",
     "ExperimentSpec",
     "Hypothesis",
     "Integer",
+    "Linear",
+    "Mixture",
     "Objective",
+    "Ordinal",
     "Real",
     "Run",
     "Threshold",
+    "When",
     "get",
     "search",
 ]

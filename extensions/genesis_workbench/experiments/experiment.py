@@ -16,6 +16,7 @@ from genesis_workbench.core.identifiers import new_id
 from genesis_workbench.core.ledger import Event, Ledger
 from genesis_workbench.core.service import local_state, me, service
 from genesis_workbench.core.state import State
+from genesis_workbench.experiments.constraints import Condition
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import ExperimentState, fold
 from genesis_workbench.experiments.store import Experiments, LedgerExperiments, RemoteExperiments
@@ -23,8 +24,9 @@ from genesis_workbench.experiments.store import Experiments, LedgerExperiments, 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from genesis_workbench.experiments.constraints import AnyConstraint
     from genesis_workbench.experiments.hypothesis import Hypothesis
-    from genesis_workbench.experiments.space import Categorical, Integer, Real
+    from genesis_workbench.experiments.parameters import AnyParameter
     from genesis_workbench.experiments.spec import Budget, Objective
 
 
@@ -37,8 +39,10 @@ class Experiment:
         What people call it.
     hypothesis : Hypothesis
         What is claimed, and the rule that decides it.
-    space : sequence of Real, Integer or Categorical
+    space : sequence of Real, Integer, Ordinal or Categorical
         What may be varied.
+    constraints : sequence of Linear, Condition or Mixture
+        What parameters must satisfy together. A text is read as a Condition.
     objective : Objective
         What is improved.
     executor : str
@@ -46,13 +50,15 @@ class Experiment:
     executor_arguments : dict, optional
         What stays the same over all trials.
     proposer : str
-        Plug-in that proposes: ``gp``, ``sobol`` or ``random``.
+        Plug-in that proposes: ``gp``, ``sobol``, ``random`` or ``grid``.
     budget : Budget
         How many trials.
     parallel : int
         Trials under way at once.
     seed : int
         Seed of everything random in the proposer.
+    repeats : int
+        Trials of each point that is proposed, to measure the noise.
     groups : sequence of str
         Groups that may look at it; one must be in them.
 
@@ -67,14 +73,16 @@ class Experiment:
         *,
         title: str,
         hypothesis: Hypothesis,
-        space: Sequence[Real | Integer | Categorical],
+        space: Sequence[AnyParameter],
         objective: Objective,
         executor: str,
         budget: Budget,
         executor_arguments: dict[str, Any] | None = None,
+        constraints: Sequence[AnyConstraint | str] = (),
         proposer: str = "gp",
         parallel: int = 2,
         seed: int = 0,
+        repeats: int = 1,
         groups: Sequence[str] = (),
         datasets: Sequence[str] = (),
         models: Sequence[str] = (),
@@ -84,6 +92,7 @@ class Experiment:
                 title=title,
                 hypothesis=hypothesis,
                 space=tuple(space),
+                constraints=tuple(Condition(each) if isinstance(each, str) else each for each in constraints),
                 objective=objective,
                 executor=executor,
                 executor_arguments=executor_arguments or {},
@@ -91,6 +100,7 @@ class Experiment:
                 budget=budget,
                 parallel=parallel,
                 seed=seed,
+                repeats=repeats,
                 groups=tuple(groups),
                 dataset_references=tuple(datasets),
                 model_references=tuple(models),
@@ -147,7 +157,7 @@ class Run:
         rows = [
             {
                 "trial": trial.number,
-                **{parameter.name: trial.parameters[parameter.name] for parameter in state.spec.space},
+                **{parameter.name: trial.parameters.get(parameter.name) for parameter in state.spec.space},
                 **{name: value["value"] for name, value in trial.values.items()},
                 "state": trial.state,
                 "proposer": trial.proposer,

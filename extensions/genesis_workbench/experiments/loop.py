@@ -16,10 +16,9 @@ from genesis_workbench.core.errors import GenesisError
 from genesis_workbench.core.identifiers import idempotency_key
 from genesis_workbench.core.leases import Lease
 from genesis_workbench.core.ledger import Ledger, NewEvent
-from genesis_workbench.experiments import space
 from genesis_workbench.experiments.executors._base import Executor, Failure
 from genesis_workbench.experiments.finding import decide
-from genesis_workbench.experiments.proposers._base import Proposer
+from genesis_workbench.experiments.proposers._base import CannotPropose, Proposer, domain
 from genesis_workbench.experiments.state import ExperimentState, Trial, fold, stream
 
 ACTOR = "service:runner"
@@ -129,8 +128,9 @@ def _propose(write: _Writer, state: ExperimentState, executor: Executor) -> None
     try:
         points = _checked(state, plugins.load("proposers", proposer)(), count)
     except Exception as error:  # a plug-in may raise anything; the experiment goes on and says why
-        log.warning("The proposer %s failed on %s", proposer, state.id, exc_info=True)
-        because = f"{proposer} failed: {error}"[:500]
+        cannot = isinstance(error, CannotPropose)
+        log.warning("The proposer %s failed on %s", proposer, state.id, exc_info=not cannot)
+        because = f"{proposer} {'cannot be used' if cannot else 'failed'}: {error}"[:500]
         proposer = FALL_BACK
         points = _checked(state, plugins.load("proposers", proposer)(), count)
     for number, parameters in enumerate(points, start=len(state.trials) + 1):
@@ -141,7 +141,8 @@ def _propose(write: _Writer, state: ExperimentState, executor: Executor) -> None
 
 
 def _checked(state: ExperimentState, proposer: Proposer, count: int) -> list[dict[str, Any]]:
+    fits = domain(state.spec)
     points = proposer.propose(state.spec, state.trials, count)
     for point in points:
-        space.encode(state.spec.space, point)  # InvalidInput where a proposer leaves the space
+        fits.check(point)  # InvalidInput where a proposer leaves the space
     return points[:count]

@@ -1,161 +1,91 @@
-"""What may be varied: parameters with bounds and units, and their place in the unit cube."""
+"""The space as a whole: between the values of its active parameters and points of the unit cube."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
 from genesis_workbench.core.errors import InvalidInput
-from genesis_workbench.experiments.record import Name, Record, Unit, given
+from genesis_workbench.experiments.parameters import (
+    AnyParameter,
+    Categorical,
+    Integer,
+    Ordinal,
+    Parameter,
+    Real,
+    Value,
+    When,
+)
 
-Value = float | int | str
+__all__ = [
+    "AnyParameter",
+    "Categorical",
+    "Integer",
+    "Ordinal",
+    "Parameter",
+    "Real",
+    "Value",
+    "When",
+    "decode",
+    "encode",
+    "snap",
+    "width",
+]
 
-
-class Real(Record):
-    """A real number between `low` and `high`."""
-
-    type: Literal["real"] = "real"
-    name: Name
-    low: float
-    high: float
-    unit: Unit = ""
-
-    def __init__(self, name: Any = ..., low: Any = ..., high: Any = ..., **more: Any) -> None:
-        super().__init__(**given(name=name, low=low, high=high), **more)
-
-    @model_validator(mode="after")
-    def _bounds(self) -> Self:
-        if not self.low < self.high:
-            raise ValueError(f"{self.name!r} needs low < high, not {self.low} and {self.high}")
-        return self
-
-    @property
-    def width(self) -> int:
-        """Number of coordinates in the unit cube."""
-        return 1
-
-    def encode(self, value: Any) -> list[float]:
-        """Return the coordinates of a value; InvalidInput where it is none of this parameter's."""
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not self.low <= value <= self.high
-        ):
-            raise InvalidInput(f"{self.name} is {value!r}; it must be between {self.low} and {self.high}.")
-        return [(value - self.low) / (self.high - self.low)]
-
-    def decode(self, at: Sequence[float]) -> Value:
-        """Return the value at coordinates in [0, 1]."""
-        return min(self.high, max(self.low, self.low + float(at[0]) * (self.high - self.low)))
+# Where an inactive parameter has no say: the middle of each of its coordinates.
+_INACTIVE = 0.5
 
 
-class Integer(Record):
-    """A whole number from `low` to `high`, both included."""
-
-    type: Literal["integer"] = "integer"
-    name: Name
-    low: int
-    high: int
-    unit: Unit = ""
-
-    def __init__(self, name: Any = ..., low: Any = ..., high: Any = ..., **more: Any) -> None:
-        super().__init__(**given(name=name, low=low, high=high), **more)
-
-    @model_validator(mode="after")
-    def _bounds(self) -> Self:
-        if not self.low < self.high:
-            raise ValueError(f"{self.name!r} needs low < high, not {self.low} and {self.high}")
-        return self
-
-    @property
-    def width(self) -> int:
-        """Number of coordinates in the unit cube."""
-        return 1
-
-    def encode(self, value: Any) -> list[float]:
-        """Return the coordinates of a value: the middle of its share of [0, 1]."""
-        if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
-            raise InvalidInput(
-                f"{self.name} is {value!r}; it must be a whole number from {self.low} to {self.high}."
-            )
-        return [(value - self.low + 0.5) / (self.high - self.low + 1)]
-
-    def decode(self, at: Sequence[float]) -> Value:
-        """Return the value at coordinates in [0, 1]."""
-        return min(self.high, self.low + math.floor(float(at[0]) * (self.high - self.low + 1)))
-
-
-class Categorical(Record):
-    """One of a few names, without order."""
-
-    type: Literal["categorical"] = "categorical"
-    name: Name
-    choices: tuple[str, ...] = Field(min_length=2, max_length=50)
-    unit: Literal[""] = ""
-
-    def __init__(self, name: Any = ..., choices: Any = ..., **more: Any) -> None:
-        super().__init__(**given(name=name, choices=choices), **more)
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Self:
-        if len(set(self.choices)) < len(self.choices):
-            raise ValueError(f"{self.name!r} names a choice twice: {self.choices}")
-        return self
-
-    @property
-    def width(self) -> int:
-        """Number of coordinates in the unit cube."""
-        return len(self.choices)
-
-    def encode(self, value: Any) -> list[float]:
-        """Return the coordinates of a value: 1 at its choice, 0 elsewhere."""
-        if value not in self.choices:
-            raise InvalidInput(f"{self.name} is {value!r}; it must be one of {', '.join(self.choices)}.")
-        return [float(choice == value) for choice in self.choices]
-
-    def decode(self, at: Sequence[float]) -> Value:
-        """Return the choice with the largest coordinate."""
-        return self.choices[int(np.argmax(at))]
-
-
-Parameter = Annotated[Real | Integer | Categorical, Field(discriminator="type")]
-
-
-def width(space: Sequence[Real | Integer | Categorical]) -> int:
+def width(space: Sequence[AnyParameter]) -> int:
     """Return the number of coordinates of the whole space."""
     return sum(parameter.width for parameter in space)
 
 
-def encode(space: Sequence[Real | Integer | Categorical], values: Mapping[str, Any]) -> NDArray[np.float64]:
+def active(space: Sequence[AnyParameter], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of `values` that are active: their condition holds, or they have none."""
+    kept: dict[str, Any] = {}
+    for parameter in space:
+        if parameter.name in values and (parameter.when is None or parameter.when.holds(kept)):
+            kept[parameter.name] = values[parameter.name]
+    return kept
+
+
+def encode(space: Sequence[AnyParameter], values: Mapping[str, Any]) -> NDArray[np.float64]:
     """Return the point of the unit cube, shape (width,), that stands for `values`.
 
     Raises
     ------
     InvalidInput
-        If a parameter is missing, unknown or out of its bounds.
+        If a parameter is missing, unknown, out of its bounds, or given while it is inactive.
     """
-    known = {parameter.name for parameter in space}
-    if set(values) != known:
-        odd = sorted(set(values) ^ known)
+    expected: set[str] = set()
+    point: list[float] = []
+    for parameter in space:
+        if parameter.when is not None and not parameter.when.holds(values):
+            point += [_INACTIVE] * parameter.width
+            continue
+        expected.add(parameter.name)
+        if parameter.name in values:
+            point += parameter.encode(values[parameter.name])
+    if set(values) != expected:
+        odd = sorted(set(values) ^ expected)
         raise InvalidInput(f"These parameters are missing or unknown: {', '.join(map(repr, odd))}.")
-    return np.array([x for parameter in space for x in parameter.encode(values[parameter.name])])
+    return np.array(point)
 
 
-def decode(space: Sequence[Real | Integer | Categorical], point: NDArray[np.float64]) -> dict[str, Value]:
-    """Return the values at a point of the unit cube, shape (width,)."""
+def decode(space: Sequence[AnyParameter], point: NDArray[np.float64]) -> dict[str, Value]:
+    """Return the values at a point of the unit cube, shape (width,); inactive parameters are left out."""
     values: dict[str, Value] = {}
     start = 0
     for parameter in space:
         values[parameter.name] = parameter.decode(point[start : start + parameter.width].tolist())
         start += parameter.width
-    return values
+    return active(space, values)
 
 
-def snap(space: Sequence[Real | Integer | Categorical], points: NDArray[np.float64]) -> NDArray[np.float64]:
+def snap(space: Sequence[AnyParameter], points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Move points, shape (n, width), to the nearest that stand for values: integers and choices are coarse."""
     return np.array([encode(space, decode(space, point)) for point in points]).reshape(points.shape)

@@ -7,6 +7,8 @@ from typing import Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from genesis_workbench.core.identifiers import check_slug
+from genesis_workbench.experiments.constraints import Constraint
+from genesis_workbench.experiments.constraints import check as check_space
 from genesis_workbench.experiments.hypothesis import Hypothesis
 from genesis_workbench.experiments.record import Name, Record, Unit, given
 from genesis_workbench.experiments.space import Parameter
@@ -37,6 +39,9 @@ class ExperimentSpec(Record):
     title: str = Field(min_length=1, max_length=200)
     hypothesis: Hypothesis
     space: tuple[Parameter, ...] = Field(min_length=1, max_length=100)
+    constraints: tuple[Constraint, ...] = Field(
+        (), max_length=100, description="What parameters must satisfy together."
+    )
     objective: Objective
     executor: str = Field(description="Name of the plug-in that executes a trial.")
     executor_arguments: dict[str, Any] = Field(
@@ -46,6 +51,9 @@ class ExperimentSpec(Record):
     budget: Budget
     parallel: int = Field(2, gt=0, le=1000, description="Trials under way at once.")
     seed: int = Field(0, ge=0, lt=2**31)
+    repeats: int = Field(
+        1, gt=0, le=1000, description="Trials of each point that is proposed, to measure the noise."
+    )
     groups: tuple[str, ...] = Field((), description="Groups that may look at it.")
     model_references: tuple[str, ...] = Field((), description="Models it builds on, such as name@1.")
     dataset_references: tuple[str, ...] = Field((), description="Datasets it builds on.")
@@ -56,8 +64,6 @@ class ExperimentSpec(Record):
         return tuple(sorted({check_slug(group, "group") for group in groups}))
 
     @model_validator(mode="after")
-    def _names(self) -> Self:
-        names = [parameter.name for parameter in self.space]
-        if len(set(names)) < len(names):
-            raise ValueError(f"a parameter is named twice: {names}")
+    def _makes_sense(self) -> Self:
+        check_space(self.space, self.constraints)
         return self

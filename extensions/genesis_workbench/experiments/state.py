@@ -21,7 +21,7 @@ def stream(experiment: str) -> str:
 
 @dataclass
 class Trial:
-    """One trial. `state` is proposed, started, observed or failed."""
+    """One trial. `state` is proposed, started, observed or failed; `point` counts what was proposed: repeats share it."""
 
     number: int
     parameters: dict[str, Any]
@@ -33,6 +33,11 @@ class Trial:
     ended: str | None = None
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
     reason: str = ""
+    point: int = 0
+
+    def __post_init__(self) -> None:
+        # Before repeats there was one trial for each point.
+        self.point = self.point or self.number
 
     @property
     def open(self) -> bool:
@@ -149,7 +154,14 @@ def _apply(state: ExperimentState, event: Event) -> None:
     match event.kind:
         case "trial.proposed":
             state.trials.append(
-                Trial(body["trial"], body["parameters"], body["proposer"], body["key"], event.time)
+                Trial(
+                    body["trial"],
+                    body["parameters"],
+                    body["proposer"],
+                    body["key"],
+                    event.time,
+                    point=body.get("point", 0),
+                )
             )
         case "trial.started":
             trial = state.trials[body["trial"] - 1]

@@ -13,6 +13,7 @@ from genesis_workbench.core.ledger import Event, Ledger, NewEvent
 from genesis_workbench.core.service import Service
 from genesis_workbench.core.units import convert
 from genesis_workbench.experiments.executors._base import Executor
+from genesis_workbench.experiments.proposers._base import random_values
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import PREFIX, ExperimentState, fold, stream
 
@@ -162,6 +163,11 @@ class LedgerExperiments:
                     f"{', '.join(executor.parameters)}."
                 )
             _same_unit(parameter.name, parameter.unit, executor.parameters[parameter.name])
+            if parameter.when is not None and parameter.name not in getattr(executor, "optional", ()):
+                raise InvalidInput(
+                    f"The parameter {parameter.name!r} is not always active, but {spec.executor!r} needs it in every trial."
+                )
+        random_values(spec, 0)  # InvalidInput where nothing fits the constraints
         missing = set(executor.parameters) - {parameter.name for parameter in spec.space}
         if missing:
             raise InvalidInput(f"The space leaves out {sorted(missing)[0]!r}, which {spec.executor!r} needs.")

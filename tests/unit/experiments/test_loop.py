@@ -8,7 +8,18 @@ from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, PermissionRefused
 from genesis_workbench.core.leases import Leases
 from genesis_workbench.core.ledger import Ledger
-from genesis_workbench.experiments import Budget, Hypothesis, Objective, Real, Threshold, loop, store
+from genesis_workbench.experiments import (
+    Budget,
+    Categorical,
+    Condition,
+    Hypothesis,
+    Objective,
+    Real,
+    Threshold,
+    When,
+    loop,
+    store,
+)
 from genesis_workbench.experiments.executors._base import Failure, Observation
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import fold, stream
@@ -183,6 +194,23 @@ def test_a_proposer_that_raises_is_replaced_and_the_ledger_says_why(ledger, expe
     assert "gp failed: singular" in proposed.body["because"]
 
 
+def test_a_proposer_that_cannot_honour_the_space_is_replaced_by_name(ledger, experiments, bench):
+    """A parameter that is not always active: the light optimiser says so, and sobol proposes."""
+    bench.parameters, bench.optional = {"c": "", "x": "", "z": ""}, {"z"}
+    space = (Categorical("c", ["a", "b"]), Real("x", 0, 1), Real("z", 0, 1, when=When("c", ["a"])))
+    bench.observe = lambda _key: Observation({"y": (0.5, "degC", None)})
+    experiment = experiments.create(specification(proposer="gp", space=space))
+    state = run(ledger, experiment, bench)
+    assert {trial.proposer for trial in state.trials} == {"sobol"}
+    assert {"z" in trial.parameters for trial in state.trials} == {True, False}
+    assert all(("z" in trial.parameters) == (trial.parameters["c"] == "a") for trial in state.trials)
+    proposed = ledger.read(stream=stream(experiment), kinds=["trial.proposed"])[0]
+    assert proposed.body["because"].startswith("gp cannot be used: ")
+    bench.optional = set()
+    with pytest.raises(InvalidInput, match="'z' is not always active"):
+        experiments.create(specification(space=space))
+
+
 def test_pause_resume_and_stop(ledger, experiments, bench):
     bench.slow = True
     experiment = experiments.create(specification())
@@ -233,6 +261,18 @@ def test_one_key_creates_one_experiment(ledger, experiments):
         ({"space": (Real("x", 0, 1),)}, InvalidInput, "leaves out 'z'"),
         ({"space": (Real("x", 0, 1), Real("z", 0, 1), Real("q", 0, 1))}, InvalidInput, "no parameter 'q'"),
         ({"space": (Real("x", 0, 1, unit="m"), Real("z", 0, 1))}, InvalidInput, "given in m"),
+        (
+            {
+                "space": (
+                    Real("x", 0, 1),
+                    Categorical("c", ["a", "b"]),
+                    Real("z", 0, 1, when=When("c", ["a"])),
+                )
+            },
+            InvalidInput,
+            "no parameter 'c'",
+        ),
+        ({"constraints": (Condition("x + z > 2"),)}, InvalidInput, "Nothing fits"),
         ({"objective": Objective("w")}, InvalidInput, "does not observe 'w'"),
         ({"objective": Objective("y", "kg")}, InvalidInput, "cannot be given in kg"),
         ({"groups": ("fusion",)}, PermissionRefused, "not in the group 'fusion'"),

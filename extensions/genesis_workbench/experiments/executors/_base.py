@@ -38,7 +38,8 @@ class Executor(Protocol):
     """Executes trials, each key once.
 
     `submit` may be called again with the same key after any crash. `observe` answers None while the trial is under
-    way, and the same outcome each time afterwards.
+    way, and the same outcome each time afterwards. An executor that can do without some of its parameters names them in
+    a class attribute `optional`; only those may depend on another parameter's value.
     """
 
     name: ClassVar[str]

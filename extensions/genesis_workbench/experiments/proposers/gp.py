@@ -8,19 +8,22 @@ Trials under way count at their posterior mean, so that parallel proposals diffe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genesis_workbench.experiments import space
-from genesis_workbench.experiments.proposers._base import sobol_points
+from genesis_workbench.experiments.constraints import Mixture
+from genesis_workbench.experiments.domain import Domain
+from genesis_workbench.experiments.proposers._base import CannotPropose, domain, points_so_far, sobol_values
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import Trial
 
 Array = NDArray[np.float64]
 _JITTER = 1e-9
+_CONSTRAINED = 256
 
 
 class GaussianProcessProposer:
@@ -30,29 +33,32 @@ class GaussianProcessProposer:
 
     def propose(self, spec: ExperimentSpec, trials: Sequence[Trial], count: int) -> list[dict[str, Any]]:
         """Return `count` points, one after the other. See :class:`Proposer`."""
+        conditional = [parameter.name for parameter in spec.space if parameter.when is not None]
+        if conditional:
+            raise CannotPropose(
+                f"it has no distance between points of which one has {conditional[0]!r} and the other has not"
+            )
         d = space.width(spec.space)
         first = max(5, d + 2)
         done = [trial for trial in trials if trial.state == "observed"]
         points: list[dict[str, Any]] = []
         pending = [space.encode(spec.space, trial.parameters) for trial in trials if trial.open]
         for _ in range(count):
-            number = len(trials) + len(points)
+            number = points_so_far(trials) + len(points)
             if number < first or len(done) < 3:
-                at = sobol_points(spec, number, 1)[0]
+                points += sobol_values(spec, number, 1)
             else:
                 x = np.array([space.encode(spec.space, trial.parameters) for trial in done])
                 sign = 1.0 if spec.objective.maximize else -1.0
                 y = sign * np.array([float(trial.values[spec.objective.name]["value"]) for trial in done])
                 at = _next(spec, x, y, np.array(pending).reshape(-1, d), number)
-            points.append(space.decode(spec.space, at))
+                points.append(space.decode(spec.space, at))
             pending.append(space.encode(spec.space, points[-1]))
         return points
 
 
 def _next(spec: ExperimentSpec, x: Array, y: Array, pending: Array, number: int) -> Array:
     """Return the point of the unit cube, shape (d,), with the largest log expected improvement."""
-    from scipy.optimize import minimize
-
     rng = np.random.default_rng([spec.seed, number])
     y = (y - y.mean()) / (y.std() or 1.0)
     model = GaussianProcess.fit(x, y)
@@ -65,17 +71,45 @@ def _next(spec: ExperimentSpec, x: Array, y: Array, pending: Array, number: int)
         mean, deviation = model.predict(points)
         return -log_expected_improvement(mean, deviation, best)
 
-    d = x.shape[1]
-    around = x[np.argmax(y)] + rng.normal(size=(256, d)) * np.repeat([0.02, 0.1], 128)[:, None]
-    candidates = space.snap(spec.space, np.clip(np.vstack([rng.random((1024, d)), around]), 0, 1))
+    candidates = _candidates(domain(spec), x[np.argmax(y)], rng)
     starts = candidates[np.argsort(loss(candidates))[:4]]
-    ends = [
-        minimize(lambda at: float(loss(at[None])[0]), start, method="L-BFGS-B", bounds=[(0, 1)] * d).x
-        for start in starts
-    ]
-    refined = space.snap(spec.space, np.clip(np.vstack([starts, ends]), 0, 1))
+    refined = np.vstack([starts, *_polished(domain(spec), starts, loss)])
     best_point: Array = refined[np.argmin(loss(refined))]
     return best_point
+
+
+def _candidates(fits: Domain, best: Array, rng: np.random.Generator) -> Array:
+    """Return points that fit, shape (n, d): some from everywhere, some around the best one."""
+    d = fits.width
+    if not fits.constraints:
+        around = best + rng.normal(size=(256, d)) * np.repeat([0.02, 0.1], 128)[:, None]
+        return space.snap(fits.space, np.clip(np.vstack([rng.random((1024, d)), around]), 0, 1))
+    anywhere = [
+        space.encode(fits.space, each) for each in fits.first(lambda: rng.random((64, d)), _CONSTRAINED)
+    ]
+    # On the way from the best point to another that fits, sums and linear bounds hold.
+    steps = np.repeat([0.02, 0.1, 0.3], -(-_CONSTRAINED // 3))[:_CONSTRAINED, None]
+    between = _fitting(fits, best + steps * (np.array(anywhere) - best))
+    return np.vstack([anywhere, *between])
+
+
+def _polished(fits: Domain, starts: Array, loss: Callable[[Array], Array]) -> list[Array]:
+    """Return the local optima near `starts` that fit; a gradient knows nothing of a mixture's sum."""
+    from scipy.optimize import minimize
+
+    if any(isinstance(each, Mixture) for each in fits.constraints):
+        return []
+    bounds = [(0, 1)] * fits.width
+    ends = [
+        minimize(lambda at: float(loss(at[None])[0]), start, method="L-BFGS-B", bounds=bounds).x
+        for start in starts
+    ]
+    return _fitting(fits, np.clip(ends, 0, 1))
+
+
+def _fitting(fits: Domain, points: Array) -> list[Array]:
+    snapped = space.snap(fits.space, points)
+    return [point for point in snapped if fits.holds(space.decode(fits.space, point))]
 
 
 class GaussianProcess:

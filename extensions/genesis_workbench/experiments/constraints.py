@@ -1,0 +1,182 @@
+"""What parameters must satisfy together: a linear bound, a condition in the small language, or a mixture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.experiments.expression import Expression, Undefined
+from genesis_workbench.experiments.parameters import AnyParameter, Categorical, Real
+from genesis_workbench.experiments.record import Name, Record, given
+
+_SUM_TOLERANCE = 1e-9
+
+
+class Linear(Record):
+    """A weighted sum of parameters, each in its own unit, with a bound.
+
+    It does not apply where one of its parameters is inactive.
+    """
+
+    type: Literal["linear"] = "linear"
+    weights: dict[Name, float] = Field(min_length=1, max_length=100)
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def __init__(self, weights: Any = ..., **more: Any) -> None:
+        super().__init__(**given(weights=weights), **more)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("a linear constraint has at_least, at_most or both")
+        return self
+
+    def check(self, space: Sequence[AnyParameter]) -> None:
+        """Refuse names that are no numbers of the space."""
+        _numbers(self.weights, space, str(self))
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Whether these values satisfy it."""
+        if not set(self.weights) <= set(values):
+            return True
+        total = math.fsum(weight * values[name] for name, weight in self.weights.items())
+        return (self.at_least is None or total >= self.at_least) and (
+            self.at_most is None or total <= self.at_most
+        )
+
+    def __str__(self) -> str:
+        total = " + ".join(name if w == 1 else f"{w:g} {name}" for name, w in self.weights.items())
+        low = "" if self.at_least is None else f"{self.at_least:g} ≤ "
+        return f"{low}{total}" + ("" if self.at_most is None else f" ≤ {self.at_most:g}")
+
+
+class Condition(Record):
+    """A condition in the language of :mod:`~genesis_workbench.experiments.expression`.
+
+    It does not apply where one of its parameters is inactive, and does not hold where it has no value.
+    """
+
+    type: Literal["condition"] = "condition"
+    expression: str = Field(min_length=1, max_length=500)
+
+    def __init__(self, expression: Any = ..., **more: Any) -> None:
+        super().__init__(**given(expression=expression), **more)
+
+    @field_validator("expression")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        Expression(text)
+        return text
+
+    def check(self, space: Sequence[AnyParameter]) -> None:
+        """Refuse names that are no parameters."""
+        Expression(self.expression).check_names([parameter.name for parameter in space])
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Whether these values satisfy it."""
+        expression = Expression(self.expression)
+        if not expression.names <= set(values):
+            return True
+        try:
+            return bool(expression(values))
+        except Undefined:
+            return False
+
+    def __str__(self) -> str:
+        return self.expression
+
+
+class Mixture(Record):
+    """Real parameters that sum to `total`, such as the shares of an alloy."""
+
+    type: Literal["mixture"] = "mixture"
+    parts: tuple[Name, ...] = Field(min_length=2, max_length=50)
+    total: float = Field(1.0, gt=0)
+
+    def __init__(self, parts: Any = ..., **more: Any) -> None:
+        super().__init__(**given(parts=parts), **more)
+
+    def check(self, space: Sequence[AnyParameter]) -> None:
+        """Refuse parts that are no plain real numbers of one unit, and sums that nothing reaches."""
+        _numbers(self.parts, space, str(self))
+        parts = self.of(space)
+        if len(set(self.parts)) < len(self.parts) or len({part.unit for part in parts}) > 1:
+            raise InvalidInput(f"The parts of the mixture {self} must differ in name and share one unit.")
+        if len(parts) < len(self.parts) or any(part.log or part.when for part in parts):
+            raise InvalidInput(
+                f"The parts of the mixture {self} must be real, without log scale and without condition."
+            )
+        low, high = math.fsum(part.low for part in parts), math.fsum(part.high for part in parts)
+        if not low < self.total <= high:
+            raise InvalidInput(
+                f"The mixture {self} can never hold: its parts sum to at least {low:g} and at most {high:g}."
+            )
+
+    def of(self, space: Sequence[AnyParameter]) -> list[Real]:
+        """Return its parts, in its order."""
+        named = {parameter.name: parameter for parameter in space}
+        found = (named.get(name) for name in self.parts)
+        return [parameter for parameter in found if isinstance(parameter, Real)]
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Whether these values sum to the total, within rounding."""
+        total = math.fsum(values[name] for name in self.parts if name in values)
+        return math.isclose(total, self.total, rel_tol=_SUM_TOLERANCE)
+
+    def __str__(self) -> str:
+        return f"{' + '.join(self.parts)} = {self.total:g}"
+
+
+AnyConstraint = Linear | Condition | Mixture
+Constraint = Annotated[AnyConstraint, Field(discriminator="type")]
+
+
+def check(space: Sequence[AnyParameter], constraints: Sequence[AnyConstraint]) -> None:
+    """Refuse names given twice, conditions on what comes later, and constraints that no space could satisfy.
+
+    Raises
+    ------
+    InvalidInput
+        Naming the first that makes no sense.
+    """
+    names = [parameter.name for parameter in space]
+    if len(set(names)) < len(names):
+        raise InvalidInput(f"A parameter is named twice: {names}.")
+    for place, parameter in enumerate(space):
+        if parameter.when is not None:
+            _condition(parameter, space[:place])
+    mixed = [
+        name for constraint in constraints if isinstance(constraint, Mixture) for name in constraint.parts
+    ]
+    for constraint in constraints:
+        constraint.check(space)
+    if len(set(mixed)) < len(mixed):
+        raise InvalidInput(f"A parameter is in two mixtures: {mixed}.")
+
+
+def _condition(parameter: AnyParameter, earlier: Sequence[AnyParameter]) -> None:
+    assert parameter.when is not None  # noqa: S101 - asked only then
+    other = {each.name: each for each in earlier}.get(parameter.when.parameter)
+    if other is None:
+        raise InvalidInput(
+            f"{parameter.name!r} depends on {parameter.when.parameter!r}, which does not come before it in the space."
+        )
+    if isinstance(other, Real):
+        raise InvalidInput(
+            f"{parameter.name!r} depends on the real number {other.name!r}, which has no single values. Use a choice or "
+            "a whole number."
+        )
+    for value in parameter.when.is_in:
+        other.encode(value)
+
+
+def _numbers(names: Any, space: Sequence[AnyParameter], text: str) -> None:
+    known = {parameter.name: parameter for parameter in space}
+    for name in names:
+        if name not in known or isinstance(known[name], Categorical):
+            raise InvalidInput(f"{text!r} names {name!r}, which is no number of the space.")
