@@ -30,6 +30,11 @@ def facts(summary):
             for name, value in best["parameters"].items()
         )
         lines.append(f"Best: trial {best['trial']}, {best['value']:.6g} {best['unit']} at {parameters}")
+    further = len(summary["spec"].get("further_objectives", ()))
+    if further:
+        lines.append(
+            f"Shown is the first of {further + 1} objectives; {len(summary['front'])} points are on the Pareto front."
+        )
     if finding:
         lines.append(f"The hypothesis is {finding['decision']}.")
     return pn.pane.HTML("<br>".join(html.escape(line) for line in lines), styles=TEXT)

@@ -13,17 +13,21 @@ if TYPE_CHECKING:
     from genesis_workbench.experiments.constraints import Condition, Linear, Mixture
     from genesis_workbench.experiments.experiment import Experiment, Run, get, search
     from genesis_workbench.experiments.hypothesis import Hypothesis, Threshold
+    from genesis_workbench.experiments.outcomes import Limit
     from genesis_workbench.experiments.parameters import Categorical, Integer, Ordinal, Real, When
-    from genesis_workbench.experiments.spec import Budget, ExperimentSpec, Objective
+    from genesis_workbench.experiments.spec import Arm, Budget, Cost, ExperimentSpec, Objective
 
 _WHERE = {
+    "Arm": "spec",
     "Budget": "spec",
     "Categorical": "parameters",
     "Condition": "constraints",
+    "Cost": "spec",
     "Experiment": "experiment",
     "ExperimentSpec": "spec",
     "Hypothesis": "hypothesis",
     "Integer": "parameters",
+    "Limit": "outcomes",
     "Linear": "constraints",
     "Mixture": "constraints",
     "Objective": "spec",
@@ -37,13 +41,16 @@ _WHERE = {
 }
 
 __all__ = [
+    "Arm",
     "Budget",
     "Categorical",
     "Condition",
+    "Cost",
     "Experiment",
     "ExperimentSpec",
     "Hypothesis",
     "Integer",
+    "Limit",
     "Linear",
     "Mixture",
     "Objective",

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from genesis_workbench.experiments.constraints import AnyConstraint
     from genesis_workbench.experiments.hypothesis import Hypothesis
+    from genesis_workbench.experiments.outcomes import Limit
     from genesis_workbench.experiments.parameters import AnyParameter
-    from genesis_workbench.experiments.spec import Budget, Objective
+    from genesis_workbench.experiments.spec import Arm, Budget, Objective
 
 
 class Experiment:
@@ -43,8 +44,12 @@ class Experiment:
         What may be varied.
     constraints : sequence of Linear, Condition or Mixture
         What parameters must satisfy together. A text is read as a Condition.
-    objective : Objective
-        What is improved.
+    objective : Objective or sequence of Objective
+        What is improved. Of several, the Pareto front is looked for; one-number summaries show the first.
+    outcome_constraints : sequence of Limit
+        What outcomes must keep for a point to count as good.
+    arms : sequence of Arm
+        Trials to compare with: random points, or one that is given, among the proposer's.
     executor : str
         Plug-in that executes a trial, such as ``pvlib``.
     executor_arguments : dict, optional
@@ -52,7 +57,7 @@ class Experiment:
     proposer : str
         Plug-in that proposes: ``gp``, ``sobol``, ``random`` or ``grid``.
     budget : Budget
-        How many trials.
+        How many trials, and what they may cost.
     parallel : int
         Trials under way at once.
     seed : int
@@ -74,11 +79,13 @@ class Experiment:
         title: str,
         hypothesis: Hypothesis,
         space: Sequence[AnyParameter],
-        objective: Objective,
+        objective: Objective | Sequence[Objective],
         executor: str,
         budget: Budget,
         executor_arguments: dict[str, Any] | None = None,
         constraints: Sequence[AnyConstraint | str] = (),
+        outcome_constraints: Sequence[Limit] = (),
+        arms: Sequence[Arm] = (),
         proposer: str = "gp",
         parallel: int = 2,
         seed: int = 0,
@@ -87,13 +94,19 @@ class Experiment:
         datasets: Sequence[str] = (),
         models: Sequence[str] = (),
     ) -> None:
+        objectives = tuple(objective) if isinstance(objective, Sequence) else (objective,)
+        if not objectives:
+            raise InvalidInput("The experiment has no objective; give at least one.")
         try:
             self.spec = ExperimentSpec(
                 title=title,
                 hypothesis=hypothesis,
                 space=tuple(space),
                 constraints=tuple(Condition(each) if isinstance(each, str) else each for each in constraints),
-                objective=objective,
+                objective=objectives[0],
+                further_objectives=objectives[1:],
+                outcome_constraints=tuple(outcome_constraints),
+                arms=tuple(arms),
                 executor=executor,
                 executor_arguments=executor_arguments or {},
                 proposer=proposer,
@@ -159,6 +172,7 @@ class Run:
                 "trial": trial.number,
                 **{parameter.name: trial.parameters.get(parameter.name) for parameter in state.spec.space},
                 **{name: value["value"] for name, value in trial.values.items()},
+                **({"arm": trial.arm} if state.spec.arms else {}),
                 "state": trial.state,
                 "proposer": trial.proposer,
                 "reason": trial.reason,
@@ -254,6 +268,11 @@ class Finding(dict[str, Any]):
                 for name, value in best["parameters"].items()
             )
             rows += [("Best trial", f"number {best['trial']}: {parameters}"), ("It gave", values)]
+        front = self["evidence"].get("front")
+        if front:
+            rows.append(
+                ("Pareto front", f"{len(front)} points: trials {', '.join(str(p['trial']) for p in front)}")
+            )
         if self["simulated"]:
             rows.append(("Simulated", "Every observation comes from a simulator, none from an instrument."))
         body = "".join(

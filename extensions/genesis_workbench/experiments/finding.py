@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from genesis_workbench.experiments.outcomes import Point
 from genesis_workbench.experiments.state import ExperimentState
 
 
@@ -15,7 +16,7 @@ def decide(state: ExperimentState) -> dict[str, Any]:
         (float(trial.values[rule.metric]["value"]), trial.values[rule.metric]["unit"]) for trial in observed
     ]
     reaching = [trial.number for trial, value in zip(observed, values, strict=True) if rule.reached(*value)]
-    best = state.best
+    best, objectives = state.best, state.spec.objectives
     return {
         "statement": state.spec.hypothesis.statement,
         "decision": rule.decide(values),
@@ -26,6 +27,15 @@ def decide(state: ExperimentState) -> dict[str, Any]:
             "observed": len(observed),
             "failed": sum(trial.state == "failed" for trial in state.trials),
             "reaching": reaching,
-            "best": best and {"trial": best.number, "parameters": best.parameters, "values": best.values},
+            "best": best and _best(state, best),
+            "front": [point.described(objectives) for point in state.front] if len(objectives) > 1 else [],
         },
     }
+
+
+def _best(state: ExperimentState, best: Point) -> dict[str, Any]:
+    """Return the best point as JSON values: all that its trial measured, or the means over its repeats."""
+    if len(best.trials) > 1:
+        return best.described(state.spec.objectives)
+    trial = best.trials[0]
+    return {"trial": trial.number, "parameters": trial.parameters, "values": trial.values}

@@ -7,24 +7,23 @@ anywhere loses nothing and repeats nothing: a trial's key is in the ledger befor
 
 from __future__ import annotations
 
-import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from genesis_workbench.core import plugins
 from genesis_workbench.core.errors import GenesisError
 from genesis_workbench.core.identifiers import idempotency_key
 from genesis_workbench.core.leases import Lease
 from genesis_workbench.core.ledger import Ledger, NewEvent
-from genesis_workbench.experiments.executors._base import Executor, Failure
+from genesis_workbench.core.units import convert
+from genesis_workbench.experiments.executors._base import Executor, Failure, Observation
 from genesis_workbench.experiments.finding import decide
-from genesis_workbench.experiments.proposers._base import CannotPropose, Proposer, domain
+from genesis_workbench.experiments.planning import plan
+from genesis_workbench.experiments.spec import Cost
 from genesis_workbench.experiments.state import ExperimentState, Trial, fold, stream
 
 ACTOR = "service:runner"
-FALL_BACK = "sobol"
 _FAILURES_IN_A_ROW = 5
-log = logging.getLogger(__name__)
 
 
 def advance(
@@ -49,9 +48,7 @@ def advance(
         if isinstance(outcome, Failure):
             write("trial.failed", trial=trial.number, reason=outcome.reason)
         elif outcome is not None:
-            write(
-                "trial.observed", trial=trial.number, values=outcome.as_dict(), simulated=executor.simulated
-            )
+            _observed(write, executor, trial, outcome)
     state = fold(ledger.all(stream=stream(experiment)))
     if state.state == "paused":
         return state
@@ -63,6 +60,38 @@ def advance(
         _start(write, executor, state, trial)
     _propose(write, state, executor)
     return fold(ledger.all(stream=stream(experiment)))
+
+
+def _observed(write: _Writer, executor: Executor, trial: Trial, outcome: Observation) -> None:
+    """Keep what was measured and can be used; what cannot is named, and a trial with nothing left has failed."""
+    values, unusable = outcome.as_dict(), {}
+    for name, seen in list(values.items()):
+        reason = _unusable(seen, executor.outcomes.get(name))
+        if reason:
+            unusable[name] = reason
+            del values[name]
+    if not values:
+        why = "; ".join(f"{name} {reason}" for name, reason in unusable.items()) or "it gave no values"
+        write(
+            "trial.failed",
+            trial=trial.number,
+            reason=f"The trial gave nothing that can be used: {why}."[:2000],
+        )
+        return
+    more = {"unusable": unusable} if unusable else {}
+    write("trial.observed", trial=trial.number, values=values, simulated=executor.simulated, **more)
+
+
+def _unusable(seen: Mapping[str, Any], unit: str | None) -> str:
+    for what in ("value", "uncertainty"):
+        number = seen.get(what, 0.0)
+        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+            return f"has the {what} {number!r:.80}, no finite number"
+    try:
+        convert(1.0, str(seen["unit"]), str(seen["unit"]) if unit is None else unit)
+    except GenesisError as error:
+        return f"has a wrong unit: {error.message}"[:300]
+    return ""
 
 
 class _Writer:
@@ -91,8 +120,11 @@ def _why_it_ends(state: ExperimentState) -> str:
         return f"It was stopped: {state.reason}" if state.reason else "It was stopped."
     if len(last) == _FAILURES_IN_A_ROW and all(trial.state == "failed" for trial in last):
         return f"{_FAILURES_IN_A_ROW} trials in a row failed. The last one: {last[-1].reason}"
-    if len(state.trials) >= state.spec.budget.trials and not under_way:
+    if under_way:
+        return ""
+    if len(state.trials) >= state.spec.budget.trials:
         return f"All {state.spec.budget.trials} trials of the budget are done."
+    return state.spent
     return ""
 
 
@@ -122,27 +154,24 @@ def _start(write: _Writer, executor: Executor, state: ExperimentState, trial: Tr
 def _propose(write: _Writer, state: ExperimentState, executor: Executor) -> None:
     under_way = sum(trial.open for trial in state.trials)
     count = min(state.spec.parallel - under_way, state.spec.budget.trials - len(state.trials))
-    if count <= 0:
+    if count <= 0 or state.spent:
         return
-    proposer, because = state.spec.proposer, ""
-    try:
-        points = _checked(state, plugins.load("proposers", proposer)(), count)
-    except Exception as error:  # a plug-in may raise anything; the experiment goes on and says why
-        cannot = isinstance(error, CannotPropose)
-        log.warning("The proposer %s failed on %s", proposer, state.id, exc_info=not cannot)
-        because = f"{proposer} {'cannot be used' if cannot else 'failed'}: {error}"[:500]
-        proposer = FALL_BACK
-        points = _checked(state, plugins.load("proposers", proposer)(), count)
-    for number, parameters in enumerate(points, start=len(state.trials) + 1):
+    spent = state.cost
+    for number, planned in enumerate(plan(state, count), start=len(state.trials) + 1):
+        budget, cost = state.spec.budget.cost, None
+        if budget is not None:
+            cost = budget.planned(state.spec.space, planned.parameters)
+            if spent + (cost or 0.0) > budget.limit or (cost is None and spent >= budget.limit):
+                write("budget.spent", reason=_spent(budget, spent, cost))
+                return
+            spent += cost or 0.0
         key = idempotency_key(state.id, number)
-        body: dict[str, Any] = {"trial": number, "parameters": parameters, "proposer": proposer, "key": key}
-        write("trial.proposed", **body, **({"because": because} if because else {}))
-        _start(write, executor, state, Trial(number, parameters, proposer, key, ""))
+        body: dict[str, Any] = {"trial": number, **planned.body(), "key": key}
+        write("trial.proposed", **body, **({"cost": cost} if cost is not None else {}))
+        _start(write, executor, state, Trial(number, planned.parameters, planned.proposer, key, ""))
 
 
-def _checked(state: ExperimentState, proposer: Proposer, count: int) -> list[dict[str, Any]]:
-    fits = domain(state.spec)
-    points = proposer.propose(state.spec, state.trials, count)
-    for point in points:
-        fits.check(point)  # InvalidInput where a proposer leaves the space
-    return points[:count]
+def _spent(budget: Cost, spent: float, next_one: float | None) -> str:
+    """Return why nothing more is proposed."""
+    left = "" if next_one is None else f", and the next trial would cost {next_one:g}"
+    return f"The budget's cost is spent: {spent:g} of {budget.limit:g} {budget.unit}".rstrip() + f"{left}."

@@ -16,7 +16,7 @@ def convergence(state: ExperimentState, *, responsive: bool = False) -> Any:
     if not hv.extension._loaded:
         hv.extension("bokeh")
     objective = state.spec.objective
-    trials = state.observed
+    trials = [trial for trial in state.observed if objective.name in trial.values]
     if not trials:
         raise Conflict("Nothing was observed yet, so there is nothing to plot.")
     numbers = [trial.number for trial in trials]
@@ -26,6 +26,8 @@ def convergence(state: ExperimentState, *, responsive: bool = False) -> Any:
     points = hv.Scatter((numbers, values), "trial", axis, label="observed")
     steps = hv.Curve((numbers, best), "trial", axis, label="best so far")
     title = f"{state.spec.title} (simulated)" if state.simulated else state.spec.title
+    if state.spec.further_objectives:
+        title += f": {objective.name.replace('_', ' ')}, the first of {len(state.spec.objectives)} objectives"
     size: dict[str, Any] = {"responsive": True} if responsive else {"width": 640}
     return (points.opts(size=7) * steps.opts(interpolation="steps-post")).opts(
         title=title, height=320, legend_position="bottom_right", show_grid=True, **size

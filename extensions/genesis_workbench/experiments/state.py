@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,12 @@ from typing import Any
 from genesis_workbench.core.access import Access, Label
 from genesis_workbench.core.errors import NotFound
 from genesis_workbench.core.ledger import Event
+from genesis_workbench.experiments import outcomes
+from genesis_workbench.experiments.outcomes import Point
 from genesis_workbench.experiments.spec import ExperimentSpec
+from genesis_workbench.experiments.trial import MAIN, Trial
+
+__all__ = ["PREFIX", "ExperimentState", "Trial", "fold", "stream"]
 
 PREFIX = "experiment/"
 
@@ -17,32 +23,6 @@ PREFIX = "experiment/"
 def stream(experiment: str) -> str:
     """Return the stream of an experiment's events."""
     return PREFIX + experiment
-
-
-@dataclass
-class Trial:
-    """One trial. `state` is proposed, started, observed or failed; `point` counts what was proposed: repeats share it."""
-
-    number: int
-    parameters: dict[str, Any]
-    proposer: str
-    key: str
-    proposed: str
-    state: str = "proposed"
-    started: str | None = None
-    ended: str | None = None
-    values: dict[str, dict[str, Any]] = field(default_factory=dict)
-    reason: str = ""
-    point: int = 0
-
-    def __post_init__(self) -> None:
-        # Before repeats there was one trial for each point.
-        self.point = self.point or self.number
-
-    @property
-    def open(self) -> bool:
-        """Whether its outcome is still to come."""
-        return self.state in ("proposed", "started")
 
 
 @dataclass
@@ -58,6 +38,7 @@ class ExperimentState:
     state: str = "running"
     reason: str = ""
     stopping: bool = False
+    spent: str = ""
     trials: list[Trial] = field(default_factory=list)
     finding: dict[str, Any] | None = None
     version: int = 0
@@ -74,17 +55,29 @@ class ExperimentState:
         return [trial for trial in self.trials if trial.state == "observed"]
 
     @property
-    def best(self) -> Trial | None:
-        """The observed trial with the best objective."""
-        objective = self.spec.objective
-        sign = 1 if objective.maximize else -1
-        return max(
-            self.observed, key=lambda trial: sign * float(trial.values[objective.name]["value"]), default=None
-        )
+    def best(self) -> Point | None:
+        """The point with the best first objective among those that keep the limits on outcomes."""
+        return outcomes.best(self.spec, self.trials)
+
+    @property
+    def front(self) -> list[Point]:
+        """The Pareto front of the points that keep the limits on outcomes."""
+        return outcomes.front(self.spec, self.trials)
+
+    @property
+    def cost(self) -> float:
+        """What was spent, in the unit of the budget's cost: trials under way count as planned."""
+        cost = self.spec.budget.cost
+        if cost is None:
+            return 0.0
+        if cost.metric is None:
+            return math.fsum(trial.cost or 0.0 for trial in self.trials)
+        return math.fsum(outcomes.value_of(trial, cost.metric, cost.unit) or 0.0 for trial in self.trials)
 
     def summary(self) -> dict[str, Any]:
         """Return what a list or a status line shows, as JSON values."""
-        best = self.best
+        best, objectives, cost = self.best, self.spec.objectives, self.spec.budget.cost
+        described = best.described(objectives) if best else None
         objective = self.spec.objective.name
         return {
             "id": self.id,
@@ -100,13 +93,15 @@ class ExperimentState:
                 "observed": len(self.observed),
                 "failed": sum(trial.state == "failed" for trial in self.trials),
             },
-            "best": best
+            "best": described
             and {
-                "trial": best.number,
-                "parameters": best.parameters,
-                **best.values[objective],
+                "trial": described["trial"],
+                "parameters": described["parameters"],
+                **described["values"][objective],
                 "name": objective,
             },
+            "front": [point.described(objectives) for point in self.front] if len(objectives) > 1 else [],
+            "cost": cost and {"spent": self.cost, "limit": cost.limit, "unit": cost.unit},
             "hypothesis": {
                 "statement": self.spec.hypothesis.statement,
                 "rule": str(self.spec.hypothesis.rule),
@@ -161,6 +156,8 @@ def _apply(state: ExperimentState, event: Event) -> None:
                     body["key"],
                     event.time,
                     point=body.get("point", 0),
+                    arm=body.get("arm", MAIN),
+                    cost=body.get("cost"),
                 )
             )
         case "trial.started":
@@ -169,9 +166,13 @@ def _apply(state: ExperimentState, event: Event) -> None:
         case "trial.observed":
             trial = state.trials[body["trial"] - 1]
             trial.state, trial.values, trial.ended = "observed", body["values"], event.time
+            trial.settled = event.version
         case "trial.failed":
             trial = state.trials[body["trial"] - 1]
             trial.state, trial.reason, trial.ended = "failed", body["reason"], event.time
+            trial.settled = event.version
+        case "budget.spent":
+            state.spent = body["reason"]
         case "experiment.paused":
             state.state, state.reason = "paused", body.get("reason", "")
         case "experiment.resumed":

@@ -167,14 +167,13 @@ class LedgerExperiments:
                 raise InvalidInput(
                     f"The parameter {parameter.name!r} is not always active, but {spec.executor!r} needs it in every trial."
                 )
-        random_values(spec, 0)  # InvalidInput where nothing fits the constraints
+        sample = random_values(spec, 0)  # InvalidInput where nothing fits the constraints
+        if spec.budget.cost is not None:
+            spec.budget.cost.planned(spec.space, sample)
         missing = set(executor.parameters) - {parameter.name for parameter in spec.space}
         if missing:
             raise InvalidInput(f"The space leaves out {sorted(missing)[0]!r}, which {spec.executor!r} needs.")
-        for name, unit in (
-            (spec.objective.name, spec.objective.unit),
-            (spec.hypothesis.rule.metric, spec.hypothesis.rule.unit),
-        ):
+        for name, unit in _outcomes(spec):
             if name not in executor.outcomes:
                 raise InvalidInput(
                     f"The executor {spec.executor!r} does not observe {name!r}; it observes "
@@ -183,6 +182,15 @@ class LedgerExperiments:
             convert(1.0, executor.outcomes[name], unit)
         executor.check(spec.executor_arguments)
         return executor
+
+
+def _outcomes(spec: ExperimentSpec) -> Iterator[tuple[str, str]]:
+    """Iterate over the outcomes that a description names, each with the unit it wants them in."""
+    yield from ((objective.name, objective.unit) for objective in spec.objectives)
+    yield from ((limit.metric, limit.unit) for limit in spec.outcome_constraints)
+    yield spec.hypothesis.rule.metric, spec.hypothesis.rule.unit
+    if spec.budget.cost is not None and spec.budget.cost.metric is not None:
+        yield spec.budget.cost.metric, spec.budget.cost.unit
 
 
 class RemoteExperiments:

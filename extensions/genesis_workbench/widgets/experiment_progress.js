@@ -123,6 +123,9 @@ function draw(root, model) {
   const left = budget - observed - failed;
   const counts = `${observed} of ${budget} trials observed${failed ? `, ${failed} failed` : ""}${left && summary.state !== "ended" ? `, ${left} to go` : ""}`;
   parts.push(node("div", counts, "line counts"));
+  const further = summary.spec.further_objectives?.length ?? 0;
+  if (further)
+    parts.push(node("div", `Shown is the first of ${further + 1} objectives; ${summary.front.length} points are on the Pareto front.`, "line"));
   parts.push(chart(summary, trials));
   parts.push(
     node("div", summary.best ? `Best: trial ${summary.best.trial}, ${short(summary.best.value)} ${summary.best.unit} at ${described(summary.best.parameters)}` : "Nothing observed yet.", "line"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, PermissionRefused
 from genesis_workbench.core.leases import Leases
 from genesis_workbench.core.ledger import Ledger
@@ -12,92 +11,15 @@ from genesis_workbench.experiments import (
     Budget,
     Categorical,
     Condition,
-    Hypothesis,
     Objective,
     Real,
-    Threshold,
     When,
     loop,
     store,
 )
-from genesis_workbench.experiments.executors._base import Failure, Observation
-from genesis_workbench.experiments.spec import ExperimentSpec
+from genesis_workbench.experiments.executors._base import Observation
 from genesis_workbench.experiments.state import fold, stream
-
-ALICE = Person("alice", groups=frozenset({"solar"}))
-BOB, CAROL = Person("bob", groups=frozenset({"solar"})), Person("carol")
-
-
-class Bench:
-    """An executor that runs at once, counts, and fails where it is told to."""
-
-    name, simulated = "bench", True
-    parameters, outcomes = {"x": "", "z": ""}, {"y": "degC"}
-
-    def __init__(self):
-        self.ran = {}
-        self.canceled = []
-        self.failing = set()
-        self.slow = False
-
-    def check(self, arguments):
-        if arguments.get("broken"):
-            raise InvalidInput("broken")
-
-    def submit(self, key, parameters, arguments):
-        self.ran.setdefault(key, []).append(parameters)
-
-    def observe(self, key):
-        if self.slow:
-            return None
-        if len(self.ran) in self.failing or "all" in self.failing:
-            return Failure("the lamp is out")
-        x = self.ran[key][0]
-        return Observation({"y": (1 - (x["x"] - 0.4) ** 2 - (x["z"] - 0.7) ** 2, "degC", 0.01)})
-
-    def cancel(self, key):
-        self.canceled.append(key)
-
-
-def specification(**changes):
-    fields = {
-        "title": "t",
-        "hypothesis": Hypothesis(statement="s", rule=Threshold(metric="y", at_least=0.9, unit="degC")),
-        "space": (Real("x", 0, 1), Real("z", 0, 1)),
-        "objective": Objective("y", "degC"),
-        "executor": "bench",
-        "budget": Budget(trials=12),
-        "proposer": "sobol",
-        "groups": ("solar",),
-    }
-    return ExperimentSpec(**{**fields, **changes})
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    opened = Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def bench(monkeypatch):
-    made = Bench()
-    monkeypatch.setattr(store, "local_executors", lambda: {"bench": made})
-    return made
-
-
-@pytest.fixture
-def experiments(ledger, bench):
-    return store.LedgerExperiments(ledger, ALICE)
-
-
-def run(ledger, experiment, bench, steps=200):
-    for _ in range(steps):
-        state = loop.advance(ledger, experiment, None, {"bench": bench})
-        if state.state == "ended":
-            return state
-    raise AssertionError("it did not end")
+from unit.experiments.bench import ALICE, BOB, CAROL, run, specification
 
 
 @pytest.mark.parametrize("proposer", ["sobol", "gp", "random"])

@@ -111,9 +111,9 @@ def _fitting(description: str) -> _Fitting:
     return _Fitting(ExperimentSpec.model_validate_json(description))
 
 
-def random_values(spec: ExperimentSpec, number: int) -> dict[str, Value]:
-    """Return random point `number`: uniform over what fits."""
-    rng = np.random.default_rng([spec.seed, number])
+def random_values(spec: ExperimentSpec, number: int, *stream: int) -> dict[str, Value]:
+    """Return random point `number`: uniform over what fits. Another `stream` gives independent points."""
+    rng = np.random.default_rng([spec.seed, number, *stream])
     if not spec.constraints:
         return space.decode(spec.space, rng.random(space.width(spec.space)))
     fits = domain(spec)

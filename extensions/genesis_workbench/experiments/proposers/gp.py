@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from genesis_workbench.experiments import space
 from genesis_workbench.experiments.constraints import Mixture
 from genesis_workbench.experiments.domain import Domain
+from genesis_workbench.experiments.outcomes import Limit, value_of
 from genesis_workbench.experiments.proposers._base import CannotPropose, domain, points_so_far, sobol_values
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import Trial
@@ -40,7 +41,8 @@ class GaussianProcessProposer:
             )
         d = space.width(spec.space)
         first = max(5, d + 2)
-        done = [trial for trial in trials if trial.state == "observed"]
+        wanted = {each.name for each in spec.objectives} | {each.metric for each in spec.outcome_constraints}
+        done = [trial for trial in trials if trial.state == "observed" and wanted <= set(trial.values)]
         points: list[dict[str, Any]] = []
         pending = [space.encode(spec.space, trial.parameters) for trial in trials if trial.open]
         for _ in range(count):
@@ -49,33 +51,79 @@ class GaussianProcessProposer:
                 points += sobol_values(spec, number, 1)
             else:
                 x = np.array([space.encode(spec.space, trial.parameters) for trial in done])
-                sign = 1.0 if spec.objective.maximize else -1.0
-                y = sign * np.array([float(trial.values[spec.objective.name]["value"]) for trial in done])
-                at = _next(spec, x, y, np.array(pending).reshape(-1, d), number)
+                at = _next(spec, x, done, np.array(pending).reshape(-1, d), number)
                 points.append(space.decode(spec.space, at))
             pending.append(space.encode(spec.space, points[-1]))
         return points
 
 
-def _next(spec: ExperimentSpec, x: Array, y: Array, pending: Array, number: int) -> Array:
-    """Return the point of the unit cube, shape (d,), with the largest log expected improvement."""
+def _next(spec: ExperimentSpec, x: Array, done: Sequence[Trial], pending: Array, number: int) -> Array:
+    """Return the point of the unit cube, shape (d,), with the largest log expected improvement.
+
+    With limits on outcomes, the logarithm of the probability that they are kept is added (Gardner et al., 2014).
+    """
+    from scipy.special import log_ndtr
+
     rng = np.random.default_rng([spec.seed, number])
+    y = _goal(spec, done, number)
     y = (y - y.mean()) / (y.std() or 1.0)
     model = GaussianProcess.fit(x, y)
+    limits = [_limited(limit, x, done) for limit in spec.outcome_constraints]
     if len(pending):
         believed = model.predict(pending)[0]
         model = GaussianProcess(np.vstack([x, pending]), np.concatenate([y, believed]), model.theta)
-    best = model.predict(x)[0].max()
+    kept = np.all([margin >= 0 for _, _, margin in limits], axis=0) if limits else np.ones(len(y), dtype=bool)
+    best = model.predict(x[kept])[0].max() if kept.any() else None
 
     def loss(points: Array) -> Array:
-        mean, deviation = model.predict(points)
-        return -log_expected_improvement(mean, deviation, best)
+        gain = np.zeros(len(points))
+        if best is not None:
+            gain = log_expected_improvement(*model.predict(points), best)
+        for process, at_zero, _ in limits:
+            mean, deviation = process.predict(points)
+            gain = gain + log_ndtr((mean - at_zero) / deviation)
+        return -gain
 
-    candidates = _candidates(domain(spec), x[np.argmax(y)], rng)
+    candidates = _candidates(domain(spec), x[np.argmax(np.where(kept, y, y.min() - 1))], rng)
     starts = candidates[np.argsort(loss(candidates))[:4]]
     refined = np.vstack([starts, *_polished(domain(spec), starts, loss)])
     best_point: Array = refined[np.argmin(loss(refined))]
     return best_point
+
+
+def _goal(spec: ExperimentSpec, done: Sequence[Trial], number: int) -> Array:
+    """Return what is improved, more being better, shape (n,).
+
+    Several objectives are made into one with other weights for each point: the augmented Chebyshev sum of ParEGO
+    (Knowles, 2006), which reaches the whole Pareto front, the parts that bend inwards too.
+    """
+    signed = np.array(
+        [
+            [_seen(trial, each.name, each.unit) * (1 if each.maximize else -1) for each in spec.objectives]
+            for trial in done
+        ]
+    )
+    if signed.shape[1] == 1:
+        only: Array = signed[:, 0]
+        return only
+    spread = np.ptp(signed, axis=0)
+    lack = (signed.max(axis=0) - signed) / np.where(spread > 0, spread, 1.0)
+    weighted = lack * np.random.default_rng([spec.seed, number, 1]).dirichlet(np.ones(signed.shape[1]))
+    goal: Array = -(weighted.max(axis=1) + 0.05 * weighted.sum(axis=1))
+    return goal
+
+
+def _limited(limit: Limit, x: Array, done: Sequence[Trial]) -> tuple[GaussianProcess, float, Array]:
+    """Return a process of how far a limit is kept, where its zero lies on its scale, and the observed margins."""
+    margin = np.array([limit.sign * (_seen(trial, limit.metric, limit.unit) - limit.bound) for trial in done])
+    mean, deviation = float(margin.mean()), float(margin.std()) or 1.0
+    return GaussianProcess.fit(x, (margin - mean) / deviation), -mean / deviation, margin
+
+
+def _seen(trial: Trial, metric: str, unit: str) -> float:
+    value = value_of(trial, metric, unit)
+    assert value is not None  # noqa: S101 - only trials that measured it are asked
+    return value
 
 
 def _candidates(fits: Domain, best: Array, rng: np.random.Generator) -> Array:
