@@ -36,7 +36,12 @@ def facts(summary):
             f"Shown is the first of {further + 1} objectives; {len(summary['front'])} points are on the Pareto front."
         )
     if finding:
-        lines.append(f"The hypothesis is {finding['decision']}.")
+        lines.append(f"The hypothesis is {finding['decision']}. {finding.get('says', '')}")
+        lines += [
+            f"Changed after {change['observed']} observations: {change['reason']} That rule would decide: "
+            f"{change['would_decide']}."
+            for change in finding.get("deviations", ())
+        ]
     return pn.pane.HTML("<br>".join(html.escape(line) for line in lines), styles=TEXT)
 
 

@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genesis_workbench.experiments.constraints import Condition, Linear, Mixture
     from genesis_workbench.experiments.experiment import Experiment, Run, get, search
-    from genesis_workbench.experiments.hypothesis import Hypothesis, Threshold
+    from genesis_workbench.experiments.hypothesis import Hypothesis
     from genesis_workbench.experiments.outcomes import Limit
     from genesis_workbench.experiments.parameters import Categorical, Integer, Ordinal, Real, When
+    from genesis_workbench.experiments.rules import (
+        Equivalence,
+        Mean,
+        Posterior,
+        Sequential,
+        Superiority,
+        Threshold,
+    )
+    from genesis_workbench.experiments.rules.posterior import Prior
     from genesis_workbench.experiments.spec import Arm, Budget, Cost, ExperimentSpec, Objective
 
 _WHERE = {
@@ -23,18 +32,24 @@ _WHERE = {
     "Categorical": "parameters",
     "Condition": "constraints",
     "Cost": "spec",
+    "Equivalence": "rules",
     "Experiment": "experiment",
     "ExperimentSpec": "spec",
     "Hypothesis": "hypothesis",
     "Integer": "parameters",
     "Limit": "outcomes",
     "Linear": "constraints",
+    "Mean": "rules",
     "Mixture": "constraints",
     "Objective": "spec",
     "Ordinal": "parameters",
+    "Posterior": "rules",
+    "Prior": "rules.posterior",
     "Real": "parameters",
     "Run": "experiment",
-    "Threshold": "hypothesis",
+    "Sequential": "rules",
+    "Superiority": "rules",
+    "Threshold": "rules",
     "When": "parameters",
     "get": "experiment",
     "search": "experiment",
@@ -46,17 +61,23 @@ __all__ = [
     "Categorical",
     "Condition",
     "Cost",
+    "Equivalence",
     "Experiment",
     "ExperimentSpec",
     "Hypothesis",
     "Integer",
     "Limit",
     "Linear",
+    "Mean",
     "Mixture",
     "Objective",
     "Ordinal",
+    "Posterior",
+    "Prior",
     "Real",
     "Run",
+    "Sequential",
+    "Superiority",
     "Threshold",
     "When",
     "get",

@@ -228,6 +228,10 @@ class Run:
         """End it now; the rule decides on what was observed so far."""
         self._store.command(self.id, "stop", reason)
 
+    def change_hypothesis(self, hypothesis: Hypothesis, reason: str) -> None:
+        """Record that the hypothesis changed. The committed one still decides; the finding shows this as a deviation."""
+        self._store.change_hypothesis(self.id, hypothesis, reason)
+
     def plot(self, *, responsive: bool = False) -> Any:
         """Return a HoloViews plot of the objective over the trials and the best so far.
 
@@ -256,7 +260,17 @@ class Finding(dict[str, Any]):
             ("Rule, committed before the first trial", self["rule"]),
             ("Commitment", self["hypothesis_digest"]),
             ("Observed", f"{self['evidence']['observed']} trials, {self['evidence']['failed']} failed"),
-            ("Trials that reach the bound", ", ".join(map(str, self["evidence"]["reaching"])) or "none"),
+        ]
+        if "says" in self:
+            rows.append(("The rule says", self["says"]))
+        if self["evidence"]["reaching"]:
+            rows.append(("Trials that reach the bound", ", ".join(map(str, self["evidence"]["reaching"]))))
+        rows += [
+            (
+                f"Changed after {change['observed']} observations",
+                f"{change['reason']} Rule: {change['rule']}; it would decide: {change['would_decide']}.",
+            )
+            for change in self.get("deviations", ())
         ]
         if best:
             values = ", ".join(

@@ -4,32 +4,55 @@ from __future__ import annotations
 
 from typing import Any
 
+from genesis_workbench.experiments.hypothesis import Hypothesis
 from genesis_workbench.experiments.outcomes import Point
+from genesis_workbench.experiments.rules import Verdict, observations, source_digest
 from genesis_workbench.experiments.state import ExperimentState
 
 
+def verdict(state: ExperimentState, hypothesis: Hypothesis | None = None) -> Verdict:
+    """Apply a hypothesis's rule, the committed one's where none is given, to what was observed so far."""
+    rule = (hypothesis or state.spec.hypothesis).rule
+    return rule.verdict(observations(rule, state.trials, state.spec.repeats))
+
+
 def decide(state: ExperimentState) -> dict[str, Any]:
-    """Apply the committed rule to everything observed and return the finding with its evidence."""
-    rule = state.spec.hypothesis.rule
-    observed = [trial for trial in state.observed if rule.metric in trial.values]
-    values = [
-        (float(trial.values[rule.metric]["value"]), trial.values[rule.metric]["unit"]) for trial in observed
-    ]
-    reaching = [trial.number for trial, value in zip(observed, values, strict=True) if rule.reached(*value)]
-    best, objectives = state.best, state.spec.objectives
+    """Apply the committed rule to everything observed and return the finding with its evidence.
+
+    The rule that was committed before the first trial decides, whatever was changed later; each change is told as a
+    deviation, with what it would have decided.
+    """
+    hypothesis, objectives = state.spec.hypothesis, state.spec.objectives
+    decided, best = verdict(state), state.best
     return {
-        "statement": state.spec.hypothesis.statement,
-        "decision": rule.decide(values),
-        "rule": str(rule),
+        "statement": hypothesis.statement,
+        "decision": decided.decision,
+        "says": decided.says,
+        "rule": str(hypothesis.rule),
         "hypothesis_digest": state.hypothesis_digest,
+        "analysis": {"committed": hypothesis.analysis, "used": source_digest(hypothesis.rule)},
+        "deviations": [_deviation(state, change) for change in state.deviations],
         "simulated": state.simulated,
         "evidence": {
-            "observed": len(observed),
+            "observed": sum(hypothesis.rule.metric in trial.values for trial in state.observed),
             "failed": sum(trial.state == "failed" for trial in state.trials),
-            "reaching": reaching,
+            "reaching": [],
+            **decided.evidence,
             "best": best and _best(state, best),
             "front": [point.described(objectives) for point in state.front] if len(objectives) > 1 else [],
         },
+    }
+
+
+def _deviation(state: ExperimentState, change: dict[str, Any]) -> dict[str, Any]:
+    changed = Hypothesis.model_validate(change["hypothesis"])
+    decided = verdict(state, changed)
+    return {
+        **{name: change[name] for name in ("time", "actor", "reason", "observed", "digest")},
+        "statement": changed.statement,
+        "rule": str(changed.rule),
+        "would_decide": decided.decision,
+        "says": decided.says,
     }
 
 

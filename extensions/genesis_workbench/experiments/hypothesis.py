@@ -1,36 +1,51 @@
-"""A statement, and the rule that will decide it, both fixed before the first observation."""
+"""A statement, the rule that will decide it and when the experiment stops, fixed before the first observation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from genesis_workbench.core.identifiers import digest_json
-from genesis_workbench.experiments.outcomes import Limit
 from genesis_workbench.experiments.record import Record
+from genesis_workbench.experiments.rules import Decision, Rule, Threshold, source_digest
 
-Decision = Literal["supported", "not supported", "undecided"]
-
-
-class Threshold(Limit):
-    """Supported once one observation reaches the bound; not supported where the budget ends before that."""
-
-    type: Literal["threshold"] = "threshold"
-
-    def decide(self, observed: Sequence[tuple[float, str]]) -> Decision:
-        """Decide on all observations of the metric, each a value with its unit."""
-        if not observed:
-            return "undecided"
-        return "supported" if any(self.reached(*each) for each in observed) else "not supported"
+__all__ = ["Decision", "Hypothesis", "Threshold"]
 
 
 class Hypothesis(Record):
-    """What is claimed, and what would show it."""
+    """What is claimed, and what would show it.
+
+    Attributes
+    ----------
+    statement : str
+        The claim, in words.
+    rule : Rule
+        The test that decides it.
+    stopping : str
+        ``budget``: the experiment runs until its budget is spent. ``decided``: it ends as soon as the rule has decided,
+        which only rules allow whose error rate does not grow with each look.
+    analysis : str
+        SHA-256 of the rule's source; written when the hypothesis is committed.
+    """
 
     statement: str = Field(min_length=1, max_length=2000)
-    rule: Threshold
+    rule: Rule
+    stopping: Literal["budget", "decided"] = "budget"
+    analysis: str = Field("", pattern=r"^(sha256:[0-9a-f]{64})?$")
+
+    @model_validator(mode="after")
+    def _may_stop(self) -> Self:
+        if self.stopping == "decided" and not self.rule.anytime:
+            raise ValueError(
+                f"the rule {self.rule.type!r} is meant for one look at the end: stopping as soon as it says yes would make "
+                "it wrong far more often than its confidence. Use stopping='budget', or a sequential rule"
+            )
+        return self
+
+    def committed(self) -> Hypothesis:
+        """Return it as it is committed: with the digest of the source that will decide it."""
+        return self.model_copy(update={"analysis": source_digest(self.rule)})
 
     @property
     def digest(self) -> str:

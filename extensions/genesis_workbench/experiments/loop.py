@@ -17,7 +17,7 @@ from genesis_workbench.core.leases import Lease
 from genesis_workbench.core.ledger import Ledger, NewEvent
 from genesis_workbench.core.units import convert
 from genesis_workbench.experiments.executors._base import Executor, Failure, Observation
-from genesis_workbench.experiments.finding import decide
+from genesis_workbench.experiments.finding import decide, verdict
 from genesis_workbench.experiments.planning import plan
 from genesis_workbench.experiments.spec import Cost
 from genesis_workbench.experiments.state import ExperimentState, Trial, fold, stream
@@ -120,12 +120,12 @@ def _why_it_ends(state: ExperimentState) -> str:
         return f"It was stopped: {state.reason}" if state.reason else "It was stopped."
     if len(last) == _FAILURES_IN_A_ROW and all(trial.state == "failed" for trial in last):
         return f"{_FAILURES_IN_A_ROW} trials in a row failed. The last one: {last[-1].reason}"
-    if under_way:
-        return ""
-    if len(state.trials) >= state.spec.budget.trials:
+    decided = verdict(state) if state.spec.hypothesis.stopping == "decided" else None
+    if decided is not None and decided.final:
+        return f"The rule has decided: {decided.says}"
+    if len(state.trials) >= state.spec.budget.trials and not under_way:
         return f"All {state.spec.budget.trials} trials of the budget are done."
-    return state.spent
-    return ""
+    return "" if under_way else state.spent
 
 
 def _end(

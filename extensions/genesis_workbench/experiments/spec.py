@@ -160,6 +160,11 @@ class ExperimentSpec(Record):
         arms = [MAIN, *(arm.name for arm in self.arms)]
         if len(set(arms)) < len(arms):
             raise ValueError(f"an arm is named twice: {arms}")
+        odd = sorted(set(self.hypothesis.rule.arms) - set(arms))
+        if odd:
+            raise ValueError(
+                f"the rule looks at the arm {odd[0]!r}, but the experiment has only {', '.join(arms)}"
+            )
         for arm in self.arms:
             if arm.parameters is not None:
                 Domain(self.space, self.constraints).check(arm.parameters)

@@ -40,6 +40,7 @@ class ExperimentState:
     stopping: bool = False
     spent: str = ""
     trials: list[Trial] = field(default_factory=list)
+    deviations: list[dict[str, Any]] = field(default_factory=list)
     finding: dict[str, Any] | None = None
     version: int = 0
     seq: int = 0
@@ -106,6 +107,7 @@ class ExperimentState:
                 "statement": self.spec.hypothesis.statement,
                 "rule": str(self.spec.hypothesis.rule),
                 "digest": self.hypothesis_digest,
+                "deviations": len(self.deviations),
             },
             "finding": self.finding,
             "spec": self.spec.model_dump(mode="json"),
@@ -171,6 +173,8 @@ def _apply(state: ExperimentState, event: Event) -> None:
             trial = state.trials[body["trial"] - 1]
             trial.state, trial.reason, trial.ended = "failed", body["reason"], event.time
             trial.settled = event.version
+        case "hypothesis.changed":
+            state.deviations.append({**body, "time": event.time, "actor": event.actor})
         case "budget.spent":
             state.spent = body["reason"]
         case "experiment.paused":

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from genesis_workbench.core import plugins
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, PermissionRefused
@@ -13,6 +15,7 @@ from genesis_workbench.core.ledger import Event, Ledger, NewEvent
 from genesis_workbench.core.service import Service
 from genesis_workbench.core.units import convert
 from genesis_workbench.experiments.executors._base import Executor
+from genesis_workbench.experiments.hypothesis import Hypothesis
 from genesis_workbench.experiments.proposers._base import random_values
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import PREFIX, ExperimentState, fold, stream
@@ -47,6 +50,10 @@ class Experiments(Protocol):
         """Pause, resume or stop it."""
         ...
 
+    def change_hypothesis(self, experiment: str, hypothesis: Hypothesis, reason: str) -> None:
+        """Record a changed hypothesis: the committed one still decides, and the finding tells of the change."""
+        ...
+
 
 class LedgerExperiments:
     """Experiments in a ledger.
@@ -67,13 +74,18 @@ class LedgerExperiments:
     def create(self, spec: ExperimentSpec, *, key: str | None = None) -> str:
         """Commit and create. See :class:`Experiments`."""
         executor = self._check(spec)
+        if spec.hypothesis.analysis not in ("", spec.hypothesis.committed().analysis):
+            raise Conflict(
+                "The hypothesis names another source of its rule than the one that would decide it here. Leave `analysis` out."
+            )
+        spec = spec.model_copy(update={"hypothesis": spec.hypothesis.committed()})
         experiment = new_id("exp")
         body = spec.model_dump(mode="json")
         if key is not None:
             # The same person's same key names the same stream, whoever handles the request.
             experiment = "exp_" + digest_json([self._person.name, key])[7:33]
             if self._ledger.version(stream(experiment)):
-                if self.state(experiment).spec != spec:
+                if not _same(self.state(experiment).spec, spec):
                     raise Conflict("This Idempotency-Key was used for another experiment. Use a new one.")
                 return experiment
         name, actor, hypothesis = stream(experiment), self._person.name, spec.hypothesis
@@ -143,6 +155,30 @@ class LedgerExperiments:
             stream(experiment), COMMANDS[what], {"reason": reason[:500]}, actor=self._person.name
         )
 
+    def change_hypothesis(self, experiment: str, hypothesis: Hypothesis, reason: str) -> None:
+        """Record a change as a deviation. See :class:`Experiments`."""
+        state = self.state(experiment)
+        if state.owner != self._person.name:
+            raise PermissionRefused(f"Only {state.owner}, who launched it, can change its hypothesis.")
+        if state.state == "ended":
+            raise Conflict(f"The experiment has ended already, with a finding: {state.reason}")
+        if not reason.strip():
+            raise InvalidInput("A change of the hypothesis needs a reason, which stays with the finding.")
+        try:
+            changed = state.spec.model_copy(update={"hypothesis": hypothesis.committed()})
+            self._check(ExperimentSpec.model_validate(changed.model_dump()))
+        except ValidationError as error:
+            raise InvalidInput(
+                f"The hypothesis does not fit the experiment: {error.errors()[0]['msg']}."
+            ) from error
+        body = {
+            "hypothesis": changed.hypothesis.model_dump(mode="json"),
+            "digest": changed.hypothesis.digest,
+            "reason": reason[:2000],
+            "observed": len(state.observed),
+        }
+        self._ledger.append(stream(experiment), "hypothesis.changed", body, actor=self._person.name)
+
     def _check(self, spec: ExperimentSpec) -> Executor:
         """Refuse what could never run, before anything is written."""
         plugins.load("proposers", spec.proposer)
@@ -182,6 +218,15 @@ class LedgerExperiments:
             convert(1.0, executor.outcomes[name], unit)
         executor.check(spec.executor_arguments)
         return executor
+
+
+def _same(one: ExperimentSpec, other: ExperimentSpec) -> bool:
+    """Whether two descriptions are one, whatever the rule's source was when each was written."""
+
+    def bare(spec: ExperimentSpec) -> ExperimentSpec:
+        return spec.model_copy(update={"hypothesis": spec.hypothesis.model_copy(update={"analysis": ""})})
+
+    return bare(one) == bare(other)
 
 
 def _outcomes(spec: ExperimentSpec) -> Iterator[tuple[str, str]]:
@@ -234,6 +279,11 @@ class RemoteExperiments:
     def command(self, experiment: str, what: str, reason: str = "") -> None:
         """Pause, resume or stop. See :class:`Experiments`."""
         self._service.post(f"experiments/{experiment}/{what}", {"reason": reason})
+
+    def change_hypothesis(self, experiment: str, hypothesis: Hypothesis, reason: str) -> None:
+        """Record a change as a deviation. See :class:`Experiments`."""
+        body = {"hypothesis": hypothesis.model_dump(mode="json"), "reason": reason}
+        self._service.post(f"experiments/{experiment}/hypothesis", body)
 
 
 class _Executors(dict[str, Executor]):

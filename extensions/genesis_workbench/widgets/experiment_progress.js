@@ -52,7 +52,7 @@ function boundOf(summary) {
   const rule = summary.spec.hypothesis.rule;
   const objective = summary.spec.objective;
   if (rule.metric !== objective.name || rule.unit !== objective.unit) return null;
-  return rule.at_least ?? rule.at_most;
+  return rule.at_least ?? rule.at_most ?? null;
 }
 
 function chart(summary, trials) {
@@ -143,8 +143,13 @@ function draw(root, model) {
   if (summary.finding) {
     const box = node("div", undefined, "finding");
     box.append(node("strong", `The hypothesis is ${summary.finding.decision}. `));
-    const reaching = summary.finding.evidence.reaching.length;
-    box.append(node("span", `${reaching} of ${summary.finding.evidence.observed} observed trials reach the bound. ${summary.reason}`));
+    // Findings of older ledgers say nothing themselves; theirs count the trials that reach the bound.
+    const { reaching, observed: seen } = summary.finding.evidence;
+    const says = summary.finding.says ?? `${reaching.length} of ${seen} observed trials reach the bound.`;
+    box.append(node("span", `${says} ${summary.reason}`));
+    const changes = summary.finding.deviations ?? [];
+    for (const change of changes)
+      box.append(node("div", `Changed after ${change.observed} observations: ${change.reason} That rule would decide: ${change.would_decide}.`, "line deviation"));
     parts.push(box);
   }
   if (model.get("message")) {

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from genesis_services.identity import person_with
 from genesis_services.paging import Cursor, Limit, page
 from genesis_workbench.core.access import Person
+from genesis_workbench.experiments.hypothesis import Hypothesis
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.store import LedgerExperiments
 
@@ -32,6 +33,13 @@ class Command(BaseModel):
     """Why."""
 
     reason: str = Field("", max_length=500)
+
+
+class Change(BaseModel):
+    """Another hypothesis, and why."""
+
+    hypothesis: Hypothesis
+    reason: str = Field(min_length=1, max_length=2000)
 
 
 def _experiments(request: Request, person: Person) -> LedgerExperiments:
@@ -72,6 +80,14 @@ async def events(
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
+
+
+@router.post("/{experiment}/hypothesis")
+def change_hypothesis(request: Request, person: Scientist, experiment: str, body: Change) -> dict[str, Any]:
+    """Record a changed hypothesis as a deviation: the committed one still decides."""
+    experiments = _experiments(request, person)
+    experiments.change_hypothesis(experiment, body.hypothesis, body.reason)
+    return experiments.summary(experiment)
 
 
 @router.post("/{experiment}/{what}")

@@ -30,7 +30,7 @@ def test_it_runs_its_budget_and_decides(ledger, experiments, bench, proposer):
     assert state.finding["decision"] == "supported"
     assert state.finding["evidence"]["reaching"]
     assert state.finding["simulated"] is True
-    assert state.finding["hypothesis_digest"] == specification().hypothesis.digest
+    assert state.finding["hypothesis_digest"] == specification().hypothesis.committed().digest
     assert [event.kind for event in ledger.all(stream=stream(experiment))][:2] == [
         "hypothesis.committed",
         "experiment.created",

@@ -1,0 +1,117 @@
+"""What is committed decides: a later change is told with the finding and does not decide."""
+
+from __future__ import annotations
+
+import pytest
+
+from genesis_workbench.core.errors import Conflict, InvalidInput, PermissionRefused
+from genesis_workbench.experiments import (
+    Arm,
+    Budget,
+    Hypothesis,
+    Mean,
+    Sequential,
+    Superiority,
+    Threshold,
+    loop,
+    store,
+)
+from genesis_workbench.experiments.state import stream
+from unit.experiments.bench import BOB, run, specification
+
+
+def claim(rule, **more):
+    return Hypothesis(statement="s", rule=rule, **more)
+
+
+def test_the_committed_hypothesis_carries_the_digest_of_its_rules_source(ledger, experiments, bench):
+    experiment = experiments.create(specification())
+    committed = ledger.read(stream=stream(experiment))[0]
+    expected = specification().hypothesis.committed()
+    assert committed.kind == "hypothesis.committed"
+    assert committed.body == {"hypothesis": expected.model_dump(mode="json"), "digest": expected.digest}
+    assert committed.body["hypothesis"]["analysis"].startswith("sha256:")
+    finding = run(ledger, experiment, bench).finding
+    assert finding["analysis"]["committed"] == finding["analysis"]["used"] == expected.analysis
+    other = specification(
+        hypothesis=claim(Threshold(metric="y", at_least=1, unit="degC"), analysis="sha256:" + "0" * 64)
+    )
+    with pytest.raises(Conflict, match="another source"):
+        experiments.create(other)
+
+
+def test_a_later_change_is_told_and_does_not_decide(ledger, experiments, bench):
+    experiment = experiments.create(specification())
+    loop.advance(ledger, experiment, None, {"bench": bench})
+    loop.advance(ledger, experiment, None, {"bench": bench})
+    easier = claim(Threshold(metric="y", at_least=2, unit="degC"))
+    experiments.change_hypothesis(experiment, easier, "The lamp was weaker than we thought.")
+    state = run(ledger, experiment, bench)
+    assert state.finding["decision"] == "supported"
+    [deviation] = state.finding["deviations"]
+    assert deviation["would_decide"] == "not supported"
+    assert deviation["reason"] == "The lamp was weaker than we thought."
+    assert (deviation["observed"], deviation["actor"], deviation["rule"]) == (2, "alice", "y ≥ 2 degC")
+    assert deviation["digest"] == easier.committed().digest
+    assert state.summary()["hypothesis"]["deviations"] == 1
+    with pytest.raises(Conflict, match="has ended"):
+        experiments.change_hypothesis(experiment, easier, "again")
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason", "words"),
+    [
+        (claim(Threshold(metric="w", at_least=2)), "why", "does not observe 'w'"),
+        (claim(Superiority(metric="y", unit="degC")), "why", "the arm 'control'"),
+        (claim(Threshold(metric="y", at_least=2, unit="degC")), " ", "needs a reason"),
+    ],
+)
+def test_a_change_that_could_never_decide_is_refused(ledger, experiments, changed, reason, words):
+    experiment = experiments.create(specification())
+    with pytest.raises(InvalidInput, match=words):
+        experiments.change_hypothesis(experiment, changed, reason)
+    assert len(ledger.read(stream=stream(experiment))) == 2
+
+
+def test_only_who_launched_it_may_change_it(ledger, experiments):
+    experiment = experiments.create(specification())
+    with pytest.raises(PermissionRefused, match="Only alice"):
+        store.LedgerExperiments(ledger, BOB).change_hypothesis(
+            experiment, claim(Threshold(metric="y", at_least=2, unit="degC")), "why"
+        )
+
+
+def test_an_experiment_may_end_when_a_sequential_rule_has_decided(ledger, experiments, bench):
+    bench.measure = lambda number, _x: {"y": (5 + 0.1 * (number % 3), "degC", None)}
+    rule = Sequential(metric="y", at_least=4, unit="degC")
+    experiment = experiments.create(
+        specification(hypothesis=claim(rule, stopping="decided"), budget=Budget(trials=100), parallel=3)
+    )
+    state = run(ledger, experiment, bench)
+    assert state.finding["decision"] == "supported"
+    assert len(state.trials) < 12
+    assert state.reason.startswith("The rule has decided: After ")
+    assert state.finding["evidence"]["n"] <= len(state.observed)
+
+
+def test_stopping_on_a_test_for_one_look_is_refused():
+    with pytest.raises(ValueError, match="far more often than its confidence"):
+        claim(Mean(metric="y", at_least=1), stopping="decided")
+
+
+def test_the_optimiser_is_compared_with_its_control(ledger, experiments, bench):
+    rule = Superiority(metric="y", unit="degC", control="control")
+    experiment = experiments.create(
+        specification(
+            hypothesis=claim(rule),
+            arms=(Arm("control"),),
+            proposer="gp",
+            budget=Budget(trials=40),
+            parallel=4,
+        )
+    )
+    finding = run(ledger, experiment, bench).finding
+    assert finding["decision"] == "supported"
+    assert (finding["evidence"]["n"], finding["evidence"]["n_control"]) == (20, 20)
+    with pytest.raises(ValueError, match="the arm 'control'"):
+        specification(hypothesis=claim(rule))
