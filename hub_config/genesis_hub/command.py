@@ -108,6 +108,24 @@ def harvest(
     raise typer.Exit(subprocess.run([*command, "--", *(source or [])], check=False).returncode)
 
 
+@app.command(epilog="Example: workbench verify exp_01k5x2a7w3 --json")
+def verify(
+    experiment: Annotated[str, typer.Argument(help="Identifier of the experiment.")],
+    state: StateOption = None,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute an experiment's decision again from the ledger, and check everything that leads to it."""
+    # The engine runs in a process of its own: the hub's code imports nothing of it.
+    file = (site or resources.site_file("laptop")).resolve()
+    command = [sys.executable, "-m", "genesis_workbench.experiments", "verify"]
+    options = ["--state", str(_state(state).folder.resolve()), "--site", str(file)]
+    ended = subprocess.run(
+        [*command, *options, *(["--json"] if as_json else []), "--", experiment], check=False
+    )
+    raise typer.Exit(ended.returncode)
+
+
 @users.command(epilog="Example: workbench users add alice --group solar")
 def add(
     name: str,

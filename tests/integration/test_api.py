@@ -199,6 +199,29 @@ def test_a_model_comes_with_its_file_and_predicts(client):
     assert 7 < float(predicted) < 10
 
 
+def test_anybody_who_may_look_can_verify_and_a_changed_hypothesis_stays_with_the_finding(client):
+    alice, bob, carol = (RemoteExperiments(client(name)) for name in ("alice", "bob", "carol"))
+    experiment = alice.create(specification(budget=Budget(trials=30)))
+    changed = Hypothesis(statement="Easier", rule=specification().hypothesis.rule)
+    with pytest.raises(PermissionRefused, match="Only alice"):
+        bob.change_hypothesis(experiment, changed, "why not")
+    alice.change_hypothesis(experiment, changed, "The first one was badly put.")
+    alice.command(experiment, "stop", "enough")
+    for _ in alice.follow(experiment):
+        pass
+    [deviation] = alice.summary(experiment)["finding"]["deviations"]
+    assert deviation["reason"] == "The first one was badly put."
+    report = bob.verify(experiment)
+    assert report.ok, report
+    assert {check.name for check in report.checks if check.state == "holds"} >= {
+        "chain",
+        "hypothesis",
+        "decision",
+    }
+    with pytest.raises(NotFound):
+        carol.verify(experiment)
+
+
 def test_one_key_creates_one_experiment_which_runs_to_its_end_under_everybodys_eyes(client):
     alice = RemoteExperiments(client("alice"))
     key = new_id("key")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genesis_workbench.experiments.constraints import Condition, Linear, Mixture
-    from genesis_workbench.experiments.experiment import Experiment, Run, get, search
+    from genesis_workbench.experiments.experiment import Experiment, Run, get, search, verify
     from genesis_workbench.experiments.hypothesis import Hypothesis
     from genesis_workbench.experiments.outcomes import Limit
     from genesis_workbench.experiments.parameters import Categorical, Integer, Ordinal, Real, When
@@ -53,6 +53,7 @@ _WHERE = {
     "When": "parameters",
     "get": "experiment",
     "search": "experiment",
+    "verify": "experiment",
 }
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "When",
     "get",
     "search",
+    "verify",
 ]
 
 

@@ -16,10 +16,12 @@ from genesis_workbench.core.identifiers import new_id
 from genesis_workbench.core.ledger import Event, Ledger
 from genesis_workbench.core.service import local_state, me, service
 from genesis_workbench.core.state import State
+from genesis_workbench.core.storage import BlobStore
 from genesis_workbench.experiments.constraints import Condition
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import ExperimentState, fold
 from genesis_workbench.experiments.store import Experiments, LedgerExperiments, RemoteExperiments
+from genesis_workbench.experiments.verification import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -232,6 +234,10 @@ class Run:
         """Record that the hypothesis changed. The committed one still decides; the finding shows this as a deviation."""
         self._store.change_hypothesis(self.id, hypothesis, reason)
 
+    def verify(self) -> Report:
+        """Check chain, commitment, trials, attachments and decision from the ledger alone, line by line."""
+        return self._store.verify(self.id)
+
     def plot(self, *, responsive: bool = False) -> Any:
         """Return a HoloViews plot of the objective over the trials and the best so far.
 
@@ -309,6 +315,11 @@ def search() -> list[dict[str, Any]]:
     return _store().summaries()
 
 
+def verify(experiment: str) -> Report:
+    """Check an experiment from the ledger alone: chain, commitment, trials, attachments and decision, line by line."""
+    return _store().verify(experiment)
+
+
 def explain(error: ValidationError) -> str:
     """Return what is wrong in a description, in one line."""
     faults = []
@@ -321,7 +332,10 @@ def explain(error: ValidationError) -> str:
 
 def _store() -> Experiments:
     remote = service()
-    return RemoteExperiments(remote) if remote else LedgerExperiments(_local_ledger(), _local_person())
+    if remote:
+        return RemoteExperiments(remote)
+    blobs = BlobStore(State(local_state()).blobs)
+    return LedgerExperiments(_local_ledger(), _local_person(), blobs=blobs)
 
 
 @cache

@@ -78,7 +78,9 @@ def _observed(write: _Writer, executor: Executor, trial: Trial, outcome: Observa
             reason=f"The trial gave nothing that can be used: {why}."[:2000],
         )
         return
-    more = {"unusable": unusable} if unusable else {}
+    more: dict[str, Any] = {"unusable": unusable} if unusable else {}
+    if outcome.attachments:
+        more["attachments"] = dict(outcome.attachments)
     write("trial.observed", trial=trial.number, values=values, simulated=executor.simulated, **more)
 
 

@@ -9,16 +9,25 @@ from pydantic import ValidationError
 
 from genesis_workbench.core import plugins
 from genesis_workbench.core.access import Person
-from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, PermissionRefused
+from genesis_workbench.core.errors import (
+    Conflict,
+    GenesisError,
+    InvalidInput,
+    NotFound,
+    PermissionRefused,
+    VerificationFailed,
+)
 from genesis_workbench.core.identifiers import digest_json, new_id
 from genesis_workbench.core.ledger import Event, Ledger, NewEvent
 from genesis_workbench.core.service import Service
+from genesis_workbench.core.storage import BlobStore
 from genesis_workbench.core.units import convert
 from genesis_workbench.experiments.executors._base import Executor
 from genesis_workbench.experiments.hypothesis import Hypothesis
 from genesis_workbench.experiments.proposers._base import random_values
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import PREFIX, ExperimentState, fold, stream
+from genesis_workbench.experiments.verification import Report, verify_in
 
 COMMANDS = {"pause": "experiment.paused", "resume": "experiment.resumed", "stop": "experiment.stopped"}
 
@@ -54,6 +63,10 @@ class Experiments(Protocol):
         """Record a changed hypothesis: the committed one still decides, and the finding tells of the change."""
         ...
 
+    def verify(self, experiment: str) -> Report:
+        """Check chain, commitment, trials, attachments and decision from the events alone."""
+        ...
+
 
 class LedgerExperiments:
     """Experiments in a ledger.
@@ -66,10 +79,14 @@ class LedgerExperiments:
         On whose behalf.
     max_trials : int
         Largest budget that is accepted.
+    blobs : BlobStore, optional
+        Where attachments are.
     """
 
-    def __init__(self, ledger: Ledger, person: Person, *, max_trials: int = 100_000) -> None:
-        self._ledger, self._person, self._max_trials = ledger, person, max_trials
+    def __init__(
+        self, ledger: Ledger, person: Person, *, max_trials: int = 100_000, blobs: BlobStore | None = None
+    ) -> None:
+        self._ledger, self._person, self._max_trials, self._blobs = ledger, person, max_trials, blobs
 
     def create(self, spec: ExperimentSpec, *, key: str | None = None) -> str:
         """Commit and create. See :class:`Experiments`."""
@@ -179,6 +196,20 @@ class LedgerExperiments:
         }
         self._ledger.append(stream(experiment), "hypothesis.changed", body, actor=self._person.name)
 
+    def verify(self, experiment: str) -> Report:
+        """Check it. See :class:`Experiments`."""
+        try:
+            self.state(experiment)
+        except (ValueError, LookupError, TypeError) as error:
+            if isinstance(error, GenesisError):
+                raise
+            raise VerificationFailed(
+                "The experiment's events were changed so that nobody can say whom they belong to. Ask the operator to run "
+                f"`workbench verify {experiment}`.",
+                detail=str(error),
+            ) from error
+        return verify_in(self._ledger, experiment, self._blobs)
+
     def _check(self, spec: ExperimentSpec) -> Executor:
         """Refuse what could never run, before anything is written."""
         plugins.load("proposers", spec.proposer)
@@ -284,6 +315,10 @@ class RemoteExperiments:
         """Record a change as a deviation. See :class:`Experiments`."""
         body = {"hypothesis": hypothesis.model_dump(mode="json"), "reason": reason}
         self._service.post(f"experiments/{experiment}/hypothesis", body)
+
+    def verify(self, experiment: str) -> Report:
+        """Check it, where the ledger is. See :class:`Experiments`."""
+        return Report.from_dict(self._service.get(f"experiments/{experiment}/verification"))
 
 
 class _Executors(dict[str, Executor]):

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from genesis_services.identity import person_with
 from genesis_services.paging import Cursor, Limit, page
 from genesis_workbench.core.access import Person
+from genesis_workbench.core.storage import BlobStore
 from genesis_workbench.experiments.hypothesis import Hypothesis
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.store import LedgerExperiments
@@ -44,7 +45,8 @@ class Change(BaseModel):
 
 def _experiments(request: Request, person: Person) -> LedgerExperiments:
     context = request.app.state.context
-    return LedgerExperiments(context.ledger, person, max_trials=context.site.experiments.max_trials)
+    most = context.site.experiments.max_trials
+    return LedgerExperiments(context.ledger, person, max_trials=most, blobs=BlobStore(context.state.blobs))
 
 
 @router.post("", status_code=201)
@@ -64,6 +66,12 @@ def summaries(request: Request, person: Reader, limit: Limit = 50, cursor: Curso
 def summary(request: Request, person: Reader, experiment: str) -> dict[str, Any]:
     """Return state, best trial and finding."""
     return _experiments(request, person).summary(experiment)
+
+
+@router.get("/{experiment}/verification")
+def verification(request: Request, person: Reader, experiment: str) -> dict[str, Any]:
+    """Check it from the ledger alone: chain, commitment, trials, attachments and decision."""
+    return _experiments(request, person).verify(experiment).as_dict()
 
 
 @router.get("/{experiment}/events", response_model=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from genesis_workbench.compute.job import JobSpec, JobState, Resources
@@ -15,9 +15,13 @@ from genesis_workbench.core.errors import GenesisError, InvalidInput
 
 @dataclass(frozen=True)
 class Observation:
-    """What a trial gave: a value with its unit, and its standard uncertainty where it has one."""
+    """What a trial gave: a value with its unit, and its standard uncertainty where it has one.
+
+    `attachments` names files, such as spectra, by their hash in the store of files.
+    """
 
     values: Mapping[str, tuple[float, str, float | None]]
+    attachments: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return it as the ledger keeps it."""

@@ -1,0 +1,254 @@
+"""Whatever is changed afterwards is seen, by somebody who has the events and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genesis_workbench.core.errors import NotFound
+from genesis_workbench.core.ledger import Event, Ledger, schema
+from genesis_workbench.core.storage import BlobStore
+from genesis_workbench.experiments import Budget, Hypothesis, Mean, Threshold, store
+from genesis_workbench.experiments.executors._base import Observation
+from genesis_workbench.experiments.state import fold, stream
+from genesis_workbench.experiments.verification import Report, verify, verify_in
+from unit.experiments.bench import ALICE, CAROL, Bench, run, specification
+
+FIRST_SLICE = Path(__file__).parent / "data" / "first_slice.jsonl"
+
+
+def done(folder):
+    """An experiment that ended, with a deviation, as a list of events."""
+    ledger = Ledger.open(f"sqlite:///{folder / 'workbench.sqlite'}")
+    bench = Bench()
+    bench.failing = {4}
+    claim = Hypothesis(statement="s", rule=Mean(metric="y", at_least=0.5, unit="degC"))
+    mended = pytest.MonkeyPatch()
+    mended.setattr(store, "local_executors", lambda: {"bench": bench})
+    try:
+        experiments = store.LedgerExperiments(ledger, ALICE)
+        experiment = experiments.create(specification(hypothesis=claim, budget=Budget(trials=6)))
+        easier = Hypothesis(statement="t", rule=Threshold(metric="y", at_least=0.1, unit="degC"))
+        experiments.change_hypothesis(experiment, easier, "why not")
+        run(ledger, experiment, bench)
+        return experiment, list(ledger.all(stream=stream(experiment)))
+    finally:
+        mended.undo()
+        ledger.close()
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    return done(tmp_path_factory.mktemp("state"))[1]
+
+
+def states(report):
+    return {check.name: check.state for check in report.checks}
+
+
+def forged(events, change):
+    """The events after `change` has edited them as dictionaries, with all hashes made to fit again."""
+    bodies = json.loads(json.dumps([event.as_dict() for event in events]))
+    bodies = change(bodies) or bodies
+    made = []
+    for version, fields in enumerate(bodies, start=1):
+        fields |= {"version": version, "seq": events[0].seq + version - 1}
+        fields["previous"] = made[-1].hash if made else events[0].previous
+        event = Event(**fields)
+        made.append(dataclasses.replace(event, hash=event.expected_hash()))
+    return made
+
+
+def kind(events, name, number=0):
+    return [event for event in events if event["kind"] == name][number]
+
+
+def test_an_honest_experiment_holds_line_by_line(ended):
+    report = verify(ended)
+    assert report.ok
+    assert states(report) == {
+        "chain": "unknown",
+        "events": "holds",
+        "hypothesis": "holds",
+        "analysis": "holds",
+        "trials": "holds",
+        "attachments": "holds",
+        "deviations": "holds",
+        "decision": "holds",
+    }
+    assert "supported" in repr(report)
+    assert "changed 1 times (after 0 observations)" in repr(report)
+    assert Report.from_dict(json.loads(json.dumps(report.as_dict()))) == report
+
+
+def test_an_experiment_of_the_first_slice_still_folds_and_holds():
+    """Its events were written before repeats, arms, rules and deviations were known."""
+    events = [Event(**json.loads(line)) for line in FIRST_SLICE.read_text().splitlines()]
+    state = fold(events)
+    assert (len(state.observed), state.finding["decision"]) == (6, "supported")
+    assert state.summary()["best"]["value"] > 0.9
+    report = verify(events)
+    assert report.ok
+    assert states(report)["analysis"] == "unknown"
+    assert states(report)["decision"] == "holds"
+    wrong = forged(events, lambda all_: kind(all_, "finding.made")["body"].update(decision="not supported"))
+    assert states(verify(wrong))["decision"] == "fails"
+
+
+def _set(event, **values):
+    event["body"].update(values)
+
+
+def _swap(events):
+    return [events[1], events[0], *events[2:]]
+
+
+def _second_outcome(events):
+    end = next(place for place, event in enumerate(events) if event["kind"] == "finding.made")
+    again = json.loads(json.dumps(kind(events, "trial.observed")))
+    return [*events[:end], again, *events[end:]]
+
+
+def _rename(events):
+    for event in events:
+        event["stream"] += "x"
+
+
+FORGERIES = {
+    "a nicer decision": (lambda e: _set(kind(e, "finding.made"), decision="not supported"), "decision"),
+    "another number as evidence": (
+        lambda e: kind(e, "finding.made")["body"]["evidence"].update(n=600),
+        "decision",
+    ),
+    "a deviation left out": (lambda e: _set(kind(e, "finding.made"), deviations=[]), "decision"),
+    "another outcome": (
+        lambda e: kind(e, "trial.observed")["body"]["values"]["y"].update(value=-40.0),
+        "decision",
+    ),
+    "an outcome left out": (lambda e: [x for x in e if x is not kind(e, "trial.observed", 1)], "decision"),
+    "a failure left out": (lambda e: [x for x in e if x["kind"] != "trial.failed"], "decision"),
+    "another hypothesis": (
+        lambda e: kind(e, "hypothesis.committed")["body"]["hypothesis"].update(statement="z"),
+        "hypothesis",
+    ),
+    "another rule in the description": (
+        lambda e: kind(e, "experiment.created")["body"]["spec"]["hypothesis"]["rule"].update(at_least=0.1),
+        "hypothesis",
+    ),
+    "a commitment after the creation": (_swap, "hypothesis"),
+    "a changed change": (
+        lambda e: kind(e, "hypothesis.changed")["body"]["hypothesis"].update(statement="z"),
+        "deviations",
+    ),
+    "a point outside": (lambda e: kind(e, "trial.proposed")["body"]["parameters"].update(x=7.0), "trials"),
+    "another key": (lambda e: _set(kind(e, "trial.proposed"), key="0" * 40), "trials"),
+    "a second outcome": (_second_outcome, "trials"),
+    "a smaller budget": (
+        lambda e: kind(e, "experiment.created")["body"]["spec"]["budget"].update(trials=3),
+        "trials",
+    ),
+    "events of another experiment": (_rename, "trials"),
+    "a trial after the finding": (
+        lambda e: [*e, json.loads(json.dumps(kind(e, "trial.observed")))],
+        "trials",
+    ),
+    "a body that is no trial": (lambda e: kind(e, "trial.observed").update(body={"trial": 99}), "events"),
+    "no values": (lambda e: _set(kind(e, "trial.observed"), values={"y": None}), "decision"),
+}
+
+
+@pytest.mark.parametrize("what", FORGERIES)
+def test_a_forgery_whose_hashes_fit_is_seen(ended, what):
+    change, where = FORGERIES[what]
+    report = verify(
+        forged(ended, lambda events: result if isinstance(result := change(events), list) else None)
+    )
+    assert not report.ok
+    assert where in {check.name for check in report.checks if check.state == "fails"}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_a_changed_event_is_seen_by_its_hash(ended, data):
+    place = data.draw(st.integers(0, len(ended) - 1))
+    field = data.draw(st.sampled_from(["time", "actor", "kind", "id", "previous", "hash", "body"]))
+    changed = {"other": 1} if field == "body" else getattr(ended[place], field) + "0"
+    events = [*ended[:place], dataclasses.replace(ended[place], **{field: changed}), *ended[place + 1 :]]
+    report = verify(events)
+    assert states(report)["events"] == "fails"
+    assert not report.ok
+
+
+def test_a_missing_event_is_seen(ended):
+    for place in range(1, len(ended)):
+        if place < len(ended) - 1:
+            assert states(verify([*ended[:place], *ended[place + 1 :]]))["events"] == "fails"
+
+
+def test_no_events_are_no_experiment():
+    assert not verify([]).ok
+
+
+def test_attachments_are_compared_with_their_hashes(ledger, bench, tmp_path):
+    blobs = BlobStore(tmp_path / "blobs")
+    spectrum = blobs.put(b"a spectrum")
+    bench.observe = lambda _key: Observation({"y": (1.0, "degC", None)}, {"spectrum.csv": spectrum})
+    experiments = store.LedgerExperiments(ledger, ALICE, blobs=blobs)
+    experiment = experiments.create(specification(budget=Budget(trials=2)))
+    run(ledger, experiment, bench)
+    assert experiments.verify(experiment).ok
+    assert states(experiments.verify(experiment))["chain"] == "holds"
+    assert states(verify_in(ledger, experiment))["attachments"] == "unknown"
+    file = blobs.path(spectrum)
+    file.chmod(0o600)
+    file.write_bytes(b"a nicer spectrum")
+    assert "was changed" in repr(experiments.verify(experiment))
+    file.unlink()
+    report = experiments.verify(experiment)
+    assert not report.ok
+    assert "is missing" in repr(report)
+    with pytest.raises(NotFound):
+        store.LedgerExperiments(ledger, CAROL).verify(experiment)
+
+
+def command(folder, *arguments):
+    return subprocess.run(
+        [str(Path(sys.executable).parent / "workbench"), "verify", *arguments, "--state", str(folder)],
+        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+
+
+def test_the_command_says_line_by_line_what_holds_and_answers_with_its_status(tmp_path):
+    experiment, _ = done(tmp_path)
+    held = command(tmp_path, experiment)
+    assert held.returncode == 0, held.stderr
+    assert held.stdout.count("holds") == 8
+    assert command(tmp_path, "exp_none").returncode == 1
+    assert command(tmp_path / "nowhere", experiment).returncode == 1
+    assert command(tmp_path).returncode == 2
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'workbench.sqlite'}")
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP TRIGGER ledger_no_update"))
+        edited = sa.func.replace(schema.events.c.body, '"supported"', '"undecided"')
+        connection.execute(
+            sa.update(schema.events).where(schema.events.c.kind == "finding.made").values(body=edited)
+        )
+    engine.dispose()
+    broken = command(tmp_path, experiment, "--json")
+    assert broken.returncode == 1
+    report = json.loads(broken.stdout)
+    assert report["ok"] is False
+    assert {check["name"] for check in report["checks"] if check["state"] == "fails"} == {
+        "chain",
+        "events",
+        "decision",
+    }
