@@ -110,7 +110,7 @@ def harvest(
 
 @app.command(epilog="Example: workbench verify exp_01k5x2a7w3 --json")
 def verify(
-    experiment: Annotated[str, typer.Argument(help="Identifier of the experiment.")],
+    experiment: Annotated[str, typer.Argument(help="Its identifier, or the folder of an exported one.")],
     state: StateOption = None,
     site: SiteOption = None,
     as_json: JsonOption = False,

@@ -12,7 +12,8 @@ from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.site import load_site
 from genesis_workbench.core.state import State
 from genesis_workbench.core.storage import BlobStore
-from genesis_workbench.experiments.verification import Report, verify_in
+from genesis_workbench.experiments.crate import read_events
+from genesis_workbench.experiments.verification import Report, verify, verify_in
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="workbench")
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("verify", help="Check an experiment from its events alone.")
-    command.add_argument("experiment")
+    command.add_argument("experiment", help="Its identifier, or the folder of one that was exported.")
     command.add_argument("--state", type=Path, required=True)
     command.add_argument("--site", type=Path)
     command.add_argument("--json", action="store_true")
@@ -35,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report(given: argparse.Namespace) -> Report:
+    if Path(given.experiment).is_dir():
+        return verify(read_events(Path(given.experiment)))
     state = State(given.state)
     url = state.ledger_url(load_site(given.site) if given.site else None)
     if url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).exists():

@@ -6,6 +6,7 @@ import html
 import time
 from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -237,6 +238,19 @@ class Run:
     def verify(self) -> Report:
         """Check chain, commitment, trials, attachments and decision from the ledger alone, line by line."""
         return self._store.verify(self.id)
+
+    def export(self, folder: str | Path, *, license: str | None = None) -> Path:  # noqa: A002 - RO-Crate's word
+        """Write it as an RO-Crate into a new folder: events, hypothesis, trials as CSV, finding, and what they are.
+
+        Parameters
+        ----------
+        license : str, optional
+            Under what it may be used: a URL, or words.
+        """
+        from genesis_workbench.experiments.crate import NO_LICENSE, write_crate
+
+        events = [Event(**event) for event in self.events()]
+        return write_crate(events, Path(folder), license=license or NO_LICENSE)
 
     def plot(self, *, responsive: bool = False) -> Any:
         """Return a HoloViews plot of the objective over the trials and the best so far.

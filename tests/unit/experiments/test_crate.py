@@ -1,0 +1,199 @@
+"""An exported experiment is an RO-Crate that other people's tools read, and whose decision anybody can compute again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from genesis_workbench.core.errors import Conflict, InvalidInput
+from genesis_workbench.core.identifiers import digest_file
+from genesis_workbench.experiments import Arm, Budget, Categorical, Real, When
+from genesis_workbench.experiments.crate import CONTEXT, PROFILE, read_events, write_crate
+from genesis_workbench.experiments.executors._base import Observation
+from genesis_workbench.experiments.state import fold, stream
+from genesis_workbench.experiments.verification import verify
+from unit.experiments.bench import run, specification
+
+
+@pytest.fixture
+def events(ledger, experiments, bench):
+    bench.failing, bench.optional = {4}, {"z"}
+    bench.parameters = {"c": "", "x": "mm", "z": ""}
+    bench.measure = lambda _number, x: {"y": (x["x"], "degC", 0.1)}
+    space = (Categorical("c", ["a", "b"]), Real("x", 0, 1, unit="mm"), Real("z", 0, 1, when=When("c", ["a"])))
+    spec = specification(
+        space=space, arms=(Arm("control"),), budget=Budget(trials=8), title="<b>Lamps</b> & more"
+    )
+    experiment = experiments.create(spec)
+    run(ledger, experiment, bench)
+    return list(ledger.all(stream=stream(experiment)))
+
+
+@pytest.fixture
+def crate(events, tmp_path):
+    return write_crate(events, tmp_path / "crate", license="https://spdx.org/licenses/CC-BY-4.0")
+
+
+def contexts():
+    """The contexts that the crate names, from packages instead of the network."""
+    import rocrate
+
+    published = json.loads((Path(rocrate.__file__).parent / "data" / "ro-crate.jsonld").read_text())[
+        "@context"
+    ]
+    return [published, {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}, *CONTEXT[2:]]
+
+
+@pytest.fixture
+def graph(crate):
+    from rdflib import Graph
+
+    metadata = json.loads((crate / "ro-crate-metadata.json").read_text())
+    assert metadata["@context"] == CONTEXT
+    metadata["@context"] = contexts()
+    with warnings.catch_warnings():
+        # rdflib 7.6 uses a class of its own that it has deprecated.
+        warnings.filterwarnings("ignore", message="ConjunctiveGraph is deprecated")
+        return Graph().parse(data=json.dumps(metadata), format="json-ld", publicID="https://crate.invalid/")
+
+
+def asked(graph, question):
+    prefixes = (
+        "PREFIX s: <http://schema.org/> PREFIX prov: <http://www.w3.org/ns/prov#> PREFIX dct: <http://purl.org/dc/terms/> "
+        "PREFIX c: <https://crate.invalid/> "
+    )
+    return [tuple(str(value) for value in row) for row in graph.query(prefixes + question)]
+
+
+def test_another_library_reads_it_and_finds_every_file(crate):
+    from rocrate.rocrate import ROCrate
+
+    read = ROCrate(crate)
+    assert read.root_dataset["conformsTo"]["@id"] == PROFILE
+    assert read.name == "<b>Lamps</b> & more"
+    assert {entity.id for entity in read.data_entities} == {
+        "events.jsonl", "hypothesis.json", "trials.csv", "finding.json",
+    }  # fmt: skip
+    for entity in read.data_entities:
+        assert digest_file(crate / entity.id) == f"sha256:{entity['sha256']}"
+        assert int(entity["contentSize"]) == (crate / entity.id).stat().st_size
+    mentioned = {action.id for action in read.root_dataset["mentions"]}
+    assert mentioned == {*(f"#trial-{number}" for number in range(1, 9)), "#decision"}
+
+
+def test_what_the_profile_asks_for_is_there_as_linked_data(graph, events):
+    """The MUSTs and the SHOULDs of Process Run Crate 0.5, asked of the graph that an RDF library makes."""
+    state = fold(events)
+    assert asked(graph, "SELECT ?p WHERE { <https://crate.invalid/> dct:conformsTo ?p }") == [(PROFILE,)]
+    every = "?a a s:CreateAction; s:instrument ?tool; s:name ?n; s:endTime ?t; s:agent ?who. ?tool a s:SoftwareApplication; s:name ?m. ?who a s:Person; s:name ?w."
+    assert (
+        len(asked(graph, f"SELECT DISTINCT ?a WHERE {{ <https://crate.invalid/> s:mentions ?a. {every} }}"))
+        == 9
+    )
+    failed = asked(
+        graph,
+        "SELECT ?a ?e WHERE { ?a s:actionStatus s:FailedActionStatus; s:error ?e. MINUS { ?a s:result ?r } }",
+    )
+    assert {reason for _, reason in failed} == {"the lamp is out"}
+    assert len(failed) == sum(trial.state == "failed" for trial in state.trials) > 0
+    took = asked(graph, 'SELECT ?a ?v ?u WHERE { ?a s:object [ s:name "x"; s:value ?v; s:unitText ?u ] }')
+    assert sorted(float(value) for _, value, _ in took) == pytest.approx(
+        sorted(trial.parameters["x"] for trial in state.trials)
+    )
+    assert {unit for *_, unit in took} == {"mm"}
+
+
+def test_the_finding_leads_back_to_the_commitment_and_to_every_trial_in_terms_of_prov(graph, events):
+    [(rule, version)] = asked(
+        graph,
+        "SELECT ?r ?v WHERE { c:finding.json prov:wasGeneratedBy ?d. ?d prov:used c:hypothesis.json, c:events.jsonl; "
+        "prov:wasAssociatedWith ?r. ?r s:softwareVersion ?v; s:description ?text }",
+    )
+    assert rule.endswith("#rule")
+    assert version == fold(events).spec.hypothesis.analysis
+    [(when,)] = asked(graph, "SELECT ?t WHERE { c:hypothesis.json prov:generatedAtTime ?t }")
+    starts = asked(graph, "SELECT ?t WHERE { ?a a prov:Activity; prov:startedAtTime ?t }")
+    assert all(when <= start for (start,) in starts)
+    assert (
+        len(
+            asked(
+                graph, "SELECT ?v WHERE { ?v prov:wasGeneratedBy ?a. ?a prov:used ?p. ?p a s:PropertyValue }"
+            )
+        )
+        >= 5
+    )
+
+
+def test_the_table_has_a_row_for_each_trial_and_runs_nothing_in_a_spreadsheet(
+    ledger, experiments, bench, tmp_path
+):
+    bench.measure = lambda number, x: {"y": (float("nan") if number == 2 else x["x"], "degC", 0.1)}
+    experiment = experiments.create(specification(budget=Budget(trials=3), parallel=1))
+    run(ledger, experiment, bench)
+    found = list(ledger.all(stream=stream(experiment)))
+    found[-3].body["reason"] = "=HYPERLINK(1)"
+    if found[-3].kind != "trial.failed":
+        next(event for event in found if event.kind == "trial.failed").body["reason"] = "=HYPERLINK(1)"
+    folder = write_crate(found, tmp_path / "crate")
+    with (folder / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["state"] for row in rows] == ["observed", "failed", "observed"]
+    assert float(rows[0]["y"]) == float(rows[0]["x"])
+    assert rows[0]["y_uncertainty"] == "0.1"
+    assert rows[1]["reason"] == "'=HYPERLINK(1)"
+    assert "No licence was stated" in (folder / "ro-crate-metadata.json").read_text()
+
+
+def test_the_decision_is_computed_again_from_the_export_alone(crate, events):
+    assert read_events(crate) == events
+    report = verify(read_events(crate))
+    assert report.ok
+    assert [check.name for check in report.checks if check.state == "unknown"] == ["chain"]
+    command = [str(Path(sys.executable).parent / "workbench"), "verify", str(crate), "--state", str(crate)]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env=dict(os.environ)
+    )
+    assert ended.returncode == 0, ended.stderr
+    file = crate / "events.jsonl"
+    file.write_text(file.read_text().replace('"supported"', '"undecided"').replace("degC", "kelvin"))
+    assert not verify(read_events(crate)).ok
+
+
+def test_an_experiment_that_goes_on_is_exported_without_a_finding(ledger, experiments, bench, tmp_path):
+    from genesis_workbench.experiments import loop
+
+    bench.slow = True
+    experiment = experiments.create(specification())
+    loop.advance(ledger, experiment, None, {"bench": bench})
+    folder = write_crate(list(ledger.all(stream=stream(experiment))), tmp_path / "crate")
+    assert not (folder / "finding.json").exists()
+    assert "ActiveActionStatus" in (folder / "ro-crate-metadata.json").read_text()
+
+
+def test_a_folder_with_something_in_it_is_left_alone(events, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(Conflict, match="not empty"):
+        write_crate(events, tmp_path)
+    with pytest.raises(InvalidInput, match="no exported experiment"):
+        read_events(tmp_path)
+    for text in ("{", "[1]", '{"a": 1}', "[" * 100_000):
+        (tmp_path / "events.jsonl").write_text(text)
+        with pytest.raises(InvalidInput, match="Line 1"):
+            read_events(tmp_path)
+
+
+def test_nothing_measured_is_lost_on_the_way(ledger, experiments, bench, tmp_path):
+    bench.observe = lambda _key: Observation({"y": (1.5, "degC", None)})
+    experiment = experiments.create(specification(budget=Budget(trials=2)))
+    state = run(ledger, experiment, bench)
+    folder = write_crate(list(ledger.all(stream=stream(experiment))), tmp_path / "crate")
+    assert fold(read_events(folder)) == state
+    assert json.loads((folder / "finding.json").read_text()) == state.finding
+    assert json.loads((folder / "hypothesis.json").read_text())["digest"] == state.hypothesis_digest
