@@ -47,16 +47,19 @@ def facts(summary):
 
 def plots(state):
     """The objective over the trials, and over each parameter."""
-    if not state.observed:
+    objective = state.spec.objective
+    if not any(objective.name in trial.values for trial in state.observed):
         return pn.pane.Str("Nothing was observed yet.")
     frame = run.trials()
-    frame = frame[frame["state"] == "observed"].reset_index()
-    objective = state.spec.objective
+    frame = frame[frame["state"] == "observed"].dropna(subset=[objective.name]).reset_index()
     label = f"{objective.name.replace('_', ' ')} ({objective.unit})" if objective.unit else objective.name
     scatters = []
     for parameter in state.spec.space:
         x = f"{parameter.name} ({parameter.unit})" if parameter.unit else parameter.name
-        table = {x: frame[parameter.name], label: frame[objective.name], "trial": frame["trial"]}
+        given = frame.dropna(subset=[parameter.name])  # not every parameter is active in every trial
+        if given.empty:
+            continue
+        table = {x: given[parameter.name], label: given[objective.name], "trial": given["trial"]}
         points = hv.Points(table, [x, label], ["trial"])
         scatters.append(
             points.opts(
