@@ -37,6 +37,8 @@ def facts(summary):
         )
     if finding:
         lines.append(f"The hypothesis is {finding['decision']}. {finding.get('says', '')}")
+        if finding.get("caution"):
+            lines.append(finding["caution"])
         lines += [
             f"Changed after {change['observed']} observations: {change['reason']} That rule would decide: "
             f"{change['would_decide']}."

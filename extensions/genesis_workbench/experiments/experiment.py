@@ -283,6 +283,8 @@ class Finding(dict[str, Any]):
         ]
         if "says" in self:
             rows.append(("The rule says", self["says"]))
+        if self.get("caution"):
+            rows.append(("Caution", self["caution"]))
         if self["evidence"]["reaching"]:
             rows.append(("Trials that reach the bound", ", ".join(map(str, self["evidence"]["reaching"]))))
         rows += [

@@ -31,6 +31,7 @@ def decide(state: ExperimentState) -> dict[str, Any]:
         "rule": str(hypothesis.rule),
         "hypothesis_digest": state.hypothesis_digest,
         "analysis": {"committed": hypothesis.analysis, "used": source_digest(hypothesis.rule)},
+        "caution": _caution(state),
         "deviations": [_deviation(state, change) for change in state.deviations],
         "simulated": state.simulated,
         "evidence": {
@@ -42,6 +43,17 @@ def decide(state: ExperimentState) -> dict[str, Any]:
             "front": [point.described(objectives) for point in state.front] if len(objectives) > 1 else [],
         },
     }
+
+
+def _caution(state: ExperimentState) -> str:
+    """Return what weakens the decision although nothing is wrong with it: a person ended it before it was due."""
+    planned = state.spec.budget.trials
+    if not state.stopping or state.spec.hypothesis.rule.anytime or len(state.trials) >= planned:
+        return ""
+    return (
+        f"A person stopped it after {len(state.trials)} of {planned} trials. The rule is meant for one look at the end: "
+        "stopped by somebody who has seen outcomes, it is wrong more often than its confidence says."
+    )
 
 
 def _deviation(state: ExperimentState, change: dict[str, Any]) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from genesis_workbench.experiments.finding import decide, verdict
 from genesis_workbench.experiments.planning import plan
 from genesis_workbench.experiments.spec import Cost
 from genesis_workbench.experiments.state import ExperimentState, Trial, fold, stream
+from genesis_workbench.experiments.trial import MOST_FAILURES, UNDONE, too_many_failures
 
 ACTOR = "service:runner"
-_FAILURES_IN_A_ROW = 5
 
 
 def advance(
@@ -117,11 +117,11 @@ class _Writer:
 
 def _why_it_ends(state: ExperimentState) -> str:
     under_way = any(trial.open for trial in state.trials)
-    last = [trial for trial in state.trials if not trial.open][-_FAILURES_IN_A_ROW:]
     if state.stopping:
         return f"It was stopped: {state.reason}" if state.reason else "It was stopped."
-    if len(last) == _FAILURES_IN_A_ROW and all(trial.state == "failed" for trial in last):
-        return f"{_FAILURES_IN_A_ROW} trials in a row failed. The last one: {last[-1].reason}"
+    if too_many_failures(state.trials):
+        last = [trial for trial in state.trials if not trial.open][-1]
+        return f"{MOST_FAILURES} trials in a row failed. The last one: {last.reason}"
     decided = verdict(state) if state.spec.hypothesis.stopping == "decided" else None
     if decided is not None and decided.final:
         return f"The rule has decided: {decided.says}"
@@ -136,7 +136,7 @@ def _end(
     write = _Writer(ledger, state, lease)
     for trial in [trial for trial in state.trials if trial.open]:
         executor.cancel(trial.key)
-        write("trial.failed", trial=trial.number, reason="The experiment ended before it was done.")
+        write("trial.failed", trial=trial.number, reason=UNDONE)
     state = fold(ledger.all(stream=stream(state.id)))
     # Together, so that no death in between can leave a finding without an end, and make a second one.
     write.both(("finding.made", decide(state)), ("experiment.ended", {"reason": reason}))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 MAIN = "main"
 """The arm of the trials that the experiment's proposer proposed."""
+
+UNDONE = "The experiment ended before it was done."
+"""Why a trial failed that was under way when the experiment ended."""
+
+MOST_FAILURES = 5
+"""So many failures in a row end an experiment."""
 
 
 @dataclass
@@ -48,3 +55,9 @@ class Trial:
     def open(self) -> bool:
         """Whether its outcome is still to come."""
         return self.state in ("proposed", "started")
+
+
+def too_many_failures(trials: Sequence[Trial]) -> bool:
+    """Whether the last trials that have ended all failed, and so many that going on makes no sense."""
+    last = [trial for trial in trials if not trial.open][-MOST_FAILURES:]
+    return len(last) == MOST_FAILURES and all(trial.state == "failed" for trial in last)

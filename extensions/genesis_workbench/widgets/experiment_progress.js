@@ -147,6 +147,7 @@ function draw(root, model) {
     const { reaching, observed: seen } = summary.finding.evidence;
     const says = summary.finding.says ?? `${reaching.length} of ${seen} observed trials reach the bound.`;
     box.append(node("span", `${says} ${summary.reason}`));
+    if (summary.finding.caution) box.append(node("div", summary.finding.caution, "line caution"));
     const changes = summary.finding.deviations ?? [];
     for (const change of changes)
       box.append(node("div", `Changed after ${change.observed} observations: ${change.reason} That rule would decide: ${change.would_decide}.`, "line deviation"));

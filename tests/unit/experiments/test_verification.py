@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from genesis_workbench.core.errors import NotFound
 from genesis_workbench.core.ledger import Event, Ledger, schema
 from genesis_workbench.core.storage import BlobStore
-from genesis_workbench.experiments import Budget, Hypothesis, Mean, Threshold, store
+from genesis_workbench.experiments import Budget, Hypothesis, Mean, Sequential, Threshold, loop, store
 from genesis_workbench.experiments.executors._base import Observation
+from genesis_workbench.experiments.finding import decide
 from genesis_workbench.experiments.state import fold, stream
 from genesis_workbench.experiments.verification import Report, verify, verify_in
 from unit.experiments.bench import ALICE, CAROL, Bench, run, specification
@@ -82,6 +83,7 @@ def test_an_honest_experiment_holds_line_by_line(ended):
         "analysis": "holds",
         "trials": "holds",
         "attachments": "holds",
+        "stopping": "holds",
         "deviations": "holds",
         "decision": "holds",
     }
@@ -116,6 +118,15 @@ def _second_outcome(events):
     end = next(place for place, event in enumerate(events) if event["kind"] == "finding.made")
     again = json.loads(json.dumps(kind(events, "trial.observed")))
     return [*events[:end], again, *events[end:]]
+
+
+def _cut(events):
+    """The last two trials never happened; the finding is the one that follows from the rest."""
+    kept = [each for each in events if each["body"].get("trial", 0) < 5]
+    body = kind(kept, "finding.made")["body"]
+    body.update(decide(fold(Event(**each) for each in kept if each["kind"] != "finding.made")))
+
+    return kept
 
 
 def _rename(events):
@@ -156,6 +167,8 @@ FORGERIES = {
         lambda e: kind(e, "experiment.created")["body"]["spec"]["budget"].update(trials=3),
         "trials",
     ),
+    "other words": (lambda e: _set(kind(e, "finding.made"), says="The mean is 600."), "decision"),
+    "an end before it was due": (_cut, "stopping"),
     "events of another experiment": (_rename, "trials"),
     "a trial after the finding": (
         lambda e: [*e, json.loads(json.dumps(kind(e, "trial.observed")))],
@@ -186,6 +199,40 @@ def test_a_changed_event_is_seen_by_its_hash(ended, data):
     report = verify(events)
     assert states(report)["events"] == "fails"
     assert not report.ok
+
+
+def test_who_stops_a_test_for_one_look_is_told_with_the_finding_and_in_the_report(ledger, experiments, bench):
+    """Five values of which the mean is clear, and a person who had seen them."""
+    mean = Hypothesis(statement="s", rule=Mean(metric="y", at_least=0.2, unit="degC"))
+    for claim, state in ((mean, "unknown"), (specification().hypothesis, "holds")):
+        experiment = experiments.create(specification(hypothesis=claim, budget=Budget(trials=40)))
+        for _ in range(4):
+            loop.advance(ledger, experiment, None, {"bench": bench})
+        experiments.command(experiment, "stop", "we have seen enough")
+        finding = run(ledger, experiment, bench).finding
+        assert finding["decision"] == "supported"
+        assert bool(finding["caution"]) == (state == "unknown")
+        report = experiments.verify(experiment)
+        assert report.ok
+        assert states(report)["stopping"] == state
+        assert ("more often than its confidence" in repr(report)) == (state == "unknown")
+
+
+def test_an_end_that_the_rule_or_the_failures_called_for_holds(ledger, experiments, bench):
+    rule = Sequential(metric="y", at_least=0.2, unit="degC")
+    decided = experiments.create(
+        specification(
+            hypothesis=Hypothesis(statement="s", rule=rule, stopping="decided"), budget=Budget(trials=90)
+        )
+    )
+    run(ledger, decided, bench)
+    bench.failing = {"all"}
+    failed = experiments.create(specification())
+    run(ledger, failed, bench)
+    assert "once the rule had decided" in repr(experiments.verify(decided))
+    assert "in a row failed" in repr(experiments.verify(failed))
+    assert experiments.verify(decided).ok
+    assert experiments.verify(failed).ok
 
 
 def test_a_missing_event_is_seen(ended):
@@ -231,7 +278,7 @@ def test_the_command_says_line_by_line_what_holds_and_answers_with_its_status(tm
     experiment, _ = done(tmp_path)
     held = command(tmp_path, experiment)
     assert held.returncode == 0, held.stderr
-    assert held.stdout.count("holds") == 8
+    assert held.stdout.count("holds") == 9
     assert command(tmp_path, "exp_none").returncode == 1
     assert command(tmp_path / "nowhere", experiment).returncode == 1
     assert command(tmp_path).returncode == 2
