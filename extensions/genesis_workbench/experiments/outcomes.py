@@ -141,8 +141,12 @@ def best(spec: ExperimentSpec, trials: Iterable[Trial]) -> Point | None:
 
 def front(spec: ExperimentSpec, trials: Iterable[Trial]) -> list[Point]:
     """Return the candidates that no other is better than in one objective and as good in the rest (Pareto)."""
-    found = [(point, _signed(spec, point)) for point in candidates(spec, trials)]
-    return [point for point, values in found if not any(_dominates(other, values) for _, other in found)]
+    kept: list[tuple[Point, list[float]]] = []
+    for point in candidates(spec, trials):
+        values = _signed(spec, point)
+        if not any(_dominates(other, values) for _, other in kept):
+            kept = [each for each in kept if not _dominates(values, each[1])] + [(point, values)]
+    return [point for point, _ in kept]
 
 
 def _signed(spec: ExperimentSpec, point: Point) -> list[float]:

@@ -21,7 +21,7 @@ from genesis_workbench.experiments.domain import Domain
 from genesis_workbench.experiments.finding import decide, verdict
 from genesis_workbench.experiments.rules import source_digest
 from genesis_workbench.experiments.state import PREFIX, ExperimentState, fold, stream
-from genesis_workbench.experiments.trial import UNDONE, too_many_failures
+from genesis_workbench.experiments.trial import MAIN, UNDONE, too_many_failures
 
 _SAME = 1e-9  # relative: another machine's mathematics may differ in the last digits
 
@@ -199,6 +199,7 @@ def _faults(state: ExperimentState, events: Sequence[Event]) -> Iterator[str]:
                     yield f"Trial {number} is proposed where trial {proposed} was to come."
                 if event.body["key"] != idempotency_key(state.id, number):
                     yield f"Trial {number} has a key that is not its own."
+                yield from _misplaced(state, event.body)
                 try:
                     fits.check(event.body["parameters"])
                 except GenesisError as error:
@@ -216,6 +217,17 @@ def _faults(state: ExperimentState, events: Sequence[Event]) -> Iterator[str]:
                     yield f"{proposed} trials were proposed; the budget was {state.spec.budget.trials}."
     if any(event.kind.startswith("trial.") for event in _after_finding(events)):
         yield "A trial has events after the finding was made."
+
+
+def _misplaced(state: ExperimentState, body: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a trial's place among the arms, which the description alone determines."""
+    arm = state.spec.arm(body.get("point", body["trial"]))
+    if body.get("arm", MAIN) != (arm.name if arm else MAIN):
+        yield f"Trial {body['trial']} is counted to the arm {body.get('arm')!r}, to which it does not belong."
+    if arm and arm.parameters is not None and body["parameters"] != arm.parameters:
+        yield f"Trial {body['trial']} has not the parameters of the arm {arm.name!r}."
+    if sum(trial.point == body.get("point", body["trial"]) for trial in state.trials) > state.spec.repeats:
+        yield f"Trial {body['trial']} repeats its point more often than {state.spec.repeats} times."
 
 
 def _after_finding(events: Sequence[Event]) -> Sequence[Event]:

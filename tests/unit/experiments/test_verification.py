@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from genesis_workbench.core.errors import NotFound
 from genesis_workbench.core.ledger import Event, Ledger, schema
 from genesis_workbench.core.storage import BlobStore
-from genesis_workbench.experiments import Budget, Hypothesis, Mean, Sequential, Threshold, loop, store
+from genesis_workbench.experiments import Arm, Budget, Hypothesis, Mean, Sequential, Threshold, loop, store
 from genesis_workbench.experiments.executors._base import Observation
 from genesis_workbench.experiments.finding import decide
 from genesis_workbench.experiments.state import fold, stream
@@ -163,6 +163,8 @@ FORGERIES = {
     "a point outside": (lambda e: kind(e, "trial.proposed")["body"]["parameters"].update(x=7.0), "trials"),
     "another key": (lambda e: _set(kind(e, "trial.proposed"), key="0" * 40), "trials"),
     "a second outcome": (_second_outcome, "trials"),
+    "a trial counted to another arm": (lambda e: _set(kind(e, "trial.proposed"), arm="control"), "trials"),
+    "a trial made a repeat": (lambda e: _set(kind(e, "trial.proposed", 3), point=1), "trials"),
     "a smaller budget": (
         lambda e: kind(e, "experiment.created")["body"]["spec"]["budget"].update(trials=3),
         "trials",
@@ -216,6 +218,22 @@ def test_who_stops_a_test_for_one_look_is_told_with_the_finding_and_in_the_repor
         assert report.ok
         assert states(report)["stopping"] == state
         assert ("more often than its confidence" in repr(report)) == (state == "unknown")
+
+
+def test_the_arms_are_where_the_description_puts_them(ledger, experiments, bench):
+    arms = (Arm("nothing", every=2, parameters={"x": 0.0, "z": 0.0}),)
+    experiment = experiments.create(specification(arms=arms, repeats=2))
+    run(ledger, experiment, bench)
+    events = list(ledger.all(stream=stream(experiment)))
+    assert states(verify(events))["trials"] == "holds"
+
+    def dress(all_):
+        proposed = next(
+            each for each in all_ if each["kind"] == "trial.proposed" and each["body"]["arm"] == "nothing"
+        )
+        proposed["body"]["parameters"] = {"x": 0.5, "z": 0.0}
+
+    assert "has not the parameters of the arm" in repr(verify(forged(events, dress)))
 
 
 def test_an_end_that_the_rule_or_the_failures_called_for_holds(ledger, experiments, bench):
