@@ -148,6 +148,8 @@ def fold(events: Iterable[Event]) -> ExperimentState:
 
 def _apply(state: ExperimentState, event: Event) -> None:
     body = event.body
+    if state.state == "ended":
+        return  # a command that crossed the end on its way changes nothing
     match event.kind:
         case "trial.proposed":
             state.trials.append(

@@ -29,6 +29,7 @@ from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import PREFIX, ExperimentState, fold, stream
 from genesis_workbench.experiments.verification import Report, verify_in
 
+_TRIES = 20
 COMMANDS = {"pause": "experiment.paused", "resume": "experiment.resumed", "stop": "experiment.stopped"}
 
 
@@ -174,27 +175,43 @@ class LedgerExperiments:
 
     def change_hypothesis(self, experiment: str, hypothesis: Hypothesis, reason: str) -> None:
         """Record a change as a deviation. See :class:`Experiments`."""
-        state = self.state(experiment)
+        for left in range(_TRIES - 1, -1, -1):
+            state = self.state(experiment)
+            body = self._change(state, hypothesis, reason)
+            new = NewEvent(
+                stream(experiment), "hypothesis.changed", body, self._person.name, expect=state.version
+            )
+            try:
+                self._ledger.append_many([new])
+                return
+            except Conflict:
+                # A trial came in between, or the end, after which there is nothing to change: look again.
+                if not left:
+                    raise
+
+    def _change(self, state: ExperimentState, hypothesis: Hypothesis, reason: str) -> dict[str, Any]:
         if state.owner != self._person.name:
             raise PermissionRefused(f"Only {state.owner}, who launched it, can change its hypothesis.")
         if state.state == "ended":
             raise Conflict(f"The experiment has ended already, with a finding: {state.reason}")
         if not reason.strip():
             raise InvalidInput("A change of the hypothesis needs a reason, which stays with the finding.")
+        changed = hypothesis.committed()
         try:
-            changed = state.spec.model_copy(update={"hypothesis": hypothesis.committed()})
-            self._check(ExperimentSpec.model_validate(changed.model_dump()))
+            spec = ExperimentSpec.model_validate(
+                {**state.spec.model_dump(), "hypothesis": changed.model_dump()}
+            )
         except ValidationError as error:
             raise InvalidInput(
                 f"The hypothesis does not fit the experiment: {error.errors()[0]['msg']}."
             ) from error
-        body = {
-            "hypothesis": changed.hypothesis.model_dump(mode="json"),
-            "digest": changed.hypothesis.digest,
+        self._check(spec)
+        return {
+            "hypothesis": changed.model_dump(mode="json"),
+            "digest": changed.digest,
             "reason": reason[:2000],
             "observed": len(state.observed),
         }
-        self._ledger.append(stream(experiment), "hypothesis.changed", body, actor=self._person.name)
 
     def verify(self, experiment: str) -> Report:
         """Check it. See :class:`Experiments`."""

@@ -85,9 +85,10 @@ def verify(
     """
     name = events[0].stream.removeprefix(PREFIX) if events else ""
     checks = [_chain(chain, events), _events(events)]
-    before = [event for event in events if event.kind not in ("finding.made", "experiment.ended")]
+    # What came after the finding, such as a command that crossed it on its way, had no part in it.
+    end = next((place for place, event in enumerate(events) if event.kind == "finding.made"), len(events))
     try:
-        state = fold(before)
+        state = fold(events[:end])
         checks += [
             _guarded("hypothesis", lambda: _hypothesis(events)),
             _guarded("analysis", lambda: _analysis(state)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from genesis_workbench.core.errors import Conflict, InvalidInput, PermissionRefused
@@ -71,6 +73,33 @@ def test_a_change_that_could_never_decide_is_refused(ledger, experiments, change
     with pytest.raises(InvalidInput, match=words):
         experiments.change_hypothesis(experiment, changed, reason)
     assert len(ledger.read(stream=stream(experiment))) == 2
+
+
+def test_a_change_and_a_command_that_cross_the_end_leave_the_finding_as_it_is(
+    ledger, experiments, bench, monkeypatch
+):
+    """The runner ends the experiment between the person's look and the person's event."""
+    easier = claim(Threshold(metric="y", at_least=0.1, unit="degC"))
+    for call in (
+        lambda experiment: experiments.change_hypothesis(experiment, easier, "late"),
+        lambda experiment: experiments.command(experiment, "stop", "late"),
+        lambda experiment: experiments.command(experiment, "pause", "late"),
+    ):
+        experiment = experiments.create(specification(budget=Budget(trials=4)))
+        look = store.LedgerExperiments.state
+
+        def late(self, name, look=look):
+            seen = look(self, name)
+            monkeypatch.setattr(store.LedgerExperiments, "state", look)
+            run(ledger, name, bench)
+            return seen
+
+        monkeypatch.setattr(store.LedgerExperiments, "state", late)
+        with contextlib.suppress(Conflict):
+            call(experiment)
+        summary = experiments.summary(experiment)
+        assert (summary["state"], summary["finding"]["deviations"]) == ("ended", [])
+        assert experiments.verify(experiment).ok
 
 
 def test_only_who_launched_it_may_change_it(ledger, experiments):
