@@ -85,7 +85,7 @@ def read_events(folder: Path) -> list[Event]:
     events = []
     for number, line in enumerate(file.read_text("utf-8", errors="replace").splitlines(), start=1):
         try:
-            event = Event(**json.loads(line))
+            event = Event(**json.loads(line, parse_constant=_no_number))
             if (
                 not isinstance(event.body, dict)
                 or not isinstance(event.seq, int)
@@ -96,6 +96,10 @@ def read_events(folder: Path) -> list[Event]:
             raise InvalidInput(f"Line {number} of {file.name} is no event: {error}.") from error
         events.append(event)
     return events
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number in JSON")
 
 
 def _files(state: ExperimentState, events: Sequence[Event]) -> dict[str, bytes]:

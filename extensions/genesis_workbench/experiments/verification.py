@@ -84,7 +84,7 @@ def verify(
         Where attachments are.
     """
     name = events[0].stream.removeprefix(PREFIX) if events else ""
-    checks = [_chain(chain, events), _events(events)]
+    checks = [_chain(chain, events), _guarded("events", lambda: _events(events))]
     # What came after the finding, such as a command that crossed it on its way, had no part in it.
     end = next((place for place, event in enumerate(events) if event.kind == "finding.made"), len(events))
     try:

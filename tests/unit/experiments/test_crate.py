@@ -183,7 +183,7 @@ def test_a_folder_with_something_in_it_is_left_alone(events, tmp_path):
         write_crate(events, tmp_path)
     with pytest.raises(InvalidInput, match="no exported experiment"):
         read_events(tmp_path)
-    for text in ("{", "[1]", '{"a": 1}', "[" * 100_000):
+    for text in ("{", "[1]", '{"a": 1}', "[" * 100_000, '{"seq": NaN}'):
         (tmp_path / "events.jsonl").write_text(text)
         with pytest.raises(InvalidInput, match="Line 1"):
             read_events(tmp_path)
