@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -156,6 +157,19 @@ def run_in_kernel(workbench, name, token, code):
                 return printed
 
 
+def _variable(process, name):
+    """Return a variable of a process; empty where it has ended meanwhile."""
+    with contextlib.suppress(psutil.Error):
+        return process.environ().get(name, "")
+    return ""
+
+
+def _owner(process):
+    with contextlib.suppress(psutil.Error):
+        return process.uids().real
+    return None
+
+
 def test_a_server_is_a_job_of_its_person_and_opens_a_cluster(workbench, signed_in, site, people):
     for name in ("games", "news"):
         signed_in[name].start_server(name)
@@ -166,9 +180,9 @@ def test_a_server_is_a_job_of_its_person_and_opens_a_cluster(workbench, signed_i
     assert out.split() == ["3", "[5]", "5"]
     # No file that is left holds the server's token, and no command line does.
     environments = {
-        each.environ().get("JUPYTERHUB_API_TOKEN", "")
+        _variable(each, "JUPYTERHUB_API_TOKEN")
         for each in psutil.process_iter()
-        if each.uids().real == people["games"].entry.pw_uid
+        if _owner(each) == people["games"].entry.pw_uid
     } - {""}
     assert environments
     for secret in environments:

@@ -29,6 +29,7 @@ from genesis_workbench.core import clock
 LOCK = "lock"
 _CGROUP = Path("/sys/fs/cgroup")
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+_TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
 _told_to_end = threading.Event()  # by SIGTERM; looked at where nothing is half done
 _held: list[IO[str]] = []  # an open file keeps its lock until the process ends, however it ends
 
@@ -183,6 +184,12 @@ def _watch(process: subprocess.Popen[bytes], spec: JobSpec, *, memory: bool = Tr
     while True:
         try:
             code = process.wait(timeout=0.2)
+            if code in _TERMINATED:
+                _told_to_end.wait(
+                    1
+                )  # Slurm tells the command too, which may end before this process hears of it
+            if code and _told_to_end.is_set():
+                raise _ToldToEnd
             return (JobState.COMPLETED, "") if code == 0 else (JobState.FAILED, "")
         except subprocess.TimeoutExpired:
             pass
