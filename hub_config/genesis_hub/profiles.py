@@ -67,7 +67,7 @@ def chosen(
 def _size(profile: ProfileSection) -> str:
     cores = f"{profile.cpu_cores} core{'s' if profile.cpu_cores > 1 else ''}, " if profile.cpu_cores else ""
     memory = (
-        f"{profile.memory_bytes / 2**30:.3g} GiB of memory"
+        f"{profile.memory_bytes / 2**30:,.1f}".removesuffix(".0") + " GiB of memory"
         if profile.memory_bytes
         else "as much memory as there is"
     )

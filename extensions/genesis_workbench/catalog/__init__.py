@@ -161,12 +161,22 @@ def open(dataset_id: str, **options: Any) -> Any:  # noqa: A001 - catalog.open i
     dataset_id : str
         `id` of a hit.
     **options
-        For the opener, such as ``chunks={"latitude": 540}`` for grids.
+        For every format: `distribution` (which of the ways to get it, counted from 0) and `max_bytes` (most that is read
+        of a remote file). Others are the opener's, such as ``chunks={"latitude": 540}`` for grids or ``engine="duckdb"``
+        for tables; see docs/how-to/open-data.md.
 
     Returns
     -------
-    xarray.Dataset or dask.dataframe.DataFrame
-        `attrs` has id, title, licence, citation, label, digest and source of the data.
+    xarray.Dataset, dask.dataframe.DataFrame, duckdb.DuckDBPyRelation or ase.Atoms
+        For arrays, tables and structures; `attrs` (of structures, `info`) has id, version, licence, citation, label and
+        source of the data. ``gw.cite`` takes any of them.
+
+    Raises
+    ------
+    InvalidInput
+        If it cannot be opened here, with the reason and what would help.
+    MissingDependency
+        With the command that installs what its format needs.
     """
     from genesis_workbench.catalog.opening import open_dataset
 
