@@ -111,7 +111,7 @@ def command(
 async def _follow(
     request: Request, experiments: LedgerExperiments, experiment: str, after: int
 ) -> AsyncIterator[str]:
-    quiet = 0.0
+    quiet, over = 0.0, False
     while not await request.is_disconnected():
         found = await run_in_threadpool(experiments.events, experiment, after)
         for event in found:
@@ -120,9 +120,11 @@ async def _follow(
             if event["kind"] == "experiment.ended":
                 yield "event: end\ndata: {}\n\n"
                 return
-        if not found and await run_in_threadpool(_ended, experiments, experiment):
+        if not found and over:
             yield "event: end\ndata: {}\n\n"
             return
+        # Its last events may have come since these were read: what is over is looked at once more.
+        over = not found and await run_in_threadpool(_ended, experiments, experiment)
         quiet = 0.0 if found else quiet + _LOOK_EVERY_S
         if quiet >= _HEARTBEAT_S:
             quiet = 0.0
