@@ -87,7 +87,8 @@ def start(server: Server, site: ComputeSection) -> dict[str, Any]:
     server.folder.mkdir(parents=True, mode=0o700)
     launch = {"job_name": name, **server.model_dump(mode="json", include={"command", "environment", "image"})}
     _write(server.folder / _LAUNCH, launch)
-    copy_tutorials(Path(server.tutorials), Path.home() / "tutorials") if server.tutorials else None
+    if server.tutorials:
+        copy_tutorials(Path(server.tutorials), Path.home() / "tutorials")
     lines = directives(
         name,
         server.resources,
