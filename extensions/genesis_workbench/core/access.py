@@ -23,12 +23,14 @@ class Label(IntEnum):
     @classmethod
     def parse(cls, text: str) -> Label:
         """Read a label from its written form, such as ``export-controlled``."""
-        for label in cls:
-            if str(label) == text:
-                return label
-        known = ", ".join(str(label) for label in cls)
+        label = _BY_TEXT.get(text)
+        if label is not None:
+            return label
+        known = ", ".join(_BY_TEXT)
         raise InvalidInput(f"{text!r} is no access label. Use one of: {known}.")
 
+
+_BY_TEXT = {str(label): label for label in Label}
 
 CLEARANCE = {
     Label.CONTROLLED: "custom:data:controlled",

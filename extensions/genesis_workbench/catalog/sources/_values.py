@@ -14,6 +14,7 @@ _DATE = re.compile(r"-?\d{4}(-\d{2}(-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\
 _DOI = re.compile(r"10\.\d{4,9}/[^\s\"<>]{1,200}")
 _TAG = re.compile(r"<[^<>]{0,2000}>")
 _ODD = re.compile(r"[^\x20-\x7e]+")
+_PLAIN_ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(/[A-Za-z0-9._~/-]*)?")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 
 
@@ -23,9 +24,14 @@ def clean(value: Any, limit: int) -> str:
     Control characters, direction marks and other invisible ones are dropped: they could forge what a page shows.
     """
     if not isinstance(value, str):
+        if value is None:
+            return ""
         value = _text_of(value)
+    value = value[: limit * 4]
     # Almost all text is printable ASCII: only what is not is looked at character by character.
-    text = " ".join(_ODD.sub(_shown, value[: limit * 4]).split())
+    if not (value.isascii() and value.isprintable()):
+        value = _ODD.sub(_shown, value)
+    text = " ".join(value.split())
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
@@ -64,6 +70,8 @@ def words(value: Any) -> list[str]:
 def web_address(value: Any) -> str:
     """Return an http or https address without name and password; empty for everything else."""
     text = clean(value, 2000)
+    if _PLAIN_ADDRESS.fullmatch(text):  # what most are; all others are taken apart
+        return text
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -166,7 +174,8 @@ _FORMAT_OF = {alias: name for name, aliases in _FORMATS.items() for alias in ali
 def format_name(*values: Any) -> str:
     """Return the format that the first telling value names: a media type, a format's name or an address."""
     for value in values:
-        text = clean(value, 200).lower()
+        known = isinstance(value, str) and value in _FORMAT_OF
+        text = value if known else clean(value, 200).lower()
         plain = text.partition(";")[0].strip()
         if plain in _FORMAT_OF:
             return _FORMAT_OF[plain]
