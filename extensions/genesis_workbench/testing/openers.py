@@ -261,8 +261,9 @@ def _fits(folder: Path) -> Sample:
 
 
 def _grib(folder: Path) -> Sample:
-    import eccodes
+    from genesis_workbench.catalog.openers.grib import ecmwf_library
 
+    eccodes = ecmwf_library()
     path = folder / "sample.grib2"
     with path.open("wb") as file:
         for number in range(2):

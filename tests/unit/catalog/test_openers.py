@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 import genesis_workbench as gw
 from genesis_workbench.catalog.content import Places
 from genesis_workbench.catalog.dataset import Dataset, Distribution
+from genesis_workbench.catalog.openers.grib import ecmwf_library
 from genesis_workbench.catalog.openers.opendap import parse_das, parse_dds
 from genesis_workbench.catalog.opening import format_of, open_dataset
 from genesis_workbench.core import plugins
@@ -111,8 +114,20 @@ def test_units_of_a_fits_file(tmp_path: Path) -> None:
     assert opened(tmp_path / "a.fits", hdu=1)["data"].shape == (3, 4)
 
 
+def test_a_process_that_read_grib_and_asked_postgresql_ends_well() -> None:
+    script = (
+        "from genesis_workbench.catalog.openers.grib import ecmwf_library\n"
+        "ecmwf_library().codes_get_api_version()\n"
+        "import psycopg\n"
+        "try:\n    psycopg.connect('host=127.0.0.1 port=1 connect_timeout=1')\n"
+        "except psycopg.OperationalError:\n    print('refused')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "refused\n")
+
+
 def test_a_grib_file_of_several_levels_is_a_tree(tmp_path: Path) -> None:
-    eccodes = pytest.importorskip("eccodes")
+    eccodes = ecmwf_library()
     path = tmp_path / "a.grib2"
     with path.open("wb") as file:
         for level, height in (("heightAboveGround", 2), ("surface", 0)):

@@ -7,6 +7,7 @@ of ecCodes on hostile bytes can end the process.
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from genesis_workbench.catalog.content import Content, Places
@@ -38,6 +39,7 @@ class GribOpener:
         filter_by_keys : dict, optional
             Only messages with these keys, such as ``{"typeOfLevel": "surface"}``.
         """
+        ecmwf_library()
         import cfgrib
         import xarray as xr
 
@@ -60,6 +62,20 @@ class GribOpener:
         return xr.DataTree.from_dict(dict(zip(_names(parts), parts, strict=True)))
 
 
+def ecmwf_library() -> Any:
+    """Import ecCodes and return it.
+
+    It puts a libldap of its own before every other in the process. The libpq of psycopg, loaded after it, would use parts
+    of both, and the process would crash at its end; loaded before it, each keeps its own.
+    """
+    with suppress(ImportError):
+        import psycopg  # noqa: F401
+
+    import eccodes
+
+    return eccodes
+
+
 def check_messages(content: Content) -> int:
     """Walk from message to message and return how many there are.
 
@@ -68,8 +84,7 @@ def check_messages(content: Content) -> int:
     InvalidInput
         If one does not begin or end as it should, or is not decodable: such files lose data when they are read.
     """
-    import eccodes
-
+    eccodes = ecmwf_library()
     count = at = 0
     with content.open() as stream:
         while at < content.size:
