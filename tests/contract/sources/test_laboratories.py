@@ -46,6 +46,58 @@ def test_osti_pages_by_number_and_asks_by_the_day() -> None:
     assert first.citation == "Meitner, L. Fusion. https://doi.org/10.5555/osti"
 
 
+ARRAY = {
+    "id": "temperature",
+    "attributes": {
+        "structure_family": "array",
+        "specs": [],
+        "metadata": {"title": "Temperatures"},
+        "structure": {"shape": [3, 4]},
+    },
+}
+RUNS = {"id": "a run", "attributes": {"structure_family": "container", "specs": [], "metadata": {}}}
+TABLE = {
+    "id": "events",
+    "attributes": {
+        "structure_family": "table",
+        "specs": [{"name": "dataframe"}],
+        "metadata": {},
+        "structure": {"columns": ["time", "motor"]},
+    },
+}
+
+
+class TestTiled(RemoteSourceContract):
+    kind = "tiled"
+    good = {"/api/api/v1/search/": {"data": [ARRAY, {"id": "no structure"}], "links": {"next": None}}}
+    names = ["temperature"]
+
+
+def test_tiled_goes_into_containers_and_says_how_each_thing_opens() -> None:
+    outer = {"data": [ARRAY, RUNS], "links": {"next": None}}
+    empty = {"data": [{**RUNS, "id": "inner"}], "links": {"next": None}}
+    inner = {"data": [TABLE], "links": {"next": None}}
+    fetcher = Canned(as_json(outer), as_json(empty), as_json(inner))
+    first, second = make("tiled", fetcher, "https://tiled.example.gov").pages()
+    assert [url.partition("/search/")[2] for url, _, _ in fetcher.asked] == ["", "a%20run", "a%20run/inner"]
+    array, table = first.records[0], second.records[0]
+    assert isinstance(array, Dataset)
+    assert isinstance(table, Dataset)
+    assert array.description == "An array of 3 by 4."
+    assert [d.url for d in array.distributions] == ["https://tiled.example.gov/zarr/v3/temperature"]
+    assert (table.title, table.description) == ("a run/inner/events", "A table with time, motor.")
+    assert [d.format for d in table.distributions] == ["parquet", "csv"]
+
+
+def test_tiled_goes_on_at_the_container_where_it_was_broken_off() -> None:
+    outer = {"data": [ARRAY, RUNS], "links": {"next": None}}
+    first = next(iter(make("tiled", Canned(as_json(outer)), "https://tiled.example.gov").pages()))
+    fetcher = Canned(as_json({"data": [TABLE], "links": {"next": None}}))
+    (rest,) = make("tiled", fetcher, "https://tiled.example.gov").pages(first.cursor)
+    assert [url.partition("/search/")[2] for url, _, _ in fetcher.asked] == ["a%20run"]
+    assert rest.cursor is None
+
+
 NERDM = {
     "_schema": "https://data.nist.gov/od/dm/nerdm-schema/v0.7#",
     "ediid": "ark:/88434/mds2-1",
