@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -25,7 +26,9 @@ from urllib.parse import urlencode
 
 import httpx
 import psutil
+import pytest
 from catalog_parts import harvests, peers
+from catalog_parts.pgstac import PgStac
 from catalog_parts.records import GROUPS, SOURCE, records, vocabulary
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -38,6 +41,7 @@ from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.site import load_site
 from genesis_workbench.core.state import State
 from harness import Browser, Workbench
+from system.peers.conftest import environment
 
 CLIENTS, QUESTIONS, DRAWN, ALONE = 10, 40, 1500, 7
 GROUP = GROUPS[0]
@@ -45,6 +49,7 @@ SITE = (
     'name = "benchmark"\n[[catalog.sources]]\nname = "bench"\nkind = "dcat"\ntitle = "Bench"\nagency = "B"\n'
 )
 Box = tuple[float, float, float, float]
+Period = tuple[str, str]
 Question = tuple[str, Box]
 
 
@@ -150,12 +155,14 @@ def ours(folder: Path, kinds: dict[str, list[Question]]) -> dict[str, Any]:
     with Workbench(folder / "state", folder / "site.toml") as workbench:
         health = workbench.service_url + "/health"
         workbench.until(lambda: httpx.get(health, trust_env=False).status_code == httpx.codes.OK)
-        workbench.add("ada", GROUP)
+        # A kept folder has the people of the runs before.
+        name = f"ada-{os.getpid()}"
+        workbench.add(name, GROUP)
         browser = Browser(workbench)
-        browser.sign_in("ada", workbench.passwords["ada"])
+        browser.sign_in(name, workbench.passwords[name])
         plan = {
             "port": int(workbench.service_url.split(":")[2].partition("/")[0]),
-            "token": browser.make_token("ada"),
+            "token": browser.make_token(name),
         }
         ask(plan, [path("warm", (-10, -10, 10, 10))], 1)
         service = next(
@@ -175,6 +182,8 @@ def ours(folder: Path, kinds: dict[str, list[Question]]) -> dict[str, Any]:
                 f"{name}_repeated_processor_ms": milliseconds((seconds_of(service) - before) / DRAWN),
             }
             print({key: value for key, value in figures.items() if key.startswith(name)})
+        places = ask(plan, [place_path(*each) for each in places_and_times()], 1)
+        figures["place_and_time_first_ms"] = milliseconds(statistics.median(places))
         memory = service.memory_full_info()
         figures |= {"service_rss_mb": memory.rss // 10**6, "service_private_mb": memory.uss // 10**6}
         print(
@@ -187,6 +196,19 @@ def ours(folder: Path, kinds: dict[str, list[Question]]) -> dict[str, Any]:
 def path(word: str, box: Box) -> str:
     """Return the request of one question."""
     asked = urlencode({"q": word, "bbox": ",".join(map(str, box))})
+    return f"/services/workbench/api/catalog/datasets?{asked}"
+
+
+def places_and_times() -> list[tuple[Box, Period]]:
+    """Return what is asked by bounding box and time alone: half of the Earth, and five years."""
+    chance = random.Random(5)
+    years = [chance.randint(1985, 2015) for _ in range(ALONE)]
+    return [(box(chance), (f"{year}-01-01", f"{year + 5}-01-01")) for year in years]
+
+
+def place_path(box: Box, period: Period) -> str:
+    """Return the request of one question by place and time."""
+    asked = urlencode({"bbox": ",".join(map(str, box)), "period": ",".join(period)})
     return f"/services/workbench/api/catalog/datasets?{asked}"
 
 
@@ -215,7 +237,31 @@ def others(count: int, kinds: dict[str, list[Question]]) -> dict[str, Any]:
             print("PostgreSQL is not installed: left out.")
         else:
             figures |= other(peers.Postgres(url), count, kinds)
-    print("pgstac is not measured: its extension is not installed here.")
+    with peers.postgresql() as url:
+        if url is not None:
+            figures |= pgstac(url, count)
+    return figures
+
+
+def pgstac(url: str, count: int) -> dict[str, Any]:
+    """Ask pgSTAC by place and time; the first question warms it up."""
+    try:
+        python = environment("stac")
+    except pytest.skip.Exception as reason:
+        print(f"pgSTAC is left out: {reason}")
+        return {}
+    peer = PgStac(url, python)
+    begun = time.perf_counter()
+    peer.load(records(count))
+    asked = places_and_times()
+    figures = {
+        "pgstac_loaded_s": round(time.perf_counter() - begun),
+        "pgstac_place_and_time_ms": milliseconds(statistics.median(peer.timed(asked, counted=False)[1:])),
+        "pgstac_place_and_time_counted_ms": milliseconds(
+            statistics.median(peer.timed(asked, counted=True)[1:])
+        ),
+    }
+    print(figures)
     return figures
 
 

@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -81,6 +82,7 @@ class Searching:
         self._counted: Kept[_Counted] = Kept(_KEPT)
         self._pages: Kept[list[str]] = Kept(_KEPT)
         self._sources: Kept[dict[str, int]] = Kept(200)
+        self._ahead = ThreadPoolExecutor(2, thread_name_prefix="search-ahead")
         searcher = index.searcher()
         self.view = View(1, searcher, index.applied(searcher))
 
@@ -115,15 +117,18 @@ class Searching:
         mark = _mark(asked, tokens)
         view, offset, note = self._place(cursor, mark)
         key = (view.number, mark)
-        counted = self._counted.get(key, lambda: self._count(view, asked, tokens))
         limit = min(limit, DEEPEST - offset)
-        ids = (
-            self._pages.get(
-                (*key, offset, limit), lambda: self._page(view, asked, tokens, counted.way, limit, offset)
+
+        def page(way: str) -> list[str]:
+            return self._pages.get(
+                (*key, way, offset, limit), lambda: self._page(view, asked, tokens, way, limit, offset)
             )
-            if counted.total
-            else []
-        )
+
+        if key not in self._counted:
+            # Most words are found as they are written: that page is looked for while everything is counted.
+            self._ahead.submit(page, EXACTLY)
+        counted = self._counted.get(key, lambda: self._count(view, asked, tokens))
+        ids = page(counted.way) if counted.total else []
         after = offset + limit
         more = after < min(counted.total, DEEPEST)
         return Hits(
@@ -211,6 +216,10 @@ class Kept(Generic[_Value]):
         self._lock = threading.Lock()
         self._values: OrderedDict[Any, _Value] = OrderedDict()
         self._working: dict[Any, threading.Event] = {}
+
+    def __contains__(self, key: Any) -> bool:
+        with self._lock:
+            return key in self._values
 
     def get(self, key: Any, work: Any) -> _Value:
         """Return what is kept under `key`, or what `work` gives."""
