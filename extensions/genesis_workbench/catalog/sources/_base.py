@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -164,13 +165,32 @@ def read_record(
 
 
 def native_text(record: Any) -> str:
-    """Return a record as text: the text it came as, or JSON (ASCII, so that lone surrogates do not matter)."""
+    """Return a record as text: the text it came as, or JSON with sorted keys (ASCII, so that lone surrogates do not matter).
+
+    Empty where it is no JSON.
+    """
+    if record is _last.record:  # asked for its digest a moment ago
+        return _last.text
+    try:
+        _last.text = _text_of(record)
+    except (TypeError, ValueError, RecursionError):
+        _last.text = ""
+    _last.record = record
+    return _last.text
+
+
+class _Last(threading.local):
+    record: Any = object()
+    text = ""
+
+
+_last = _Last()
+
+
+def _text_of(record: Any) -> str:
     if isinstance(record, Mapping) and isinstance(record.get("#text"), str):
         return str(record["#text"])
-    try:
-        return json.dumps(record, separators=(",", ":"), default=str)
-    except (ValueError, RecursionError):
-        return ""
+    return json.dumps(record, sort_keys=True, separators=(",", ":"), default=str)
 
 
 def changed_since(answer: Answer) -> str:
@@ -252,8 +272,16 @@ def dataset_id(source: str, native: str) -> str:
 
 
 def native_digest(record: Any) -> str:
-    """SHA-256 of a record as the source gave it (ASCII JSON, so that lone surrogates do not matter)."""
-    return digest(json.dumps(record, sort_keys=True, separators=(",", ":"), default=str).encode())
+    """SHA-256 of a record's native text.
+
+    Raises
+    ------
+    InvalidInput
+        If it has none: it is no JSON.
+    """
+    if not native_text(record):
+        raise InvalidInput("it cannot be written as JSON")
+    return digest(native_text(record).encode("utf-8", "replace"))
 
 
 def listed(section: SourceSection, content: Any, *path: str) -> list[Any]:
