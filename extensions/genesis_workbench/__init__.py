@@ -31,6 +31,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "Categorical": ("genesis_workbench.experiments", "Categorical"),
     "Threshold": ("genesis_workbench.experiments", "Threshold"),
     "Budget": ("genesis_workbench.experiments", "Budget"),
+    "laboratories": ("genesis_workbench.experiments.instruments.laboratories", "laboratories"),
     "compute_panel": ("genesis_workbench.widgets", "compute_panel"),
     "explore": ("genesis_workbench.widgets", "explore"),
     "progress": ("genesis_workbench.widgets", "progress"),
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         Real,
         Threshold,
     )
+    from genesis_workbench.experiments.instruments.laboratories import laboratories
     from genesis_workbench.models import model
     from genesis_workbench.widgets import compute_panel, explore, progress
 

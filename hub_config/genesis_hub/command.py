@@ -126,6 +126,32 @@ def verify(
     raise typer.Exit(ended.returncode)
 
 
+@app.command(epilog="Example: workbench laboratory --simulated --time-scale 600")
+def laboratory(
+    name: Annotated[str, typer.Argument(help="Name in the site file; its only one where left out.")] = "",
+    simulated: Annotated[
+        bool, typer.Option("--simulated", help="A laboratory that does not exist, with its devices.")
+    ] = False,
+    time_scale: Annotated[float, typer.Option(help="Simulated seconds in a second.")] = 60.0,
+    state: StateOption = None,
+    site: SiteOption = None,
+) -> None:
+    """Run the gateway of a laboratory until Ctrl-C; what its devices do goes on."""
+    # The engine runs in a process of its own: the hub's code imports nothing of it.
+    file = (site or resources.site_file("laptop")).resolve()
+    command = [sys.executable, "-m", "genesis_workbench.experiments.instruments"]
+    options = [
+        "--state",
+        str(_state(state).folder.resolve()),
+        "--site",
+        str(file),
+        "--time-scale",
+        str(time_scale),
+    ]
+    command += [*options, *(["--simulated"] if simulated else []), "--", *([name] if name else [])]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
 @users.command(epilog="Example: workbench users add alice --group solar")
 def add(
     name: str,

@@ -40,6 +40,11 @@ class State:
         return self.folder / "jobs"
 
     @property
+    def laboratories(self) -> Path:
+        """One folder for each laboratory whose gateway runs here."""
+        return self.folder / "laboratories"
+
+    @property
     def homes(self) -> Path:
         """One home folder for each person."""
         return self.folder / "homes"

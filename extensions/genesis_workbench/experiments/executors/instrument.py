@@ -1,0 +1,123 @@
+"""A trial as a plan in a laboratory: the base of procedures. One small file for each procedure, such as perovskite_film.py.
+
+A procedure runs in the laboratory whose section in the site file lists it. What the gateway answers stays the same: its
+journal keeps the plan under the trial's key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from genesis_workbench.compute.schedulers._base import Scheduler
+from genesis_workbench.core.errors import Conflict, NotFound, VerificationFailed
+from genesis_workbench.core.service import local_state
+from genesis_workbench.core.site import this_site
+from genesis_workbench.core.state import State
+from genesis_workbench.core.storage import BlobStore
+from genesis_workbench.experiments.executors._base import Failure, Observation
+from genesis_workbench.experiments.instruments import address
+from genesis_workbench.experiments.instruments.client import Client
+from genesis_workbench.experiments.instruments.plan import Plan, Step
+
+ASKER = "experiments"
+
+
+class InstrumentExecutor:
+    """A procedure: parameters become the steps of a plan.
+
+    A subclass says what differs in class constants and defines :meth:`steps`. `scheduler` is what every executor is
+    given; a laboratory needs none.
+    """
+
+    name: ClassVar[str]
+    parameters: ClassVar[Mapping[str, str]]  # name -> unit of what may be varied
+    outcomes: ClassVar[
+        Mapping[str, str]
+    ]  # name -> unit of what its steps measure, by the names of their outcomes
+
+    def __init__(self, scheduler: Scheduler | None = None) -> None:
+        self._state = State(local_state())
+
+    @classmethod
+    def steps(cls, key: str, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[Step]:
+        """Return the steps of a trial. `key` may name its sample."""
+        raise NotImplementedError
+
+    @classmethod
+    def example(cls) -> Mapping[str, Any]:
+        """Return parameters of a trial that could run, with which arguments are checked."""
+        raise NotImplementedError
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any device that it uses is simulated, as the gateway says."""
+        used = {step.device for step in self.steps("check", self.example(), {})}
+        return any(each["simulated"] for each in self._client().state()["devices"] if each["name"] in used)
+
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        """Let the gateway refuse what could never run. See :class:`Executor`."""
+        self._client().check(self._plan("check", self.example(), arguments))
+
+    def submit(self, key: str, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+        """Queue the plan; the gateway knows the key. See :class:`Executor`."""
+        self._client().submit(self._plan(key, parameters, arguments))
+
+    def observe(self, key: str) -> Observation | Failure | None:
+        """Read what the plan gave. See :class:`Executor`.
+
+        A plan that is `unknown` is not over: the device may still say, or a person settles it. Until then it is None.
+        """
+        client = self._client()
+        try:
+            plan = client.plan(key)
+        except NotFound as error:
+            return Failure(error.message)
+        if plan["state"] in ("failed", "canceled"):
+            return Failure(plan["reason"])
+        if plan["state"] != "done":
+            return None
+        missing = [name for name in self.outcomes if name not in plan["values"]]
+        if missing:
+            return Failure(f"The plan gave no {missing[0]}.")
+        values = {name: plan["values"][name] for name in self.outcomes}
+        return Observation(
+            {name: (each["value"], each["unit"], each.get("uncertainty")) for name, each in values.items()},
+            {name: self._brought(client, digest) for name, digest in plan["files"].items()},
+        )
+
+    def cancel(self, key: str) -> None:
+        """Take the plan out of the queue; what runs ends by itself. See :class:`Executor`."""
+        try:
+            self._client().cancel(key, ASKER)
+        except (Conflict, NotFound):
+            return
+
+    def _plan(self, key: str, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> Plan:
+        return Plan(
+            key=key,
+            title=f"{self.name} {key[:8]}",
+            asker=ASKER,
+            steps=tuple(self.steps(key, parameters, arguments)),
+        )
+
+    def _client(self) -> Client:
+        for section in address.laboratories(this_site(), self._state):
+            if self.name in section.procedures:
+                return Client(section, self._state)
+        raise NotFound(
+            f"No laboratory of this site runs {self.name!r}. Name it in the site file, under `procedures` of a laboratory; "
+            "`workbench laboratory --simulated` runs one that does not exist."
+        )
+
+    def _brought(self, client: Client, digest: str) -> str:
+        """Bring a file into the store of files here, and return its hash."""
+        blobs = BlobStore(self._state.blobs)
+        if not blobs.has(digest) and blobs.put(client.file(digest)) != digest:
+            raise VerificationFailed(f"The laboratory sent another file than the one with the hash {digest}.")
+        return digest
+
+
+def quantity(value: float, unit: str) -> dict[str, Any]:
+    """Return a number with its unit as a step takes it."""
+    return {"value": float(value), "unit": unit}

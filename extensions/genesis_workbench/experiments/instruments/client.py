@@ -1,0 +1,98 @@
+"""The client of a gateway."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from genesis_workbench.core.errors import BY_CODE, DeadlineExceeded, GenesisError, Unavailable
+from genesis_workbench.core.site import LaboratorySection
+from genesis_workbench.core.state import State
+from genesis_workbench.experiments.instruments import address
+from genesis_workbench.experiments.instruments.plan import Plan
+
+_TIMEOUT_S = 10.0
+_STOP_TIMEOUT_S = 60.0
+
+
+class Client:
+    """Talks to the gateway of one laboratory. A gateway that was started again elsewhere is found at the next call."""
+
+    def __init__(self, section: LaboratorySection, state: State) -> None:
+        self.section, self._state = section, state
+
+    def state(self) -> dict[str, Any]:
+        """Return how the laboratory is."""
+        return self._json("GET", "laboratory")
+
+    def check(self, plan: Plan) -> None:
+        """Refuse a plan that could never run."""
+        self._json("POST", "plans/check", plan.model_dump(mode="json"))
+
+    def submit(self, plan: Plan) -> dict[str, Any]:
+        """Queue a plan; sent twice it is queued once."""
+        return self._json("POST", "plans", plan.model_dump(mode="json"))
+
+    def plan(self, key: str) -> dict[str, Any]:
+        """Return a plan and what its steps gave; NotFound where there is none."""
+        return self._json("GET", f"plans/{key}")
+
+    def cancel(self, key: str, who: str) -> dict[str, Any]:
+        """Take a plan out of the queue."""
+        return self._json("POST", f"plans/{key}/cancel", {"who": who})
+
+    def settle(self, key: str, **body: Any) -> dict[str, Any]:
+        """Say what became of an unknown plan. See :meth:`Gateway.settle`."""
+        return self._json("POST", f"plans/{key}/settle", body)
+
+    def stop(self, who: str, why: str) -> dict[str, Any]:
+        """Emergency stop."""
+        return self._json("POST", "stop", {"who": who, "why": why}, timeout_s=_STOP_TIMEOUT_S)
+
+    def reset(self, who: str, why: str) -> dict[str, Any]:
+        """End the emergency stop."""
+        return self._json("POST", "reset", {"who": who, "why": why}, timeout_s=_STOP_TIMEOUT_S)
+
+    def reserve(self, device: str, who: str, until: str) -> dict[str, Any]:
+        """Reserve a device; an empty time gives it back."""
+        return self._json("PUT", f"reservations/{device}", {"who": who, "until": until})
+
+    def file(self, digest: str) -> bytes:
+        """Return a file by its hash. The caller compares."""
+        return self._send("GET", f"files/{digest}", None, _TIMEOUT_S).content
+
+    def _json(
+        self, method: str, path: str, body: Any = None, timeout_s: float = _TIMEOUT_S
+    ) -> dict[str, Any]:
+        found: dict[str, Any] = self._send(method, path, body, timeout_s).json()
+        return found
+
+    def _send(self, method: str, path: str, body: Any, timeout_s: float) -> httpx.Response:
+        url, name = address.url(self.section, self._state), self.section.name
+        headers = {"Authorization": f"Bearer {address.token(self.section, self._state)}"}
+        try:
+            answer = httpx.request(
+                method, f"{url}/{path}", json=body, headers=headers, timeout=httpx.Timeout(timeout_s, connect=3),
+                trust_env=False, follow_redirects=False,
+            )  # fmt: skip
+        except httpx.TimeoutException as error:
+            raise DeadlineExceeded(f"The gateway of {name!r} did not answer in {timeout_s:g} s.") from error
+        except httpx.TransportError as error:
+            raise Unavailable(
+                f"The gateway of {name!r} does not answer. Start it again with `workbench laboratory {name}`; it goes on "
+                "with what was under way.",
+                detail=str(error),
+            ) from error
+        if answer.is_error:
+            raise _error(answer, name)
+        return answer
+
+
+def _error(answer: httpx.Response, name: str) -> GenesisError:
+    try:
+        problem = answer.json()
+        kind = BY_CODE.get(str(problem["code"]), GenesisError)
+        return kind(str(problem["detail"]))
+    except (ValueError, KeyError, TypeError):
+        return Unavailable(f"The gateway of {name!r} answered {answer.status_code}.")

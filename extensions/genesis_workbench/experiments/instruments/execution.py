@@ -1,0 +1,175 @@
+"""One plan on its devices, from wherever it stands to an end, or to `unknown`.
+
+A step is written down as intended before its device hears of it. Whoever finds an intended step without an outcome
+asks the device, and starts it again only where the device is sure that it never began.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from genesis_workbench.core.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound, Unavailable
+from genesis_workbench.core.storage import BlobStore
+from genesis_workbench.experiments.instruments._base import (
+    Action,
+    Done,
+    Failed,
+    NeverStarted,
+    Outcome,
+    Reading,
+    Unknown,
+)
+from genesis_workbench.experiments.instruments.device import Device
+from genesis_workbench.experiments.instruments.journal import Journal
+from genesis_workbench.experiments.instruments.plan import Plan, Step
+
+_SILENT = (Unavailable, DeadlineExceeded)
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
+
+
+class Execution:
+    """Runs plans of one laboratory; one call of :meth:`run` for each plan at a time.
+
+    Parameters
+    ----------
+    stopped : threading.Event
+        Set while the emergency stop holds.
+    closing : threading.Event
+        Set when the gateway ends; plans stay as they are and are gone on with later.
+    readings : callable
+        Gives the readings of all devices, asked now.
+    """
+
+    def __init__(
+        self,
+        devices: Mapping[str, Device],
+        journal: Journal,
+        files: BlobStore,
+        *,
+        patience_s: float,
+        stopped: threading.Event,
+        closing: threading.Event,
+        readings: Callable[[], Mapping[str, Mapping[str, Reading]]],
+    ) -> None:
+        self._devices, self._journal, self._files, self._patience_s = devices, journal, files, patience_s
+        self._stopped, self._closing, self._readings = stopped, closing, readings
+        self.locks = {name: threading.Lock() for name in devices}
+        """Held while a device is told to start, so that a stop can come after it."""
+
+    def run(self, key: str) -> None:
+        """Bring a plan that is in the state `running` as far as it goes."""
+        record = self._journal.plan(key)
+        if record["state"] != "running":
+            return
+        plan, known = Plan.model_validate(record["plan"]), {step["number"]: step for step in record["steps"]}
+        for number, step in enumerate(plan.steps):
+            before = known.get(number)
+            if before is not None and before["state"] == "done":
+                continue
+            if before is not None and before["state"] == "failed":  # it was settled, the plan not yet
+                outcome: Outcome | None = Failed(before["outcome"]["reason"])
+            else:
+                outcome = self._step(plan, number, step, resumed=before is not None)
+            if outcome is None:
+                return  # the gateway is closing
+            state, reason = self.settle(plan, number, outcome)
+            if state != "done":
+                where = f"{step.device}.{step.action}: {reason}"
+                self._journal.move(key, state, where, expected=("running",))
+                return
+        self._journal.move(key, "done", expected=("running",))
+
+    def settle(self, plan: Plan, number: int, outcome: Outcome) -> tuple[str, str]:
+        """Write an outcome down; return the state and the reason of the plan that follow from it."""
+        action = self._devices[plan.steps[number].device].actions[plan.steps[number].action]
+        if isinstance(outcome, Done):
+            try:
+                kept = _kept(outcome, action, self._files)
+            except InvalidInput as error:
+                outcome = Failed(error.message)
+            else:
+                self._journal.settle(plan.key, number, "done", kept)
+                return "done", ""
+        if isinstance(outcome, Failed):
+            self._journal.settle(plan.key, number, "failed", {"reason": outcome.reason})
+            return "failed", outcome.reason + self._why_stopped()
+        reason = outcome.reason if isinstance(outcome, Unknown) else "The device does not know of it."
+        self._journal.settle(plan.key, number, "unknown", {"reason": reason})
+        return "unknown", reason
+
+    def _step(self, plan: Plan, number: int, step: Step, *, resumed: bool) -> Outcome | None:
+        device, key, started = self._devices[step.device], plan.step_key(number), False
+        silent_since, pause_s, begun = time.monotonic(), _FIRST_PAUSE_S, time.monotonic()
+        asked_first = resumed
+        while not self._closing.is_set():
+            try:
+                outcome = device.instrument.outcome(key) if asked_first else NeverStarted()
+                silent_since = time.monotonic()
+                if isinstance(outcome, Done | Failed | Unknown):
+                    return outcome
+                if isinstance(outcome, NeverStarted):
+                    if started:
+                        return Unknown("The device began it and knows nothing of it any more.")
+                    refused = self._start(plan, number, step)
+                    if refused is not None:
+                        return refused
+                    started = asked_first = True
+            except _SILENT as error:
+                # A start that nobody answered may have been heard: from now on the device is asked first.
+                asked_first = asked_first or bool(self._journal_knows(plan.key, number))
+                if time.monotonic() - silent_since > self._patience_s:
+                    why = f"The device does not answer: {error.message}"
+                    return Unknown(why) if asked_first else Failed(why)
+            if time.monotonic() - begun > device.actions[step.action].longest_s:
+                return Unknown("It is still running after the longest time that this action may take.")
+            self._closing.wait(pause_s)
+            pause_s = min(pause_s * 1.3, _LONGEST_PAUSE_S)
+        return None
+
+    def _start(self, plan: Plan, number: int, step: Step) -> Failed | None:
+        """Check limits and interlocks once more, write the intention down, and start."""
+        device = self._devices[step.device]
+        try:
+            arguments = device.accept(step.action, step.arguments)
+            device.check_interlocks(step.action, self._readings())
+        except (InvalidInput, NotFound, Conflict) as error:
+            return Failed(error.message)
+        with self.locks[step.device]:
+            if self._stopped.is_set():
+                return Failed("It was not started.")
+            self._journal.intend(plan.key, number)
+            try:
+                device.instrument.start(plan.step_key(number), step.action, arguments)
+            except (InvalidInput, Conflict) as error:
+                return Failed(error.message)
+        return None
+
+    def _journal_knows(self, key: str, number: int) -> bool:
+        return any(step["number"] == number for step in self._journal.plan(key)["steps"])
+
+    def _why_stopped(self) -> str:
+        if not self._stopped.is_set():
+            return ""
+        stop = self._journal.fact("stop")
+        return f" Emergency stop by {stop.get('who', 'somebody')}: {stop.get('why', '')}"
+
+
+def _kept(outcome: Done, action: Action, files: BlobStore) -> dict[str, Any]:
+    """Return what a step gave, with units, files by hash; InvalidInput where it is not what the action promises."""
+    for name in action.outcomes:
+        value = outcome.values.get(name)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise InvalidInput(f"The device gave {value!r} for {name}; a finite number was expected.")
+    values = {
+        name: {
+            "value": float(outcome.values[name]),
+            "unit": unit,
+            **({"uncertainty": float(outcome.uncertainties[name])} if name in outcome.uncertainties else {}),
+        }
+        for name, unit in action.outcomes.items()
+    }
+    return {"values": values, "files": {name: files.put(data) for name, data in outcome.files.items()}}
