@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from genesis_workbench.core.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound, Unavailable
+from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, NotFound
 from genesis_workbench.core.storage import BlobStore
 from genesis_workbench.experiments.instruments._base import (
     Action,
@@ -27,7 +27,6 @@ from genesis_workbench.experiments.instruments.device import Device
 from genesis_workbench.experiments.instruments.journal import Journal
 from genesis_workbench.experiments.instruments.plan import Plan, Step
 
-_SILENT = (Unavailable, DeadlineExceeded)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
 
 
@@ -118,7 +117,7 @@ class Execution:
                     if refused is not None:
                         return refused
                     started = asked_first = True
-            except _SILENT as error:
+            except GenesisError as error:
                 # A start that nobody answered may have been heard: from now on the device is asked first.
                 asked_first = asked_first or bool(self._journal_knows(plan.key, number))
                 if time.monotonic() - silent_since > self._patience_s:

@@ -51,6 +51,7 @@ class Gateway:
 
     def __init__(self, section: LaboratorySection, folder: Path) -> None:
         self.section, self.folder = section, folder
+        self.devices = {each.name: Device(each) for each in section.devices}
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._only_one = (folder / "lock").open("w")
         try:
@@ -58,7 +59,6 @@ class Gateway:
         except BlockingIOError:
             self._only_one.close()
             raise Conflict(f"A gateway of {section.name!r} is running already on {folder}.") from None
-        self.devices = {each.name: Device(each) for each in section.devices}
         self.journal, self.files = Journal(folder / "journal.sqlite"), BlobStore(folder / "files")
         self._closing, self._stopped, self._wake = threading.Event(), threading.Event(), threading.Event()
         self._execution = Execution(

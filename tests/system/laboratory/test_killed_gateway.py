@@ -1,0 +1,245 @@
+"""kill -9 of a gateway at random moments: nothing runs twice, nothing is lost, what nobody knows is `unknown`.
+
+Gateway and devices are real processes; the devices write down every run that physically began.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+from genesis_workbench.core.errors import DeadlineExceeded, GenesisError, Unavailable
+from genesis_workbench.core.site import DeviceSection, LaboratorySection, Site
+from genesis_workbench.core.state import State
+from genesis_workbench.experiments.executors._base import Failure, Observation
+from genesis_workbench.experiments.executors.perovskite_film import PerovskiteFilm
+from genesis_workbench.experiments.instruments.client import Client
+from genesis_workbench.experiments.instruments.simulated import twin
+from genesis_workbench.experiments.instruments.simulated.twin import quit_twin
+from unit.laboratory.twins import mix, plan
+
+
+class Laboratory:
+    """A site file, the devices' process, and a gateway that is killed and started again."""
+
+    def __init__(self, folder, *, forgetful=False, time_scale=2000.0):
+        self.state, self.twin, self.site_file = State(folder / "state"), folder / "twin", folder / "site.toml"
+        settings = {"folder": str(self.twin)}
+        devices = [
+            DeviceSection(name=name, instrument=f"simulated_{name}", settings=settings)
+            for name in ("handler", "furnace", "spectrometer")
+        ]
+        section = LaboratorySection(name="lab", devices=devices, procedures=["perovskite_film"], patience_s=5)
+        self.site_file.write_text(_toml(Site(name="test", laboratories=[section])))
+        self.client = Client(section, self.state)
+        options = ["--time-scale", str(time_scale), "--failure-rate", "0"]
+        command = [sys.executable, "-m", twin.__name__, str(self.twin), *options]
+        self._twin = subprocess.Popen([*command, *(["--forgetful"] if forgetful else [])])
+        self.kills = 0
+
+    def start(self):
+        module = "genesis_workbench.experiments.instruments"
+        command = [
+            sys.executable,
+            "-m",
+            module,
+            "--site",
+            str(self.site_file),
+            "--state",
+            str(self.state.folder),
+        ]
+        self.gateway = subprocess.Popen([*command, "lab"], stdout=subprocess.PIPE, text=True)
+        assert self.gateway.stdout.readline().startswith("The laboratory lab is at")
+
+    def kill(self):
+        self.gateway.send_signal(signal.SIGKILL)
+        self.gateway.wait()
+        self.gateway.stdout.close()
+        self.kills += 1
+
+    def close(self):
+        self.gateway.terminate()
+        assert self.gateway.wait(timeout=30) == 0
+        self.gateway.stdout.close()
+        quit_twin(self.twin)
+        self._twin.wait(timeout=30)
+
+    def ran(self):
+        """Return how often each key physically began, from the devices' own file."""
+        with sqlite3.connect(self.twin / "world.sqlite") as file:
+            rows = file.execute("SELECT device || '/' || key FROM runs").fetchall()
+        file.close()
+        return Counter(row[0] for row in rows)
+
+
+def _toml(site):
+    section = site.laboratories[0]
+    lines = ['name = "test"', "[[laboratories]]", 'name = "lab"', f"patience_s = {section.patience_s}"]
+    lines.append(f"procedures = {json.dumps(section.procedures)}")
+    for device in section.devices:
+        lines += [
+            "[[laboratories.devices]]",
+            f'name = "{device.name}"',
+            f'instrument = "{device.instrument}"',
+        ]
+        lines.append(f"settings = {{folder = {json.dumps(device.settings['folder'])}}}")
+    return "\n".join(lines)
+
+
+@pytest.fixture
+def start(tmp_path):
+    made = []
+
+    def begin(**options):
+        laboratory = Laboratory(tmp_path, **options)
+        made.append(laboratory)
+        laboratory.start()
+        return laboratory
+
+    yield begin
+    for laboratory in made:
+        laboratory.close()
+
+
+def _retried(call, *arguments):
+    """Do what the runner does: ask again while the gateway is away."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return call(*arguments)
+        except (Unavailable, DeadlineExceeded):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def _campaign(laboratory, monkeypatch, trials, kills, seed):
+    monkeypatch.setenv("GENESIS_SITE", str(laboratory.site_file))
+    monkeypatch.setenv("GENESIS_STATE", str(laboratory.state.folder))
+    executor, chance = PerovskiteFilm(), random.Random(seed)
+    keys = [f"trial-{number}" for number in range(trials)]
+    for number, key in enumerate(keys):
+        recipe = {"bromide": number / trials, "anneal_temperature": 100.0, "anneal_duration": 600.0}
+        executor.submit(key, recipe, {})
+    found, deadline = {}, time.monotonic() + 240
+    while len(found) < trials:
+        assert time.monotonic() < deadline
+        if laboratory.kills < kills:
+            time.sleep(chance.uniform(0.0, 0.4))
+            laboratory.kill()
+            laboratory.start()
+        for key in set(keys) - set(found):
+            outcome = _retried(executor.observe, key)
+            if outcome is not None:
+                found[key] = outcome
+        time.sleep(0.02)
+    return executor, found
+
+
+def _nothing_lost_nothing_twice(laboratory, monkeypatch, trials, kills):
+    executor, found = _campaign(laboratory, monkeypatch, trials, kills, seed=7)
+    assert laboratory.kills == kills
+    assert all(isinstance(each, Observation) for each in found.values()), found
+    ran = laboratory.ran()
+    assert len(ran) == 6 * trials
+    assert set(ran.values()) == {1}
+    assert all(executor.observe(key) == outcome for key, outcome in found.items())
+    # The energies follow the composition: each trial has its own outcome, and no other's.
+    energies = [found[f"trial-{number}"].values["peak_energy"][0] for number in range(trials)]
+    assert energies == sorted(energies)
+    return executor, found
+
+
+def test_a_gateway_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(start, monkeypatch):
+    laboratory = start()
+    _, found = _nothing_lost_nothing_twice(laboratory, monkeypatch, trials=4, kills=6)
+    # The spectra are in the store of files of whoever observes.
+    digest = found["trial-0"].attachments["spectrum.csv"].removeprefix("sha256:")
+    assert (laboratory.state.blobs / digest[:2] / digest).read_text().startswith("energy_eV,counts")
+
+
+@pytest.mark.slow
+def test_sixty_kills_lose_nothing_and_repeat_nothing(start, monkeypatch):
+    _nothing_lost_nothing_twice(start(), monkeypatch, trials=40, kills=60)
+
+
+def test_what_a_forgetful_device_did_through_a_kill_is_unknown_and_never_done_again(start):
+    laboratory = start(forgetful=True, time_scale=20.0)
+    laboratory.client.submit(plan("p", mix("s")))
+    deadline = time.monotonic() + 20
+    while not laboratory.ran():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    laboratory.kill()
+    laboratory.start()
+    while (found := laboratory.client.plan("p"))["state"] == "running":
+        time.sleep(0.05)
+    assert found["state"] == "unknown"
+    assert "does not remember" in found["reason"]
+    time.sleep(1)  # long enough for a gateway that would try again
+    assert list(laboratory.ran().values()) == [1]
+    laboratory.client.settle("p", ran=False, values={}, who="alice", why="the vial is empty")
+    assert laboratory.client.plan("p")["state"] == "failed"
+
+
+def test_devices_that_recognise_no_key_are_never_told_twice(start):
+    """Here nothing but the gateway's own order of writing and asking keeps a run from happening twice."""
+    laboratory, chance = start(forgetful=True, time_scale=200.0), random.Random(3)
+    keys = [f"p{number}" for number in range(12)]
+    for key in keys:
+        laboratory.client.submit(plan(key, mix(f"sample-{key}")))
+    deadline, settled = time.monotonic() + 120, set()
+    while any(laboratory.client.plan(key)["state"] not in ("done", "failed") for key in keys):
+        assert time.monotonic() < deadline
+        if laboratory.kills < 6:
+            time.sleep(chance.uniform(0.1, 0.6))
+            laboratory.kill()
+            laboratory.start()
+        for key in keys:
+            if laboratory.client.plan(key)["state"] == "unknown":
+                laboratory.client.settle(key, ran=False, values={}, who="alice", why="not looked at")
+                settled.add(key)
+    ran = laboratory.ran()
+    assert set(ran.values()) == {1}
+    done = {key for key in keys if laboratory.client.plan(key)["state"] == "done"}
+    assert done | settled == set(keys)
+    assert len(done) >= 1
+    assert len(ran) >= len(done)
+
+
+def test_a_stop_while_the_gateway_is_killed_holds_when_it_comes_back(start, monkeypatch):
+    laboratory = start(time_scale=20.0)
+    laboratory.client.submit(plan("p", mix("s")))
+    assert set(laboratory.client.stop("alice", "smoke")["devices"].values()) == {"stopped"}
+    laboratory.kill()
+    laboratory.start()
+    assert laboratory.client.state()["stop"]["why"] == "smoke"
+    laboratory.client.submit(plan("q", mix("t")))
+    time.sleep(0.7)
+    assert laboratory.client.plan("q")["state"] == "queued"
+    laboratory.client.reset("alice", "looked")
+
+
+def test_the_token_is_for_this_account_alone_and_needed(start):
+    laboratory = start()
+    path = laboratory.state.laboratories / "lab" / "token"
+    assert path.stat().st_mode & 0o077 == 0
+    path.chmod(0o600)
+    path.write_text("x" * 64)
+    with pytest.raises(GenesisError, match="bearer token"):
+        laboratory.client.state()
+
+
+def test_a_trial_that_nobody_queued_is_told_as_failed(start, monkeypatch):
+    laboratory = start()
+    monkeypatch.setenv("GENESIS_SITE", str(laboratory.site_file))
+    monkeypatch.setenv("GENESIS_STATE", str(laboratory.state.folder))
+    assert isinstance(PerovskiteFilm().observe("never"), Failure)
+    assert PerovskiteFilm().simulated is True

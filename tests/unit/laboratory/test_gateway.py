@@ -1,0 +1,227 @@
+"""The gateway: a key is one plan, limits and interlocks hold, a stop stops, and what nobody knows is `unknown`."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+
+import pytest
+
+from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, Unavailable
+from unit.laboratory.twins import Twin, anneal, do, ended, gateway, load, mix, plan, uL, wait_until
+
+SOON = "2999-01-01T00:00:00Z"
+
+
+def test_a_film_is_made_annealed_and_measured_with_its_spectrum_kept(lab):
+    measure = do("spectrometer", "measure", sample="s", integration={"value": 500, "unit": "ms"})
+    lab.submit(plan("p", mix("s"), load("s"), anneal(), do("furnace", "unload"), measure))
+    found = ended(lab, "p")
+    assert (found["state"], found["simulated"]) == ("done", True)
+    # Noh et al. (2013): 1.57 + 0.39 x + 0.33 x² at x = 0.4, where the handler's error moves x by some 0.01.
+    assert found["values"]["peak_energy"] == {
+        "value": pytest.approx(1.7788, abs=0.02),
+        "unit": "eV",
+        "uncertainty": pytest.approx(1e-4, rel=2),
+    }
+    spectrum = lab.files.read(found["files"]["spectrum.csv"]).decode().splitlines()
+    assert spectrum[0] == "energy_eV,counts"
+    assert len(spectrum) == 552
+
+
+def test_a_key_is_one_plan_however_often_it_comes(lab, twin):
+    threads = [threading.Thread(target=lab.submit, args=(plan("p", mix("s")),)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ended(lab, "p")
+    lab.submit(plan("p", mix("s")))
+    assert twin.ran() == [("handler", "mix")]
+    with pytest.raises(Conflict, match="another plan"):
+        lab.submit(plan("p", mix("other")))
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (anneal(400), "limits are 25 to 350 degC"),
+        (anneal(700, unit="kelvin"), "426.85 degC"),
+        (anneal(float("nan")), "limits are"),
+        (anneal(700, unit="degF"), "371.111 degC"),
+        (anneal(100, unit="s"), "cannot be given in degC"),
+        (mix("s", iodide=True), "must be a number"),
+        (do("handler", "mix", sample="../s", iodide=uL(1), bromide=uL(1)), "must be a name"),
+        (do("handler", "mix", sample="s"), "takes sample, iodide, bromide"),
+        (do("furnace", "explode"), "it can load"),
+        (do("robot", "wave"), "has no device 'robot'"),
+    ],
+)
+def test_no_request_crosses_a_limit_in_whatever_unit(lab, twin, step, words):
+    with pytest.raises((InvalidInput, NotFound), match=words):
+        lab.submit(plan("p", mix("s"), step))
+    with pytest.raises(NotFound):
+        lab.plan("p")
+    assert not twin.ran()
+
+
+def test_a_site_narrows_limits_and_cannot_widen_them(twin, tmp_path):
+    lab = gateway(
+        twin.folder, tmp_path / "lab", furnace={"limits": {"anneal.temperature": [300, 400, "kelvin"]}}
+    )
+    with pytest.raises(InvalidInput, match=r"26.85 to 126.85 degC"):
+        lab.submit(plan("p", anneal(200)))
+    lab.close()
+    for limits, words in (
+        ({"anneal.temperature": [400, 500, "degC"]}, "leave nothing"),
+        ({"anneal.pressure": [0, 1, "bar"]}, "no quantity"),
+    ):
+        with pytest.raises(InvalidInput, match=words):
+            gateway(twin.folder, tmp_path / words[:2], furnace={"limits": limits})
+
+
+def test_the_furnace_does_not_heat_with_its_door_open_or_empty(lab, twin):
+    lab.submit(plan("empty", anneal()))
+    assert "interlock of furnace.anneal" in ended(lab, "empty")["reason"]
+    lab.submit(plan("open", mix("s"), load("s"), do("furnace", "open_door"), anneal()))
+    assert "door = 'open'" in ended(lab, "open")["reason"]
+    assert ("furnace", "anneal") not in twin.ran()
+
+
+def test_a_site_adds_interlocks_across_devices(twin, tmp_path):
+    lab = gateway(
+        twin.folder, tmp_path / "lab", spectrometer={"interlocks": {"measure": "furnace_temperature < 10"}}
+    )
+    measure = do("spectrometer", "measure", sample="s", integration={"value": 1, "unit": "s"})
+    lab.submit(plan("p", mix("s"), measure))
+    assert "furnace_temperature = 22" in ended(lab, "p")["reason"]
+    lab.close()
+
+
+def test_plans_share_the_laboratory_but_never_a_device(twin, tmp_path):
+    twin.world._scale = 600.0
+    lab = gateway(twin.folder, tmp_path / "lab")
+    for number in range(4):
+        lab.submit(plan(f"p{number}", mix(f"s{number}", 100, 100)))
+    for number in range(4):
+        assert ended(lab, f"p{number}")["state"] == "done"
+    ends = [(run["began"], run["began"] + run["lasts_s"] / 600) for run in twin.world.history()]
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(ends))
+    lab.close()
+
+
+def test_a_reserved_device_waits_for_its_person_while_others_work(lab):
+    lab.reserve("handler", "bob", _in_an_hour())
+    lab.submit(plan("alices", mix("a")))
+    lab.submit(plan("bobs", mix("b"), asker="bob"))
+    assert ended(lab, "bobs")["state"] == "done"
+    assert lab.plan("alices")["state"] == "queued"
+    with pytest.raises(Conflict, match="reserved by bob"):
+        lab.reserve("handler", "alice", _in_an_hour())
+    with pytest.raises(InvalidInput, match="within the next 7 days"):
+        lab.reserve("furnace", "alice", SOON)
+    lab.reserve("handler", "bob", "")
+    assert ended(lab, "alices")["state"] == "done"
+
+
+def _in_an_hour():
+    from datetime import UTC, datetime, timedelta
+
+    return (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+
+
+def test_an_emergency_stop_ends_what_runs_holds_the_queue_and_is_seen(twin, tmp_path):
+    twin.world._scale = 60.0
+    lab = gateway(twin.folder, tmp_path / "lab")
+    lab.submit(plan("hot", mix("s", 20, 0), load("s"), anneal(300, 7200)))
+    wait_until(lambda: twin.world.state("furnace")["running"])
+    lab.submit(plan("next", mix("t")))
+    assert set(lab.stop("alice", "smoke")["devices"].values()) == {"stopped"}
+    found = ended(lab, "hot")
+    assert found["state"] == "failed"
+    assert "stopped after" in found["reason"]
+    assert "Emergency stop by alice: smoke" in found["reason"]
+    seen = lab.state()
+    assert (seen["stop"]["who"], seen["stop"]["why"]) == ("alice", "smoke")
+    lab.close()
+    # It holds through a restart of the gateway, until a person has looked.
+    lab = gateway(twin.folder, tmp_path / "lab")
+    assert lab.state()["stop"]["why"] == "smoke"
+    assert lab.plan("next")["state"] == "queued"
+    lab.reset("bob", "it was toast")
+    twin.world._scale = 36_000.0
+    assert ended(lab, "next")["state"] == "done"
+    assert [each["who"] for each in lab.state()["log"]] == ["bob", "alice", "alice"]
+    lab.close()
+
+
+def test_a_stop_that_a_device_does_not_hear_is_told_and_cannot_be_reset(lab, twin):
+    twin.off()
+    told = lab.stop("alice", "test")
+    assert all(answer.startswith("does not answer") for answer in told["devices"].values())
+    with pytest.raises(Unavailable, match="stay stopped"):
+        lab.reset("alice", "test")
+    assert lab.state()["stop"]
+    twin.on()
+    lab.reset("alice", "devices are back")
+    assert not lab.state()["stop"]
+
+
+def test_what_a_device_lost_with_its_power_is_unknown_until_a_person_says(twin, tmp_path):
+    twin.world._scale = 60.0
+    lab = gateway(twin.folder, tmp_path / "lab")
+    lab.submit(plan("p", mix("s")))
+    lab.submit(plan("after", mix("t")))
+    wait_until(twin.ran)
+    twin.off()
+    twin.on()
+    found = ended(lab, "p")
+    assert found["state"] == "unknown"
+    assert "lost its power" in found["reason"]
+    assert lab.plan("after")["state"] == "queued", "its devices are kept until somebody has looked"
+    with pytest.raises(InvalidInput, match="exactly the values"):
+        lab.settle("p", ran=True, values={}, who="alice", why="looked")
+    twin.world._scale = 36_000.0
+    lab.settle("p", ran=False, values={}, who="alice", why="the vial is empty")
+    assert "alice found" in lab.plan("p")["reason"]
+    assert ended(lab, "after")["state"] == "done"
+    assert twin.ran() == [("handler", "mix")] * 2
+    lab.close()
+
+
+def test_a_silent_device_makes_the_plan_unknown_and_is_read_back_when_it_speaks(twin, tmp_path):
+    lab = gateway(twin.folder, tmp_path / "lab", patience_s=0.3)
+    twin.world._scale = 60.0
+    lab.submit(plan("p", mix("s")))
+    wait_until(twin.ran)
+    answers, twin.world.outcome = twin.world.outcome, _silence
+    assert "does not answer" in ended(lab, "p")["reason"]
+    twin.world._scale = 36_000.0
+    twin.world.outcome = answers
+    wait_until(lambda: lab.plan("p")["state"] == "done")
+    assert lab.plan("p")["values"]["dispensed_iodide"]["unit"] == "uL"
+    assert twin.ran() == [("handler", "mix")]
+    lab.close()
+
+
+def _silence(**_asked):
+    raise Unavailable("the line is dead")
+
+
+def test_a_failing_device_fails_the_plan_and_starts_nothing_after_it(tmp_path):
+    twin = Twin(tmp_path / "twin", failure_rate=1.0)
+    lab = gateway(twin.folder, tmp_path / "lab")
+    lab.submit(plan("p", mix("s"), load("s")))
+    assert "error of its own" in ended(lab, "p")["reason"]
+    assert twin.ran() == [("handler", "mix")]
+    lab.close()
+    twin.off()
+
+
+def test_a_queued_plan_can_be_canceled_and_one_laboratory_has_one_gateway(lab, twin):
+    lab.reserve("handler", "bob", _in_an_hour())
+    lab.submit(plan("p", mix("s")))
+    assert lab.cancel("p", "alice")["state"] == "canceled"
+    with pytest.raises(Conflict, match="running already"):
+        gateway(twin.folder, lab.folder)
+    assert not twin.ran()
