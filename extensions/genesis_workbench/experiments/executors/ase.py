@@ -1,0 +1,128 @@
+"""A random alloy of two fcc metals, relaxed by ASE with effective medium theory (EMT).
+
+Potential: Jacobsen, Stoltze and Norskov (1996), Surface Science 366, 394, as ASE has it. Atoms are placed at random on
+the sites of a cubic cell (Zunger et al., 1990, Physical Review Letters 65, 353, say what that leaves out) and relaxed
+with the cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.experiments.executors._base import ProcessSimulator, run_as_job
+
+ELEMENTS = ("Ag", "Al", "Au", "Cu", "Ni", "Pd", "Pt")
+_FORCE_EV_PER_A = 0.01
+_STRAINS = (-0.01, -0.005, 0.0, 0.005, 0.01)
+
+
+class AlloySimulator(ProcessSimulator):
+    """Arguments: `host` and `solute`, two of Ag, Al, Au, Cu, Ni, Pd, Pt; `seed` of the arrangement (0); `cells` (3).
+
+    The alloy has 4 cells^3 atoms, so a composition is met within 1 / (8 cells^3).
+    """
+
+    name: ClassVar[str] = "ase"
+    parameters: ClassVar[Mapping[str, str]] = {"solute_fraction": ""}
+    outcomes: ClassVar[Mapping[str, str]] = {
+        "lattice_constant": "angstrom",
+        "mixing_energy": "eV",  # for one atom, against the pure metals
+        "bulk_modulus": "GPa",
+        "composition": "",  # solute atoms that were placed, as a share
+    }
+
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        """Refuse elements that EMT does not know. See :class:`Executor`."""
+        _metals(arguments)
+
+    @classmethod
+    def simulate(cls, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, float]:
+        """Return lattice constant, mixing energy and bulk modulus of the relaxed alloy."""
+        import numpy as np
+        from ase.build import bulk
+
+        host, solute, seed, cells = _metals(arguments)
+        fraction = float(parameters["solute_fraction"])
+        if not 0 <= fraction <= 1:
+            raise InvalidInput(f"solute_fraction is {fraction:g}; a share lies between 0 and 1.")
+        atoms = bulk(host, cubic=True) * (cells, cells, cells)
+        count = round(fraction * len(atoms))
+        places = np.random.default_rng(seed).permutation(len(atoms))[:count]
+        symbols = np.array(atoms.get_chemical_symbols())
+        symbols[places] = solute
+        atoms.set_chemical_symbols(symbols.tolist())
+        composition = count / len(atoms)
+        # Vegard's law is where the relaxation starts.
+        start = (1 - composition) * _edge(host) + composition * _edge(solute)
+        atoms.set_cell(np.eye(3) * start * cells, scale_atoms=True)
+        energy = _relaxed(atoms)
+        pure = (1 - composition) * _energy(host) + composition * _energy(solute)
+        return {
+            "lattice_constant": float((4 * atoms.get_volume() / len(atoms)) ** (1 / 3)),
+            "mixing_energy": energy / len(atoms) - pure,
+            "bulk_modulus": _bulk_modulus(atoms),
+            "composition": composition,
+        }
+
+
+def _edge(element: str) -> float:
+    from ase.build import bulk
+
+    return float(bulk(element, cubic=True).cell[0, 0])
+
+
+def _relaxed(atoms: Any) -> float:
+    """Relax atoms and cell in place; return the energy in eV."""
+    from ase.calculators.emt import EMT
+    from ase.filters import FrechetCellFilter
+    from ase.optimize import BFGS
+
+    atoms.calc = EMT()
+    cell: Any = FrechetCellFilter(atoms)
+    if not BFGS(cell, logfile=None).run(fmax=_FORCE_EV_PER_A, steps=500):
+        raise InvalidInput("The alloy did not relax within 500 steps.")
+    return float(atoms.get_potential_energy())
+
+
+def _energy(element: str) -> float:
+    from ase.build import bulk
+
+    return _relaxed(bulk(element))
+
+
+def _bulk_modulus(atoms: Any) -> float:
+    """Return the bulk modulus in GPa from a Birch-Murnaghan fit around the relaxed cell."""
+    from ase.calculators.emt import EMT
+    from ase.eos import EquationOfState
+    from ase.units import GPa
+
+    volumes, energies = [], []
+    for strain in _STRAINS:
+        strained = atoms.copy()
+        strained.set_cell(atoms.cell * (1 + strain), scale_atoms=True)
+        strained.calc = EMT()
+        volumes.append(strained.get_volume())
+        energies.append(strained.get_potential_energy())
+    _, _, modulus = EquationOfState(volumes, energies, eos="birchmurnaghan").fit()
+    return float(modulus / GPa)
+
+
+def _metals(arguments: Mapping[str, Any]) -> tuple[str, str, int, int]:
+    odd = set(arguments) - {"host", "solute", "seed", "cells"}
+    host, solute, seed = arguments.get("host"), arguments.get("solute"), arguments.get("seed", 0)
+    if odd or host not in ELEMENTS or solute not in ELEMENTS or host == solute:
+        raise InvalidInput(
+            f"The simulator needs `host` and `solute`, two different ones of {', '.join(ELEMENTS)}, and may have a `seed`; "
+            f"it was given {dict(arguments)!r:.200}."
+        )
+    whole = {"seed": (seed, 0, 2**32), "cells": (arguments.get("cells", 3), 1, 8)}
+    for name, (value, low, high) in whole.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise InvalidInput(f"{name} is {value!r:.40}; it must be a whole number from {low} to {high}.")
+    return str(host), str(solute), int(seed), int(whole["cells"][0])
+
+
+if __name__ == "__main__":
+    run_as_job(AlloySimulator)

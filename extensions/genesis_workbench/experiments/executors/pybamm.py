@@ -1,0 +1,80 @@
+"""A lithium-ion cell under constant current, by PyBaMM: the Doyle-Fuller-Newman model of the LG M50 cell.
+
+Model: Doyle, Fuller and Newman (1993), Journal of the Electrochemical Society 140, 1526; PyBaMM: Sulzer et al. (2021),
+Journal of Open Research Software 9, 14. Parameters: Chen et al. (2020), Journal of the Electrochemical Society 167, 080534.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.experiments.executors._base import ProcessSimulator, run_as_job
+
+_MODELS = ("DFN", "SPMe")
+
+
+class CellSimulator(ProcessSimulator):
+    """A discharge from full to 2.5 V. Argument: `model`, DFN (where left out) or SPMe, which is coarser and faster."""
+
+    name: ClassVar[str] = "pybamm"
+    parameters: ClassVar[Mapping[str, str]] = {
+        "negative_thickness": "um",
+        "positive_thickness": "um",
+        "current": "A",
+    }
+    outcomes: ClassVar[Mapping[str, str]] = {
+        "capacity": "A*h",
+        "energy": "W*h",
+        "mean_voltage": "V",
+    }
+
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        """Refuse a model that is not there. See :class:`Executor`."""
+        _model(arguments)
+
+    @classmethod
+    def simulate(cls, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, float]:
+        """Return what the cell gives until its voltage has fallen to the limit."""
+        negative, positive = float(parameters["negative_thickness"]), float(parameters["positive_thickness"])
+        current = float(parameters["current"])
+        if not (20 <= negative <= 250 and 20 <= positive <= 250 and 0.05 <= current <= 25):
+            raise InvalidInput(
+                f"The simulator covers electrodes of 20 to 250 um and currents of 0.05 to 25 A, not {negative:g} um, "
+                f"{positive:g} um and {current:g} A."
+            )
+        import pybamm
+
+        values = pybamm.ParameterValues("Chen2020")
+        values.update(
+            {
+                "Negative electrode thickness [m]": negative * 1e-6,
+                "Positive electrode thickness [m]": positive * 1e-6,
+                "Current function [A]": current,
+            }
+        )
+        model = getattr(pybamm.lithium_ion, _model(arguments))({"calculate discharge energy": "true"})
+        # Three times the nominal 5 A h would have flowed: the voltage ends the discharge long before.
+        longest_s = 3 * 5.0 / current * 3600 * max(negative / 85.2, positive / 75.6, 1.0)
+        solution = pybamm.Simulation(model, parameter_values=values).solve([0, longest_s])
+        if "voltage" not in solution.termination:
+            raise InvalidInput(
+                f"The discharge did not end at the lowest voltage, but with: {solution.termination}."
+            )
+        capacity = float(solution["Discharge capacity [A.h]"].entries[-1])
+        energy = float(solution["Discharge energy [W.h]"].entries[-1])
+        return {"capacity": capacity, "energy": energy, "mean_voltage": energy / capacity}
+
+
+def _model(arguments: Mapping[str, Any]) -> str:
+    model = arguments.get("model", "DFN")
+    if set(arguments) - {"model"} or model not in _MODELS:
+        raise InvalidInput(
+            f"The simulator has the one argument model, DFN or SPMe; it was given {dict(arguments)!r:.200}."
+        )
+    return str(model)
+
+
+if __name__ == "__main__":
+    run_as_job(CellSimulator)
