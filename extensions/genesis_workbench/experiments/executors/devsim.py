@@ -94,9 +94,8 @@ def _swept(devsim: Any, acceptors: float, donors: float, bias: float) -> dict[st
         devsim.set_parameter(device=device, name=simple_physics.GetContactBiasName("p"), value=at)
         solve()
         carriers = ("ElectronContinuityEquation", "HoleContinuityEquation")
-        return abs(
-            sum(devsim.get_contact_current(device=device, contact="p", equation=each) for each in carriers)
-        )
+        parts = [devsim.get_contact_current(device=device, contact="p", equation=each) for each in carriers]
+        return abs(math.fsum(parts))
 
     steps = int(bias / _STEP_V)
     for number in range(1, steps):

@@ -1,0 +1,133 @@
+"""Bluesky plans over ophyd-async on EPICS: real channel access on loopback, the twin in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("caproto", reason="the extra bluesky is not installed")
+pytest.importorskip("ophyd_async", reason="the extra bluesky is not installed")
+
+from genesis_workbench.core import plugins
+from genesis_workbench.core.errors import Unavailable
+from genesis_workbench.core.site import DeviceSection, LaboratorySection
+from genesis_workbench.experiments.instruments._base import Unknown
+from genesis_workbench.experiments.instruments.gateway import Gateway
+from genesis_workbench.testing.instruments import InstrumentContract
+from unit.laboratory.twins import do, ended, plan, wait_until
+
+IOC = "genesis_workbench.experiments.instruments.epics.ioc"
+
+
+@pytest.fixture(scope="module")
+def loopback():
+    """Ports of our own, and nothing that leaves this machine. libca reads this once in a process."""
+    server, repeater = _free_port(), _free_port()
+    names = {
+        "EPICS_CA_SERVER_PORT": server,
+        "EPICS_CAS_SERVER_PORT": server,
+        "EPICS_CA_REPEATER_PORT": repeater,
+        "EPICS_CAS_BEACON_PORT": repeater,
+        **dict.fromkeys(
+            ("EPICS_CAS_INTF_ADDR_LIST", "EPICS_CAS_BEACON_ADDR_LIST", "EPICS_CA_ADDR_LIST"), "127.0.0.1"
+        ),
+        **dict.fromkeys(("EPICS_CA_AUTO_ADDR_LIST", "EPICS_CAS_AUTO_BEACON_ADDR_LIST"), "NO"),
+    }
+    os.environ.update({name: str(value) for name, value in names.items()})
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def stage(loopback, tmp_path):
+    """A simulated stage with a prefix that nobody had before: old names are searched for with long pauses."""
+    prefix = f"sim{uuid.uuid4().hex[:8]}:"
+    process = subprocess.Popen(
+        [sys.executable, "-m", IOC, prefix, "--speed", "20"], stdout=subprocess.DEVNULL
+    )
+    settings = {"prefix": prefix, "folder": str(tmp_path / "documents"), "simulated": True}
+    made = plugins.load("instruments", "bluesky")(settings)
+    wait_until(lambda: _answers(made), 30)
+    yield made, settings, process
+    made.close()
+    process.kill()
+    process.wait()
+
+
+def _answers(instrument):
+    try:
+        return instrument.state()
+    except Unavailable:
+        return None
+
+
+class TestStage(InstrumentContract):
+    action, arguments = "scan", {"start": 0.0, "stop": 5.0, "points": 21.0}
+    lasting = "scan", {"start": -40.0, "stop": 40.0, "points": 100.0}
+
+    @pytest.fixture
+    def instrument(self, stage):
+        made, self.settings, self.process = stage
+        return made
+
+    def again(self, instrument):
+        return plugins.load("instruments", "bluesky")(self.settings)
+
+    def switch_off(self):
+        self.process.kill()
+        self.process.wait()
+
+    def test_a_scan_finds_the_line_and_keeps_the_documents(self, instrument):
+        instrument.start("scan", "scan", {"start": 0.0, "stop": 5.0, "points": 51.0})
+        wait_until(lambda: instrument.state().status == "idle")
+        found = instrument.outcome("scan")
+        assert found.values["centre"] == pytest.approx(2.5, abs=0.02)
+        kinds = [json.loads(line)[0] for line in found.files["documents.jsonl"].splitlines()]
+        assert kinds[0] == "start"
+        assert kinds[-1] == "stop"
+        assert kinds.count("event") == 51
+
+    def test_a_gateway_runs_it(self, instrument, tmp_path):
+        device = DeviceSection(name="stage", instrument="bluesky", settings=self.settings)
+        lab = Gateway(LaboratorySection(name="lab", devices=[device]), tmp_path / "lab")
+        lab.start()
+        mm = {name: {"value": value, "unit": "cm"} for name, value in (("start", 0.0), ("stop", 0.5))}
+        lab.submit(plan("p", do("stage", "scan", **mm, points={"value": 21, "unit": ""})))
+        found = ended(lab, "p")
+        assert found["state"] == "done", found
+        assert found["values"]["centre"]["value"] == pytest.approx(2.5, abs=0.05)
+        assert json.loads(lab.files.read(found["files"]["documents.jsonl"]).splitlines()[0])[0] == "start"
+        lab.close()
+
+
+def test_a_plan_that_died_with_its_process_is_unknown(stage):
+    instrument, settings, _ = stage
+    program = (
+        "import sys, json, time\n"
+        "from genesis_workbench.core import plugins\n"
+        "made = plugins.load('instruments', 'bluesky')(json.loads(sys.argv[1]))\n"
+        "made.start('p', 'scan', {'start': -40.0, 'stop': 40.0, 'points': 200.0})\n"
+        "time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, json.dumps(settings)])
+    file = Path(settings["folder"]) / "p.jsonl"
+    wait_until(lambda: file.exists() and b'"event"' in file.read_bytes(), 30)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(0.1)
+    found = instrument.outcome("p")
+    assert isinstance(found, Unknown)
+    assert "broken off after" in found.reason
