@@ -17,7 +17,16 @@ from genesis_services.context import Context
 from genesis_services.gate import Gate
 from genesis_services.hub import Hub
 from genesis_services.identity import Identity
-from genesis_services.routes import catalog, dashboards, experiments, health, ledger, me, models
+from genesis_services.routes import (
+    catalog,
+    dashboards,
+    experiments,
+    health,
+    laboratories,
+    ledger,
+    me,
+    models,
+)
 from genesis_services.sessions import Sessions
 from genesis_services.signin import SignIn
 from genesis_workbench import __version__
@@ -56,7 +65,7 @@ def application(context: Context | None = None) -> ASGIApp:
     problems.install(app)
     metrics.install(app)
     api = APIRouter(prefix=f"{prefix}/api")
-    for room in (me, catalog, models, experiments, dashboards, ledger):
+    for room in (me, catalog, models, experiments, laboratories, dashboards, ledger):
         api.include_router(room.router)
     app.include_router(api)
     app.include_router(health.router, prefix=prefix)

@@ -32,6 +32,13 @@ SCOPES: tuple[Scope, ...] = (
     Scope("custom:experiments:read", "See one's own experiments and those shared with one's groups"),
     Scope("custom:experiments:run", "Launch, pause, resume and stop one's own experiments"),
     Scope("custom:experiments:approve", "Approve trials that need a person's approval", everyone=False),
+    Scope("custom:laboratories:read", "See laboratories, their devices and what waits there"),
+    Scope("custom:laboratories:stop", "Stop a laboratory in an emergency"),
+    Scope(
+        "custom:laboratories:operate",
+        "End an emergency stop, say what became of an unknown plan, reserve devices",
+        everyone=False,
+    ),
     Scope("custom:dashboards:read", "Open dashboards that were shared with one"),
     Scope("custom:dashboards:share", "Publish dashboards and share them with one's groups"),
     Scope("custom:ledger:read", "Read and verify the whole ledger", everyone=False),

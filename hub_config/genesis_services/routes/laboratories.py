@@ -1,0 +1,94 @@
+"""Laboratories: what their gateways say, and the emergency stop. The gateways themselves are reached only from here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, Field
+
+from genesis_services.identity import person_with
+from genesis_workbench.core.access import Person
+from genesis_workbench.core.errors import NotFound
+from genesis_workbench.experiments.instruments import address
+from genesis_workbench.experiments.instruments.client import Client
+
+router = APIRouter(prefix="/laboratories", tags=["laboratories"])
+Reader = Annotated[Person, Depends(person_with("custom:laboratories:read"))]
+Stopper = Annotated[Person, Depends(person_with("custom:laboratories:stop"))]
+# What moves devices again is checked with the hub at this moment, not half a minute ago.
+Operator = Annotated[Person, Depends(person_with("custom:laboratories:operate", fresh=True))]
+
+
+class Why(BaseModel):
+    """The reason, which everybody sees."""
+
+    why: str = Field(min_length=1, max_length=500)
+
+
+class Settlement(Why):
+    """What somebody found who looked."""
+
+    ran: bool
+    values: dict[str, float] = Field(default_factory=dict, max_length=100)
+
+
+class Reservation(BaseModel):
+    """Until when; empty to give it back."""
+
+    until: str = Field("", max_length=40)
+
+
+def _client(request: Request, name: str) -> Client:
+    context = request.app.state.context
+    for section in address.laboratories(context.site, context.state):
+        if section.name == name:
+            return Client(section, context.state)
+    raise NotFound(f"This site has no laboratory {name!r}.")
+
+
+@router.get("")
+def laboratories(request: Request, person: Reader) -> dict[str, list[str]]:
+    """List the names of the site's laboratories."""
+    context = request.app.state.context
+    return {"items": [section.name for section in address.laboratories(context.site, context.state)]}
+
+
+@router.get("/{name}")
+def laboratory(request: Request, person: Reader, name: str) -> dict[str, Any]:
+    """Return devices, queue, emergency stop and what people did last."""
+    return _client(request, name).state()
+
+
+@router.post("/{name}/stop")
+def stop(request: Request, person: Stopper, name: str, body: Why) -> dict[str, Any]:
+    """Emergency stop: every device into its safe state at once. It says which device confirmed it."""
+    answer = _client(request, name).stop(person.name, body.why)
+    _tell(request, person, name, "laboratory.stopped", {"why": body.why, "devices": answer["devices"]})
+    return answer
+
+
+@router.post("/{name}/reset")
+def reset(request: Request, person: Operator, name: str, body: Why) -> dict[str, Any]:
+    """End the emergency stop."""
+    answer = _client(request, name).reset(person.name, body.why)
+    _tell(request, person, name, "laboratory.reset", {"why": body.why})
+    return answer
+
+
+@router.post("/{name}/plans/{key}/settle")
+def settle(request: Request, person: Operator, name: str, key: str, body: Settlement) -> dict[str, Any]:
+    """Say what became of a plan that is unknown. Nothing is run again."""
+    answer = _client(request, name).settle(key, who=person.name, **body.model_dump())
+    _tell(request, person, name, "laboratory.settled", {"plan": key, **body.model_dump()})
+    return answer
+
+
+@router.post("/{name}/reservations/{device}")
+def reserve(request: Request, person: Operator, name: str, device: str, body: Reservation) -> dict[str, Any]:
+    """Reserve a device, or give it back."""
+    return _client(request, name).reserve(device, person.name, body.until)
+
+
+def _tell(request: Request, person: Person, name: str, kind: str, body: dict[str, Any]) -> None:
+    request.app.state.context.ledger.append(f"laboratory/{name}", kind, body, actor=person.name)

@@ -1,0 +1,130 @@
+"""What a person sees of a laboratory, and what they may do: in a bare notebook, and through the service."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+import genesis_workbench as gw
+from genesis_services import problems
+from genesis_services.routes import laboratories as routes
+from genesis_workbench.core.access import Person
+from genesis_workbench.core.errors import NotFound
+from genesis_workbench.core.ledger import Ledger
+from genesis_workbench.core.site import load_site
+from genesis_workbench.core.storage import BlobStore
+from genesis_workbench.experiments.loop import advance
+from genesis_workbench.experiments.spec import ExperimentSpec
+from genesis_workbench.experiments.store import LedgerExperiments, local_executors
+from unit.laboratory.twins import mix, plan, wait_until
+
+
+@pytest.fixture
+def here(start, monkeypatch):
+    laboratory = start(time_scale=20.0)
+    monkeypatch.setenv("GENESIS_SITE", str(laboratory.site_file))
+    monkeypatch.setenv("GENESIS_STATE", str(laboratory.state.folder))
+    return laboratory
+
+
+def test_a_notebook_shows_the_laboratory_and_stops_it(here):
+    lab = gw.laboratories()["lab"]
+    here.client.submit(plan("p", mix("s")))
+    here.client.submit(plan("q", mix("t")))
+    wait_until(lambda: "busy" in repr(lab))
+    text = repr(gw.laboratories())
+    assert "handler (simulated)" in text
+    assert "plan q  queued, step 0 of 1" in text
+    lab.stop("<b>smoke</b>")
+    assert "EMERGENCY STOP by" in repr(lab)
+    assert "&lt;b&gt;smoke" in gw.laboratories()._repr_html_()
+    wait_until(lambda: "Emergency stop" in here.client.plan("p")["reason"])
+    wait_until(lambda: "plan p" not in repr(lab))
+    lab.reset("looked")
+    assert "EMERGENCY" not in repr(lab)
+    here.kill()
+    assert "does not answer" in repr(gw.laboratories())
+    here.start()
+    with pytest.raises(NotFound, match="There is lab"):
+        gw.laboratories()["other"]
+
+
+class _Identity:
+    """Knows people by their token, which is the right that they have."""
+
+    async def person(self, token, *, fresh=False):
+        return Person(name="alice", scopes=frozenset({f"custom:laboratories:{token}"}))
+
+
+async def test_the_service_lets_people_do_what_their_rights_say_and_writes_it_down(here, tmp_path):
+    ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    app = FastAPI()
+    app.state.context = SimpleNamespace(site=load_site(here.site_file), state=here.state, ledger=ledger)
+    app.state.identity = _Identity()
+    problems.install(app)
+    app.include_router(routes.router)
+
+    async def ask(method, path, right, **body):
+        headers = {"Authorization": f"Bearer {right}"}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
+            return await client.request(method, f"/laboratories{path}", headers=headers, json=body or None)
+
+    assert (await ask("GET", "", "read")).json() == {"items": ["lab"]}
+    assert (await ask("GET", "/lab", "read")).json()["simulated"] is True
+    assert (await ask("GET", "/other", "read")).status_code == 404
+    assert (await ask("POST", "/lab/stop", "read", why="smoke")).status_code == 403
+    assert set((await ask("POST", "/lab/stop", "stop", why="smoke")).json()["devices"].values()) == {
+        "stopped"
+    }
+    assert (await ask("GET", "/lab", "read")).json()["stop"]["who"] == "alice"
+    assert (await ask("POST", "/lab/reset", "stop", why="looked")).status_code == 403
+    assert (await ask("POST", "/lab/reset", "operate", why="looked")).json()["stop"] == {}
+    assert (
+        await ask("POST", "/lab/plans/none/settle", "operate", why="looked", ran=False)
+    ).status_code == 404
+    kinds = [event.kind for event in ledger.all(stream="laboratory/lab")]
+    assert kinds == ["laboratory.stopped", "laboratory.reset"]
+    ledger.close()
+
+
+def test_a_campaign_of_films_runs_through_kills_and_can_be_verified(start, monkeypatch, tmp_path):
+    laboratory = start(time_scale=4000.0)
+    monkeypatch.setenv("GENESIS_SITE", str(laboratory.site_file))
+    monkeypatch.setenv("GENESIS_STATE", str(laboratory.state.folder))
+    ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    experiments = LedgerExperiments(ledger, Person("alice"), blobs=BlobStore(laboratory.state.blobs))
+    spec = ExperimentSpec(
+        title="Bright films",
+        hypothesis=gw.Hypothesis(
+            statement="A mixed film emits 2,000 counts a second",
+            rule=gw.Threshold(metric="peak_intensity", at_least=2000, unit="1/s"),
+        ),
+        space=(
+            gw.Real("bromide", 0, 1),
+            gw.Real("anneal_temperature", 85, 115, unit="degC"),
+            gw.Real("anneal_duration", 300, 1800, unit="s"),
+        ),
+        objective=gw.Objective("peak_intensity", unit="1/s"),
+        executor="perovskite_film",
+        proposer="sobol",
+        budget=gw.Budget(trials=6),
+        parallel=2,
+    )
+    experiment = experiments.create(spec)
+    executors = local_executors()
+    while (state := advance(ledger, experiment, None, executors)).state == "running":
+        if laboratory.kills < len(state.observed) // 2:
+            laboratory.kill()
+            laboratory.start()
+        time.sleep(0.1)
+    assert (state.simulated, len(state.observed), set(laboratory.ran().values())) == (True, 6, {1})
+    assert state.finding["decision"] == "supported"
+    assert laboratory.kills == 2
+    report = experiments.verify(experiment)
+    assert report.ok, report
+    assert "All 6 files are there" in repr(report)
+    ledger.close()
