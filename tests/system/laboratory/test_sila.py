@@ -1,0 +1,77 @@
+"""An incubator over SiLA 2: a real server with TLS on loopback, in a process of its own."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("sila2", reason="the extra sila is not installed")
+
+from genesis_workbench.core import plugins
+from genesis_workbench.core.errors import DeadlineExceeded, Unavailable
+from genesis_workbench.experiments.instruments._base import Unknown
+from genesis_workbench.testing.instruments import InstrumentContract
+from unit.laboratory.twins import wait_until
+
+
+class TestIncubator(InstrumentContract):
+    action, arguments = "incubate", {"temperature": 310.0, "duration": 30.0}
+    lasting = "incubate", {"temperature": 320.0, "duration": 86400.0}
+
+    @pytest.fixture
+    def instrument(self, tmp_path):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.settings = {
+            "address": "127.0.0.1",
+            "port": self.port,
+            "certificate": str(tmp_path / "ca.pem"),
+            "folder": str(tmp_path / "executions"),
+            "simulated": True,
+        }
+        self.switch_on()
+        made = self.again(None)
+        wait_until(lambda: _answers(made), 30)
+        yield made
+        made.close()
+        self.switch_off()
+
+    def again(self, instrument):
+        return plugins.load("instruments", "sila")(self.settings)
+
+    def switch_on(self):
+        module = "genesis_workbench.experiments.instruments.sila.twin"
+        command = [sys.executable, "-m", module, str(self.port), self.settings["certificate"]]
+        self.process = subprocess.Popen([*command, "--time-scale", "2000"])
+
+    def switch_off(self):
+        self.process.kill()
+        self.process.wait()
+
+    def test_the_plate_was_as_warm_as_asked_for(self, instrument):
+        instrument.start("warm", "incubate", {"temperature": 310.15, "duration": 600.0})
+        found = wait_until(lambda: getattr(instrument.outcome("warm"), "values", None))
+        assert found["mean_temperature"] == pytest.approx(310.15, abs=0.3)
+
+    def test_what_a_server_forgot_with_its_end_is_unknown(self, instrument):
+        action, arguments = self.lasting
+        instrument.start("lost", action, arguments)
+        self.switch_off()
+        self.switch_on()
+        after = self.again(None)
+        wait_until(lambda: _answers(after), 30)
+        found = after.outcome("lost")
+        after.close()
+        assert isinstance(found, Unknown)
+        assert "started again" in found.reason
+
+
+def _answers(instrument):
+    try:
+        return instrument.state()
+    except (Unavailable, DeadlineExceeded):
+        return None
