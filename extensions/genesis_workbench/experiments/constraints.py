@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from genesis_workbench.core.errors import InvalidInput
-from genesis_workbench.experiments.expression import Expression, Undefined
+from genesis_workbench.core.expression import Expression, Undefined
 from genesis_workbench.experiments.parameters import AnyParameter, Categorical, Real
 from genesis_workbench.experiments.record import Name, Record, given
 
@@ -56,7 +56,7 @@ class Linear(Record):
 
 
 class Condition(Record):
-    """A condition in the language of :mod:`~genesis_workbench.experiments.expression`.
+    """A condition in the language of :mod:`~genesis_workbench.core.expression`.
 
     It does not apply where one of its parameters is inactive, and does not hold where it has no value.
     """

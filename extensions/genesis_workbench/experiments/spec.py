@@ -8,11 +8,11 @@ from typing import Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.core.expression import Expression, Undefined
 from genesis_workbench.core.identifiers import check_slug
 from genesis_workbench.experiments.constraints import Constraint
 from genesis_workbench.experiments.constraints import check as check_space
 from genesis_workbench.experiments.domain import Domain
-from genesis_workbench.experiments.expression import Expression, Undefined
 from genesis_workbench.experiments.hypothesis import Hypothesis
 from genesis_workbench.experiments.outcomes import Limit
 from genesis_workbench.experiments.parameters import AnyParameter, Parameter

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from genesis_workbench.core.access import Label, strictest
-from genesis_workbench.models.record import ModelCard, ModelVersion, Signature, TensorSpec
-from genesis_workbench.models.verification import format_of, loaded, verify
+from genesis_workbench.models.record import ModelCard, ModelVersion
+from genesis_workbench.models.signature import Signature, TensorSpec
+from genesis_workbench.models.verification import loaded, verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,7 @@ class Model:
     """
 
     def __init__(self, version: ModelVersion, artifact: bytes) -> None:
-        verify(version, artifact, format_of(version.format))
+        verify(version, artifact)
         self.version = version
         self._artifact = artifact
 
@@ -52,7 +53,7 @@ class Model:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the artifact itself on arrays of exactly the shape and type of the signature: no units, no domain."""
-        return loaded(self.version.artifact, self._artifact, format_of(self.version.format)).run(inputs)
+        return loaded(self.version, self._artifact).run(inputs)
 
     def predict(
         self, dataset: xr.Dataset | Mapping[str, Any] | None = None, *, flag: bool = False, **inputs: Any

@@ -12,8 +12,9 @@ import xarray as xr
 from genesis_workbench.core.access import Label
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.units import check_unit, convert, registry
-from genesis_workbench.models.record import ModelVersion, Signature, TensorSpec
-from genesis_workbench.models.verification import format_of, loaded
+from genesis_workbench.models.record import ModelVersion
+from genesis_workbench.models.signature import Signature, TensorSpec
+from genesis_workbench.models.verification import loaded
 
 _ROWS = 65_536
 """Samples that go through a model at once, so that its inner arrays stay small whatever the size of a block."""
@@ -73,10 +74,7 @@ def predict(
     for spec in (*version.signature.inputs, *version.signature.outputs):
         _check_one_number(version, spec)
     outputs = version.signature.outputs
-    evaluation = Evaluation(
-        version.format, version.artifact, artifact, version.signature.inputs, tuple(s.name for s in outputs),
-        tuple(_dtype(s) for s in outputs),
-    )  # fmt: skip
+    evaluation = Evaluation(version, artifact)
     arrays = [values[spec.name] for spec in version.signature.inputs]
     try:
         answer = xr.apply_ufunc(
@@ -108,16 +106,17 @@ def predict(
     return xr.Dataset({**{r.name: r for r in results}, "outside_domain": outside}, attrs=attributes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
-    """What goes to dask's workers: the bytes of the artifact, which each process checks and loads once."""
+    """What goes to dask's workers: the bytes of the artifact, which each process verifies and loads once."""
 
-    format: str
-    digest: str
+    version: ModelVersion
     artifact: bytes
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[str, ...]
-    dtypes: tuple[str, ...]
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """Types of the outputs: integers become float64, so that a missing value can be NaN."""
+        return tuple(_dtype(spec) for spec in self.version.signature.outputs)
 
     def __call__(self, *blocks: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
         """Evaluate one block; the arrays broadcast."""
@@ -127,21 +126,25 @@ class Evaluation:
         results = [np.full(columns[0].size, np.nan, dtype=dtype) for dtype in self.dtypes]
         good = np.logical_and.reduce([np.isfinite(column) for column in columns])
         rows = np.flatnonzero(good)
-        session = loaded(self.digest, self.artifact, format_of(self.format))
+        session = loaded(self.version, self.artifact)
+        signature = self.version.signature
         for start in range(0, rows.size, _ROWS):
             some = rows[start : start + _ROWS]
             feed = {
                 spec.name: _cast(column[some], spec).reshape((-1,) + (1,) * (len(spec.shape) - 1))
-                for spec, column in zip(self.inputs, columns, strict=True)
+                for spec, column in zip(signature.inputs, columns, strict=True)
             }
             answers = session.run(feed)
-            for name, result in zip(self.outputs, results, strict=True):
-                result[some] = answers[name].reshape(-1)
+            for spec, result in zip(signature.outputs, results, strict=True):
+                result[some] = answers[spec.name].reshape(-1)
         shaped = tuple(result.reshape(shape) for result in results)
         return shaped if len(shaped) > 1 else shaped[0]
 
+    def __repr__(self) -> str:
+        return "predict"  # dask names its tasks so, and takes no '-' in it
+
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("genesis-model", self.format, self.digest, repr(self.inputs), self.outputs, self.dtypes)
+        return ("genesis-model", self.version.model_dump_json())
 
 
 def in_unit(array: xr.DataArray, spec: TensorSpec) -> xr.DataArray:

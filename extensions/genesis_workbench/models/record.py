@@ -4,77 +4,16 @@ from __future__ import annotations
 
 import html
 import math
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from genesis_workbench.core.access import Access, Label
 from genesis_workbench.core.identifiers import check_slug
-from genesis_workbench.core.units import check_unit
-
-Dtype = Literal[
-    "bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"
-]  # fmt: skip
+from genesis_workbench.models.signature import Frozen, Signature, TensorSpec
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TensorSpec(_Record):
-    """One input or output."""
-
-    name: str = Field(min_length=1, description="Name of the tensor in the artifact.")
-    dtype: Dtype = Field("float32", description="Type of its numbers, as numpy calls it.")
-    shape: tuple[int | None, ...] = Field(
-        (None,), description="Length of each axis; null where any length will do. The first counts samples."
-    )
-    unit: str = Field("", description="Unit of the numbers; empty for pure numbers.")
-    low: float | None = Field(None, allow_inf_nan=False, description="Least value that it was made for.")
-    high: float | None = Field(None, allow_inf_nan=False, description="Greatest value that it was made for.")
-    description: str = Field("", description="What the numbers are.")
-
-    @field_validator("unit")
-    @classmethod
-    def _unit_is_known(cls, value: str) -> str:
-        return check_unit(value)
-
-    @model_validator(mode="after")
-    def _low_is_below_high(self) -> TensorSpec:
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise ValueError(f"{self.name}: low ({self.low}) is above high ({self.high}).")
-        return self
-
-    @property
-    def domain(self) -> str:
-        """The range in words, such as ``0 to 4500 m``; empty where there is none."""
-        if self.low is None and self.high is None:
-            return ""
-        if self.high is None:
-            text = f"at least {self.low:g}"
-        elif self.low is None:
-            text = f"at most {self.high:g}"
-        else:
-            text = f"{self.low:g} to {self.high:g}"
-        return f"{text} {self.unit}".strip()
-
-
-class Signature(_Record):
-    """What a model takes and what it gives."""
-
-    inputs: tuple[TensorSpec, ...] = Field(min_length=1, description="Inputs, in order.")
-    outputs: tuple[TensorSpec, ...] = Field(min_length=1, description="Outputs, in order.")
-
-    @model_validator(mode="after")
-    def _names_differ(self) -> Signature:
-        for specs in (self.inputs, self.outputs):
-            names = [spec.name for spec in specs]
-            if len(set(names)) != len(names):
-                raise ValueError(f"Two tensors of the signature have the same name: {', '.join(names)}.")
-        return self
-
-
-class Metric(_Record):
+class Metric(Frozen):
     """How well it did, on which data."""
 
     name: str = Field(min_length=1, description="Name, such as 'RMSE'.")
@@ -83,7 +22,7 @@ class Metric(_Record):
     data: str = Field(min_length=1, description="On which data it was measured.")
 
 
-class ModelCard(_Record):
+class ModelCard(Frozen):
     """What a person must know before they use a model."""
 
     title: str = Field(min_length=1, description="Title.")
@@ -106,7 +45,7 @@ class ModelCard(_Record):
         return str(Label.parse(value))
 
 
-class SelfTest(_Record):
+class SelfTest(Frozen):
     """Inputs, and the outputs that every machine must get from them."""
 
     inputs: dict[str, list[Any]] = Field(min_length=1, description="Numbers for each input.")
@@ -125,7 +64,7 @@ class SelfTest(_Record):
         return value
 
 
-class ModelVersion(_Record):
+class ModelVersion(Frozen):
     """One version of a model. It never changes: a change is a new version."""
 
     name: str = Field(description="Name of the model.")

@@ -6,7 +6,8 @@ import pytest
 
 from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.storage import BlobStore
-from genesis_workbench.models.record import ModelCard, SelfTest, Signature, TensorSpec
+from genesis_workbench.models.record import ModelCard, SelfTest
+from genesis_workbench.models.signature import Signature, TensorSpec
 from genesis_workbench.models.zoo import LocalZoo
 
 
@@ -68,6 +69,14 @@ def parts():
         }
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory):
+    """What passed is remembered for the session, and not in the folder of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENESIS_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture

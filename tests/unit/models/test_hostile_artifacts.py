@@ -60,7 +60,7 @@ def test_every_truncation_is_refused(tiny):
 
 def _check_and_load(data):
     OnnxFormat().check(data)
-    session = OnnxFormat().load(data)
+    session = OnnxFormat().load(data, None)
     if {t.name for t in session.inputs} != {"a", "b"} or {t.name for t in session.outputs} != {"y"}:
         raise VerificationFailed("another signature")
     return session
@@ -137,7 +137,7 @@ def test_a_model_that_does_not_end_is_stopped():
     data = model.SerializeToString()
     OnnxFormat().check(data)
     with pytest.raises(DeadlineExceeded):
-        OnnxFormat().load(data).run({"a": np.ones(1, dtype=np.float32)}, deadline_s=0.2)
+        OnnxFormat().load(data, None).run({"a": np.ones(1, dtype=np.float32)}, deadline_s=0.2)
 
 
 @given(data=st.binary(max_size=300))

@@ -10,8 +10,10 @@ import xarray as xr
 
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.models import verification
+from genesis_workbench.models.formats.onnx import OnnxFormat
 from genesis_workbench.models.model import Model
-from genesis_workbench.models.record import ModelCard, SelfTest, Signature, TensorSpec
+from genesis_workbench.models.record import ModelCard, SelfTest
+from genesis_workbench.models.signature import Signature, TensorSpec
 
 
 @pytest.fixture
@@ -102,8 +104,8 @@ def test_what_goes_to_workers_is_small_and_loads_the_model_once_there(model, mon
     assert y.data.name == again.data.name
     monkeypatch.setattr(verification, "_sessions", type(verification._sessions)())
     loads = []
-    load = verification.format_of("onnx").__class__.load
-    monkeypatch.setattr(type(verification.format_of("onnx")), "load", lambda *a: loads.append(1) or load(*a))
+    load = OnnxFormat.load
+    monkeypatch.setattr(OnnxFormat, "load", lambda *a: loads.append(1) or load(*a))
     clone = pickle.loads(pickle.dumps(y))  # noqa: S301 - our own, as dask sends it
     np.testing.assert_array_equal(clone.compute(), 3)
     assert loads == [1]

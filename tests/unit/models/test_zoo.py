@@ -18,8 +18,9 @@ from genesis_workbench.core.errors import (
 from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.storage import BlobStore
 from genesis_workbench.models.model import Model
-from genesis_workbench.models.record import ModelVersion, SelfTest, TensorSpec
-from genesis_workbench.models.verification import format_of, verify
+from genesis_workbench.models.record import ModelVersion, SelfTest
+from genesis_workbench.models.signature import TensorSpec
+from genesis_workbench.models.verification import verify
 from genesis_workbench.models.zoo import LocalZoo, RemoteZoo, install_builtin
 
 ADA, EVE = Person("ada"), Person("eve")
@@ -121,7 +122,7 @@ def test_bytes_that_differ_from_the_record_are_not_loaded(register, tiny):
     with pytest.raises(VerificationFailed, match="hash"):
         Model(version, tiny + b"\0")
     with pytest.raises(VerificationFailed, match="its record says 7"):
-        verify(version.model_copy(update={"size_bytes": 7}), tiny, format_of("onnx"))
+        verify(version.model_copy(update={"size_bytes": 7}), tiny)
 
 
 def test_a_self_test_that_fails_is_refused_with_the_measured_difference(zoo, register):

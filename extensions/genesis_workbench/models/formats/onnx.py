@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from genesis_workbench.core.errors import DeadlineExceeded, InvalidInput, VerificationFailed
-from genesis_workbench.models.formats._base import Tensor, library, refuse_carriers
+from genesis_workbench.models.formats._base import Tensor, installed, library, refuse_carriers
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from genesis_workbench.models.signature import Signature
+
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 _WANTED = "one ONNX file"
+_BITS = {"FLOAT": 32, "UINT8": 8, "INT8": 8, "UINT16": 16, "INT16": 16, "INT32": 32, "INT64": 64, "BOOL": 8, "FLOAT16": 16,
+         "DOUBLE": 64, "UINT32": 32, "UINT64": 64, "COMPLEX64": 64, "COMPLEX128": 128, "BFLOAT16": 16,
+         "FLOAT8E4M3FN": 8, "FLOAT8E4M3FNUZ": 8, "FLOAT8E5M2": 8, "FLOAT8E5M2FNUZ": 8, "UINT4": 4, "INT4": 4}  # fmt: skip
 _DTYPES = {
     "tensor(bool)": "bool",
     "tensor(float16)": "float16",
@@ -54,7 +60,7 @@ class OnnxFormat:
                 f"The artifact holds no graph of operators, so it is no ONNX model. Export {_WANTED}."
             )
         for message in _messages(model):
-            _check_message(message)
+            _check_message(message, onnx.TensorProto.DataType)
         size = model.ByteSize()
         model.DiscardUnknownFields()
         if model.ByteSize() != size:
@@ -69,13 +75,18 @@ class OnnxFormat:
                 f"The artifact is no valid ONNX model: {_first(error)} Export it again."
             ) from error
 
-    def load(self, data: bytes) -> OnnxSession:
-        """Make it runnable. Call :meth:`check` first."""
+    def load(self, data: bytes, signature: Signature) -> OnnxSession:
+        """Make it runnable. Call :meth:`check` first. The file names its own inputs and outputs."""
         return OnnxSession(data)
 
     def versions(self) -> tuple[str, ...]:
         """Return which libraries run it, with their versions."""
-        return tuple(f"{name} {library(name, self.extra).__version__}" for name in ("onnx", "onnxruntime"))
+        return tuple(installed(name, self.extra) for name in ("onnx", "onnxruntime"))
+
+    def warm(self) -> None:
+        """Import the libraries that check and run it."""
+        for name in ("onnx.checker", "onnxruntime"):
+            library(name, self.extra)
 
 
 class OnnxSession:
@@ -141,17 +152,34 @@ def _messages(message: Any) -> Iterator[Any]:
             waiting.extend([value] if hasattr(value, "ListFields") else value)
 
 
-def _check_message(message: Any) -> None:
+def _check_message(message: Any, types: Any) -> None:
     kind = message.DESCRIPTOR.name
-    if kind == "TensorProto" and (message.external_data or message.data_location == message.EXTERNAL):
-        raise VerificationFailed(
-            f"The tensor {message.name or '(without a name)'!r} is kept outside the file (external data), where the "
-            "hash does not cover it. Export the model with its weights inside."
-        )
+    if kind == "TensorProto":
+        _check_tensor(message, types)
     if kind in ("NodeProto", "OperatorSetIdProto", "FunctionProto") and message.domain not in DOMAINS:
         raise VerificationFailed(
             f"The model needs operators of the domain {message.domain!r}, which are not of the ONNX standard. "
             "Export it with standard operators only (domains '', 'ai.onnx' and 'ai.onnx.ml')."
+        )
+
+
+def _check_tensor(tensor: Any, types: Any) -> None:
+    """Refuse numbers that lie elsewhere, and a length that is not the one its axes say."""
+    name = tensor.name or "(without a name)"
+    if tensor.external_data or tensor.data_location == tensor.EXTERNAL:
+        raise VerificationFailed(
+            f"The tensor {name!r} is kept outside the file (external data), where the "
+            "hash does not cover it. Export the model with its weights inside."
+        )
+    bits = _BITS.get(types.Name(tensor.data_type) if tensor.data_type in types.values() else "")
+    if any(axis < 0 for axis in tensor.dims) or (tensor.raw_data and bits is None):
+        raise VerificationFailed(
+            f"The tensor {name!r} has no type or shape that numbers have. Export it again."
+        )
+    if tensor.raw_data and len(tensor.raw_data) != (math.prod(tensor.dims) * (bits or 0) + 7) // 8:
+        raise VerificationFailed(
+            f"The tensor {name!r} has {len(tensor.raw_data):,} bytes, which is not what its shape "
+            f"{tuple(tensor.dims)} needs. Export the model again."
         )
 
 

@@ -1,8 +1,8 @@
-"""A small language for constraints: arithmetic, comparisons and a few functions over the names of parameters.
+"""A small language for constraints and formulas: arithmetic, comparisons and a few functions over names.
 
 The text is parsed by `ast` and each node is looked up in a list of what is allowed; it is never compiled, never
 evaluated by Python and has no attributes, no indexing, no assignment and no names but those that are given. Numbers
-are floats, each in its parameter's own unit.
+are floats, each in its own unit. `Expression.tree` is the checked tree, for those who evaluate it over arrays.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ class Expression:
     """
 
     def __init__(self, text: str, *, condition: bool = True) -> None:
-        self.text, self._tree = text, _parsed(text)
-        self.names = frozenset(node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name))
-        kind = _kind(self._tree, 1)
+        self.text, self.tree = text, _parsed(text)
+        self.names = frozenset(node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name))
+        kind = _kind(self.tree, 1)
         if condition != (kind == "condition"):
             wanted = "a condition, such as x + y <= 1" if condition else "a number, such as 2 * x"
             raise InvalidInput(f"{text!r} is a {kind}; it must be {wanted}.")
@@ -84,7 +84,7 @@ class Expression:
             If it has none there.
         """
         try:
-            result = _value(self._tree, values)
+            result = _value(self.tree, values)
         except (ArithmeticError, ValueError, TypeError) as error:
             raise Undefined(str(error)) from error
         if isinstance(result, float) and not math.isfinite(result):
@@ -95,7 +95,9 @@ class Expression:
         """Refuse names that are not among those known."""
         odd = sorted(self.names - set(known))
         if odd:
-            raise InvalidInput(f"{self.text!r} names {odd[0]!r}, which is no parameter of the space.")
+            raise InvalidInput(
+                f"{self.text!r} names {odd[0]!r}, which is none of: {', '.join(sorted(known))}."
+            )
 
 
 @lru_cache(maxsize=256)
@@ -109,16 +111,14 @@ def _parsed(text: str) -> ast.expr:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InvalidInput(f"{text!r} cannot be read as an expression: {error}.") from error
     if sum(1 for _ in ast.walk(tree)) > MOST_NODES:
-        raise InvalidInput(f"{text!r} has more than {MOST_NODES} parts; write it as several constraints.")
+        raise InvalidInput(f"{text!r} has more than {MOST_NODES} parts; divide it.")
     return tree
 
 
 def _kind(node: ast.AST, depth: int) -> str:  # noqa: PLR0911, PLR0912 - the grammar, in one place
     """Check a node and all below it; return whether it is a number, a text or a condition."""
     if depth > MOST_DEPTH:
-        raise InvalidInput(
-            f"The expression is nested deeper than {MOST_DEPTH} levels; write several constraints."
-        )
+        raise InvalidInput(f"The expression is nested deeper than {MOST_DEPTH} levels; divide it.")
     match node:
         case ast.Constant(value=bool()):
             pass
@@ -150,7 +150,7 @@ def _kind(node: ast.AST, depth: int) -> str:  # noqa: PLR0911, PLR0912 - the gra
             if fewest <= len(node.args) <= most:
                 return _all_numbers("number", depth, *node.args)
     raise InvalidInput(
-        f"{ast.unparse(node)[:80]!r} is not allowed in a constraint. Use numbers, names of parameters, + - * / **, "
+        f"{ast.unparse(node)[:80]!r} is not allowed here. Use numbers, names, + - * / **, "
         f"< <= > >= == !=, and, or, not, and {', '.join(FUNCTIONS)}."
     )
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genesis_workbench.core.errors import InvalidInput
-from genesis_workbench.experiments.expression import Expression, Undefined
+from genesis_workbench.core.expression import Expression, Undefined
 
 NAMES = st.sampled_from(["x", "y"])
 NUMBERS = st.integers(-9, 9).map(str) | st.floats(0.01, 9).map(lambda value: f"{value:.3g}")
@@ -144,7 +144,7 @@ def test_names_of_choices_and_chains_of_comparisons():
     assert parsed({"solver": "cg", "x": 1.5, "n": 2}) is True
     assert parsed({"solver": "lu", "x": 1.5, "n": 2}) is False
     assert parsed({"solver": "cg", "x": 2, "n": 2}) is False
-    with pytest.raises(InvalidInput, match="names 'n', which is no parameter"):
+    with pytest.raises(InvalidInput, match="names 'n', which is none of: solver, x"):
         parsed.check_names(["solver", "x"])
     with pytest.raises(Undefined):
         Expression("x < 1")({"x": "text"})
