@@ -69,7 +69,10 @@ class Expression:
 
     def __init__(self, text: str, *, condition: bool = True) -> None:
         self.text, self.tree = text, _parsed(text)
-        self.names = frozenset(node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name))
+        called = {id(node.func) for node in ast.walk(self.tree) if isinstance(node, ast.Call)}
+        self.names = frozenset(
+            node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name) and id(node) not in called
+        )
         kind = _kind(self.tree, 1)
         if condition != (kind == "condition"):
             wanted = "a condition, such as x + y <= 1" if condition else "a number, such as 2 * x"

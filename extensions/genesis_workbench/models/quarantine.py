@@ -57,7 +57,7 @@ def examine(
     ).encode()
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-W", "ignore", "-m", "genesis_workbench.models.quarantine"],
+            [sys.executable, "-I", "-B", "-W", "ignore", "-m", "genesis_workbench.models.quarantine"],
             input=len(request).to_bytes(8, "little") + request + data,
             capture_output=True,
             check=False,

@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[3]
 SERVERS = Path(__file__).parent / "servers"
 START_S = 120
 PEERS: dict[str, list[str]] = {
+    "modelscan": ["modelscan==0.8.8"],
     "s3": ["moto[s3]==5.2.5", "flask", "flask-cors"],
     "optimade": ["optimade[server]==1.5.0", "mongomock"],
     # 2.6 is its last release: of a time before SQLAlchemy 2, shapely 2 and a setuptools without pkg_resources.
@@ -142,6 +143,12 @@ def s3() -> Iterator[str]:
     """Address of an empty S3 server."""
     with running("s3") as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def modelscan() -> Path:
+    """The scanner's command."""
+    return environment("modelscan").with_name("modelscan")
 
 
 @pytest.fixture(scope="session")

@@ -148,3 +148,9 @@ def test_names_of_choices_and_chains_of_comparisons():
         parsed.check_names(["solver", "x"])
     with pytest.raises(Undefined):
         Expression("x < 1")({"x": "text"})
+
+
+def test_a_function_is_no_name():
+    parsed = Expression("sqrt(x) + max(y, 2) < 3")
+    assert parsed.names == {"x", "y"}
+    parsed.check_names(["x", "y"])

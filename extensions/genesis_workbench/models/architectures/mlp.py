@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -45,7 +46,7 @@ class MlpArchitecture:
         shapes: dict[str, tuple[int, ...]] = {
             f"{end}.{part}": (width,) for end, width in ends.items() for part in ("mean", "scale")
         }
-        for i, (wide, next_wide) in enumerate(zip(layers, layers[1:], strict=False)):
+        for i, (wide, next_wide) in enumerate(pairwise(layers)):
             shapes[f"{i}.weight"], shapes[f"{i}.bias"] = (members, wide, next_wide), (members, 1, next_wide)
         return shapes
 

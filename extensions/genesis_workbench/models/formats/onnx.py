@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from genesis_workbench.models.signature import Signature
 
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+_TAKEN = ("ai.onnx", "com.microsoft", "com.ms")
+"""Domains whose names no function of a file may take: a runtime could mean an operator of its own by them."""
 _WANTED = "one ONNX file"
 _BITS = {"FLOAT": 32, "UINT8": 8, "INT8": 8, "UINT16": 16, "INT16": 16, "INT32": 32, "INT64": 64, "BOOL": 8, "FLOAT16": 16,
          "DOUBLE": 64, "UINT32": 32, "UINT64": 64, "COMPLEX64": 64, "COMPLEX128": 128, "BFLOAT16": 16,
@@ -59,8 +61,11 @@ class OnnxFormat:
             raise VerificationFailed(
                 f"The artifact holds no graph of operators, so it is no ONNX model. Export {_WANTED}."
             )
+        functions = {
+            (each.domain, each.name) for each in model.functions if not each.domain.startswith(_TAKEN)
+        }
         for message in _messages(model):
-            _check_message(message, onnx.TensorProto.DataType)
+            _check_message(message, onnx.TensorProto.DataType, functions)
         size = model.ByteSize()
         model.DiscardUnknownFields()
         if model.ByteSize() != size:
@@ -152,14 +157,20 @@ def _messages(message: Any) -> Iterator[Any]:
             waiting.extend([value] if hasattr(value, "ListFields") else value)
 
 
-def _check_message(message: Any, types: Any) -> None:
+def _check_message(message: Any, types: Any, functions: set[tuple[str, str]]) -> None:
     kind = message.DESCRIPTOR.name
     if kind == "TensorProto":
         _check_tensor(message, types)
-    if kind in ("NodeProto", "OperatorSetIdProto", "FunctionProto") and message.domain not in DOMAINS:
+    if kind == "NodeProto":
+        known = (message.domain, message.op_type) in functions
+    elif kind in ("OperatorSetIdProto", "FunctionProto"):
+        known = any(domain == message.domain for domain, _ in functions)
+    else:
+        return
+    if not known and message.domain not in DOMAINS:
         raise VerificationFailed(
             f"The model needs operators of the domain {message.domain!r}, which are not of the ONNX standard. "
-            "Export it with standard operators only (domains '', 'ai.onnx' and 'ai.onnx.ml')."
+            "Export it with standard operators only (domains '', 'ai.onnx' and 'ai.onnx.ml') and functions that it defines."
         )
 
 

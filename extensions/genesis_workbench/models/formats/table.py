@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES, MOST_COLUMNS, MOST_AXES = 32 * 1024 * 1024, 64, 6
 _WANTED = "a CSV file of numbers with one row of names"
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
 class TableFormat:
