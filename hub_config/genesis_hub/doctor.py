@@ -142,7 +142,7 @@ def _running(site: Site, state: State) -> Iterator[Check]:
         yield from _port_is_free(site)
         return
     yield Check("hub", "ok", f"JupyterHub {hub.json().get('version')} answers at {site.public_url}")
-    health = _get(f"http://127.0.0.1:{ports.service}/services/{SERVICE}/health")
+    health = _get(f"http://{site.hub.private_address}:{ports.service}/services/{SERVICE}/health")
     if health is None:
         yield Check(
             "service", "fail", "the API does not answer to servers", f"Read {state.logs / 'api.log'}."

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Ports:
-    """Ports on 127.0.0.1 that only the workbench's own processes use."""
+    """Ports that only the workbench's own processes and people's servers use: on the site's private address."""
 
     proxy_api: int
     hub: int

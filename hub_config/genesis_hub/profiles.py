@@ -22,10 +22,10 @@ def permitted(profiles: Sequence[ProfileSection], groups: Collection[str]) -> li
     return [profile for profile in profiles if not profile.groups or set(profile.groups) & set(groups)]
 
 
-def form(profiles: Sequence[ProfileSection], groups: Collection[str]) -> str:
-    """Return the fields of the page on which a person chooses; empty where there is nothing to choose."""
+def form(profiles: Sequence[ProfileSection], groups: Collection[str], last_words: str = "") -> str:
+    """Return the fields of the page on which a person chooses; empty where there is nothing to choose or to say."""
     choices = permitted(profiles, groups)
-    if len(choices) < 2:
+    if len(choices) < 2 and not last_words:
         return ""
     cards = [
         f'<label><input type="radio" name="profile" value="{html.escape(profile.name, quote=True)}"'
@@ -33,7 +33,8 @@ def form(profiles: Sequence[ProfileSection], groups: Collection[str]) -> str:
         f"<small>{html.escape(profile.description)}</small><small>{_size(profile)}</small></label>"
         for number, profile in enumerate(choices)
     ]
-    return f'{_STYLE}<fieldset><legend>Which server?</legend><div class="genesis-profiles">{"".join(cards)}</div></fieldset>'
+    told = f'<p class="alert alert-warning" role="alert">{html.escape(last_words)}</p>' if last_words else ""
+    return f'{_STYLE}{told}<fieldset><legend>Which server?</legend><div class="genesis-profiles">{"".join(cards)}</div></fieldset>'
 
 
 def from_form(fields: Mapping[str, list[str]]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from genesis_hub import profiles, resources, roles
 from genesis_hub.authentication import PeopleAuthenticator
 from genesis_hub.ports import Ports
 from genesis_hub.secrets import Secrets
+from genesis_hub.spawners.container import ContainerSpawner
 from genesis_hub.spawners.local import LocalSpawner
 from genesis_hub.spawners.slurm import SlurmSpawner
 from genesis_workbench.core.errors import InvalidInput
@@ -47,7 +49,7 @@ class Settings:
     def _hub(self, c: Any) -> None:
         hub = self.site.hub
         c.JupyterHub.bind_url = f"http://{hub.address}:{hub.port}"
-        c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{self.ports.hub}"
+        c.JupyterHub.hub_bind_url = self._inside(self.ports.hub)
         c.JupyterHub.db_url = f"sqlite:///{self.state.hub_database}"
         c.JupyterHub.cookie_secret = bytes.fromhex(self.secrets.cookie_secret)
         # The proxy runs beside the hub: a hub that restarts cuts nobody off.
@@ -88,8 +90,9 @@ class Settings:
         c.JupyterHub.allow_named_servers = True
         c.WorkbenchSpawner.tutorials = str(resources.tutorials())
         c.WorkbenchSpawner.profiles = list(self.site.servers.profiles)
-        {"local": self._local, "slurm": self._slurm}[self.site.servers.spawner](c)
-        c.Spawner.options_form = lambda spawner: profiles.form(self.site.servers.profiles, spawner.groups)
+        c.Spawner.options_form = lambda spawner: profiles.form(
+            self.site.servers.profiles, spawner.groups, spawner.last_words
+        )
         c.Spawner.options_from_form = profiles.from_form
         c.Spawner.default_url = "/lab"
         c.Spawner.start_timeout = self.site.servers.start_timeout_s
@@ -104,15 +107,46 @@ class Settings:
             f"--LabApp.app_settings_dir={resources.lab_settings()}",
         ]
         c.Spawner.environment = {
-            "GENESIS_SERVICE_URL": f"http://127.0.0.1:{self.ports.service}/services/{roles.SERVICE}",
+            "GENESIS_SERVICE_URL": f"{self._inside(self.ports.service)}/services/{roles.SERVICE}",
             "GENESIS_SITE": os.environ["GENESIS_SITE"],  # where notebooks read what compute there is
             "JUPYTERHUB_ACTIVITY_INTERVAL": "300",
             "PANEL_INLINE": "true",
         }
+        {"local": self._local, "container": self._container, "slurm": self._slurm}[self.site.servers.spawner](
+            c
+        )
 
     def _local(self, c: Any) -> None:
         c.JupyterHub.spawner_class = LocalSpawner
         c.LocalSpawner.homes = str(self.state.homes)
+
+    def _container(self, c: Any) -> None:
+        section = self.site.servers.containers
+        folder = Path(section.folder) if section.folder else self.state.folder
+        if ipaddress.ip_address(self.site.hub.private_address).is_loopback:
+            raise InvalidInput(
+                f"hub.private_address is {self.site.hub.private_address}, which containers cannot reach. Name an address of "
+                "this machine on a network that only it and the containers see; see docs/how-to/containers.md."
+            )
+        # Servers read the site from a copy beside the homes: the operator's own file may lie where they cannot see.
+        shutil.copyfile(os.environ["GENESIS_SITE"], folder / "site.toml")
+        (folder / "site.toml").chmod(0o644)
+        c.JupyterHub.spawner_class = ContainerSpawner
+        c.ContainerSpawner.site = self.site.name
+        c.ContainerSpawner.containers = section
+        c.ContainerSpawner.folder = str(folder)
+        c.ContainerSpawner.data_folders = self.site.catalog.data_folders
+        c.Spawner.args = ["--KernelManager.transport=ipc", "--LabApp.expose_app_in_browser=True"]
+        c.Spawner.env_keep = [
+            "LANG",
+            "LC_ALL",
+            "TZ",
+        ]  # paths of the hub's machine mean nothing in a container
+        c.Spawner.poll_interval = 10
+
+    def _inside(self, port: int) -> str:
+        """Return where servers reach one of the hub's own processes."""
+        return f"http://{self.site.hub.private_address}:{port}"
 
     def _slurm(self, c: Any) -> None:
         servers, compute = self.site.servers, self.site.compute
@@ -133,7 +167,7 @@ class Settings:
         c.JupyterHub.custom_scopes = roles.custom_scopes()
         c.JupyterHub.load_roles = roles.roles()
         # With hosts of its own the proxy's default target leads there: a hub that has no route to keep need not wait for it.
-        route = {} if self.site.hub.origin_domain else {"url": f"http://127.0.0.1:{self.ports.service}"}
+        route = {} if self.site.hub.origin_domain else {"url": self._inside(self.ports.service)}
         c.JupyterHub.services = [
             {
                 **route,

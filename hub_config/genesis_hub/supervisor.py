@@ -128,7 +128,8 @@ class Supervisor:
 
     def _programs(self) -> list[Program]:
         secrets = Secrets.load_or_make(self.state.secrets)
-        ports = _ports(self.state)
+        inside = self.site.hub.private_address
+        ports = _ports(self.state, inside)
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -141,12 +142,12 @@ class Supervisor:
             *proxy_command(),
             *("--ip", self.site.hub.address, "--port", str(self.site.hub.port)),
             *("--api-ip", "127.0.0.1", "--api-port", str(ports.proxy_api)),
-            *("--error-target", f"http://127.0.0.1:{ports.hub}/hub/error"),
+            *("--error-target", f"http://{inside}:{ports.hub}/hub/error"),
             *("--log-level", "warn"),
         ]
         if self.site.hub.origin_domain:
             # Hosts that the hub does not know are dashboards' origins: the service is their gate.
-            proxy += ["--host-routing", "--default-target", f"http://127.0.0.1:{ports.service}"]
+            proxy += ["--host-routing", "--default-target", f"http://{inside}:{ports.service}"]
 
         def program(name: str, command: list[str], **more: str) -> Program:
             return Program(name, command, {**environment, **more}, self.state.logs / f"{name}.log")
@@ -160,7 +161,16 @@ class Supervisor:
             ),
             program(
                 "api",
-                [sys.executable, "-m", "genesis_services", "api", "--port", str(ports.service)],
+                [
+                    sys.executable,
+                    "-m",
+                    "genesis_services",
+                    "api",
+                    "--address",
+                    inside,
+                    "--port",
+                    str(ports.service),
+                ],
                 **self._as_service(ports, secrets),
             ),
             program("runner", [sys.executable, "-m", "genesis_services", "runner"]),
@@ -171,7 +181,7 @@ class Supervisor:
         prefix = f"/services/{SERVICE}/"
         return {
             "JUPYTERHUB_API_TOKEN": secrets.service_token,
-            "JUPYTERHUB_API_URL": f"http://127.0.0.1:{ports.hub}/hub/api",
+            "JUPYTERHUB_API_URL": f"http://{self.site.hub.private_address}:{ports.hub}/hub/api",
             "JUPYTERHUB_BASE_URL": "/",
             "JUPYTERHUB_HOST": self.site.public_url,
             "JUPYTERHUB_SERVICE_NAME": SERVICE,
@@ -216,7 +226,8 @@ class Supervisor:
     def _routes_restored(self) -> bool:
         """Ask the hub to tell a new proxy the way to every server; it would look by itself only after minutes."""
         token = Secrets.load_or_make(self.state.secrets).supervisor_token
-        url = f"http://127.0.0.1:{_ports(self.state).hub}/hub/api/proxy"
+        inside = self.site.hub.private_address
+        url = f"http://{inside}:{_ports(self.state, inside).hub}/hub/api/proxy"
         try:
             answer = httpx.post(url, headers={"Authorization": f"token {token}"}, trust_env=False, timeout=20)
         except httpx.TransportError:
@@ -327,10 +338,10 @@ def _claim(address: str, port: int) -> None:
             ) from error
 
 
-def _ports(state: State) -> Ports:
+def _ports(state: State, address: str) -> Ports:
     file = state.run / "ports.json"
     if not file.exists():
-        Ports(*_free_ports("127.0.0.1", 3)).write(file)
+        Ports(*_free_ports(address, 3)).write(file)
     return Ports.read(file)
 
 

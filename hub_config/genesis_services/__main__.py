@@ -15,7 +15,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m genesis_services", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     api = commands.add_parser("api", help="the REST API and the gate of dashboards")
-    api.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
+    api.add_argument("--address", default="127.0.0.1", help="address to listen on")
+    api.add_argument("--port", type=int, required=True, help="port on that address")
     commands.add_parser("runner", help="advances experiments and harvests sources")
     once = commands.add_parser("harvest", help="harvests sources now")
     once.add_argument("sources", nargs="*")
@@ -36,7 +37,7 @@ def main() -> None:
 
         uvicorn.run(
             application(),
-            host="127.0.0.1",
+            host=arguments.address,
             port=arguments.port,
             log_level="info",
             access_log=False,  # addresses carry one-time codes

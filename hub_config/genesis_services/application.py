@@ -80,6 +80,8 @@ class Front:
     def __init__(self, app: FastAPI, gate: Gate, site: Site) -> None:
         self._app, self._gate, self._home = app, gate, site.public_url
         self._service_host = urlsplit(site.origin("workbench", "service")).netloc
+        # Notebooks reach the service past the proxy, at its own address.
+        self._inside = {"127.0.0.1", site.hub.private_address}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Dispatch one connection."""
@@ -90,7 +92,7 @@ class Front:
         dashboard = self._gate.dashboard_at(host)
         if dashboard:
             await self._gate(dashboard, scope, receive, send)
-        elif host == self._service_host or _loopback(host):
+        elif host == self._service_host or host.rpartition(":")[0] in self._inside:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             await RedirectResponse(self._home + "/")(scope, receive, send)
@@ -101,8 +103,3 @@ class Front:
 def _host(scope: Scope) -> str:
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     return next((value.decode("latin-1").lower() for name, value in headers if name == b"host"), "")
-
-
-def _loopback(host: str) -> bool:
-    # Notebooks reach the service past the proxy, at its own address.
-    return host.rpartition(":")[0] == "127.0.0.1"

@@ -34,6 +34,11 @@ class HubSection(Section):
     public_url: str = Field(
         "", description="URL that people type, without a path; made from address and port where empty."
     )
+    private_address: str = Field(
+        "127.0.0.1",
+        description="Address at which people's servers reach the hub and the service. Where they run in containers or on "
+        "other machines, one of a network that only those see.",
+    )
     origin_domain: str = Field(
         "localhost",
         description="Domain under which each person's server and each dashboard gets an origin of its own "
@@ -72,12 +77,53 @@ class ProfileSection(Section):
     )
 
 
+class NodeSection(Section):
+    """A machine that runs people's containers."""
+
+    name: str = Field(description="What people and logs call it.")
+    socket: str = Field(
+        "/run/podman/podman.sock", description="Socket of its podman or docker, as the hub's machine sees it."
+    )
+    address: str = Field(
+        "127.0.0.1",
+        description="Its address on the network of hub and machines, where the proxy reaches the containers.",
+    )
+    reserve_bytes: int = Field(2 * 2**30, ge=0, description="Memory of it that containers leave alone.")
+
+
+class ContainersSection(Section):
+    """People's servers as containers of podman or docker."""
+
+    nodes: list[NodeSection] = Field(
+        default_factory=lambda: [NodeSection(name="here")], description="The machines."
+    )
+    image: str = Field(
+        "",
+        description="Image of the servers whose profile names none, by digest: 'name@sha256:…', or the image's own "
+        "identifier 'sha256:…'. `workbench images list` prints it.",
+    )
+    folder: str = Field(
+        "",
+        description="Folder that every machine sees under this path: homes/ and groups/ are made in it; the state folder "
+        "where empty.",
+    )
+    memory_bytes: int = Field(2 * 2**30, gt=0, description="Memory of a server whose profile says nothing.")
+    cpu_cores: int = Field(1, gt=0, description="Processor cores of a server whose profile says nothing.")
+    processes: int = Field(1024, gt=0, description="Most processes and threads of one server.")
+    lost_after_s: float = Field(
+        60, ge=0, description="Seconds without an answer after which a machine's servers are given up."
+    )
+
+
 class ServersSection(Section):
     """Where people's servers run."""
 
-    spawner: Literal["local", "slurm"] = Field(
-        "local", description="'local': processes on this machine; 'slurm': batch jobs of the person."
+    spawner: Literal["local", "container", "slurm"] = Field(
+        "local",
+        description="'local': processes on this machine; 'container': a container for each, on one or several machines; "
+        "'slurm': batch jobs of the person.",
     )
+    containers: ContainersSection = Field(default_factory=ContainersSection)
     become: list[str] = Field(
         default_factory=list,
         description="Words that run a program as '{person}', such as ['sudo', '-n', '-u', '{person}', '--']; none where "

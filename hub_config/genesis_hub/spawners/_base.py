@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from jupyterhub.spawner import SpawnException
 from traitlets import List, Unicode
@@ -23,6 +24,7 @@ class WorkbenchSpawner(Configurable):
     user: Any
     user_options: Any
     name: Any
+    _last_words: ClassVar[dict[tuple[str, str], str]] = {}  # the hub makes a new spawner for the next start
 
     tutorials = Unicode(help="Folder of tutorials copied into each home.").tag(config=True)
     profiles: Any = List(help="Profiles of the site.").tag(config=True)
@@ -31,6 +33,15 @@ class WorkbenchSpawner(Configurable):
     def groups(self) -> list[str]:
         """Groups of the person."""
         return [group.name for group in self.user.groups]
+
+    @property
+    def last_words(self) -> str:
+        """Why the last server of this name ended by itself; shown where the person starts the next."""
+        return self._last_words.get((self.user.name, self.name), "")
+
+    @last_words.setter
+    def last_words(self, words: str) -> None:
+        self._last_words[self.user.name, self.name] = words
 
     @property
     def dashboard(self) -> str:
@@ -49,6 +60,14 @@ class WorkbenchSpawner(Configurable):
         """Return what the server runs where `python` has the workbench, without arguments."""
         module = "genesis_workbench.dashboards.serve" if self.dashboard else "jupyterhub.singleuser"
         return [python, "-m", module]
+
+
+def safe_name(name: str) -> str:
+    """Return a name for files, containers and networks: two different names never give the same one."""
+    if re.fullmatch(r"[a-z0-9](-?[a-z0-9])*", name) and len(name) <= 40:
+        return name
+    readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
+    return f"{readable}--{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def refused(reason: str, error: GenesisError) -> SpawnException:

@@ -1,0 +1,26 @@
+"""``python -m genesis_hub.inside MODULE ARGUMENTS``: the first steps of a person's server in a container.
+
+It prepares the home as the person, so that the hub never writes into one, and becomes the server.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from genesis_hub import resources
+from genesis_workbench.core.homes import copy_tutorials
+
+
+def main() -> None:
+    """Copy the tutorials that are not there yet, then run the module."""
+    copy_tutorials(resources.tutorials(), Path.home() / "tutorials")
+    Path(os.environ["JUPYTER_RUNTIME_DIR"]).mkdir(mode=0o700, exist_ok=True)
+    settings = f"--LabApp.app_settings_dir={resources.lab_settings()}"
+    os.chdir(Path.home())
+    os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:], settings])  # noqa: S606 - a program and its arguments
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,288 @@
+"""Servers as containers of podman or docker, on one machine or several.
+
+Each is confined: an ordinary user, a read-only system, no capabilities, no way to gain any, the engine's system call
+filter, limits on memory, processors and processes that are always set. Each person has a network of their own, closed to
+those of others; what listens on the hub's loopback, its database first, cannot be reached from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.spawner import Spawner, SpawnException
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from traitlets import Any as AnyTrait
+from traitlets import List, Unicode
+
+from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner, refused, safe_name
+from genesis_hub.spawners._confinement import USER, bind, confinement, owned, pinned
+from genesis_hub.spawners._engine import Engine
+from genesis_hub.spawners._machines import MEMORY_LABEL, SERVER_LABEL, SITE_LABEL, Machines, machines_of
+from genesis_workbench.core.errors import GenesisError, NotFound, Unavailable
+from genesis_workbench.core.site import ContainersSection, NodeSection, ProfileSection
+
+_HOME, _SITE, _PORT = "/home/user", "/etc/genesis-workbench/site.toml", 8888
+_GRACE_S = 10
+_KILLED = 137
+_LOST = 1
+
+
+class ContainerSpawner(WorkbenchSpawner, Spawner):
+    """A container of a person's own, with their home in it."""
+
+    site = Unicode(help="Name of the site: tells its containers from others'.").tag(config=True)
+    containers: Any = AnyTrait(help="The site file's section.").tag(config=True)
+    folder = Unicode(help="Folder that every machine sees: homes, groups, the site file.").tag(config=True)
+    data_folders: Any = List(help="Folders that every server may read.").tag(config=True)
+
+    node = Unicode(help="Name of the machine; empty where there is none.")
+    container = Unicode(help="Identifier of the container; empty where there is none.")
+    _step = ""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up a server that an earlier hub started."""
+        super().load_state(state)
+        self.node, self.container = state.get("node", ""), state.get("container", "")
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what the next hub needs to find the server."""
+        there = {"node": self.node, "container": self.container} if self.container else {}
+        return {**super().get_state(), **there}
+
+    def clear_state(self) -> None:
+        """Forget a server that has ended."""
+        super().clear_state()
+        self.node, self.container, self._step = "", "", ""
+
+    async def start(self) -> tuple[str, int]:
+        """Place, create and start the container, and wait until it answers or ends."""
+        profile = self.profile()
+        self.ip, self.port = "0.0.0.0", _PORT  # noqa: S104 - within its own network
+        try:
+            image = pinned(profile.image or self.section.image)
+            self.last_words = ""
+            self._step = "Looking for a machine with room for you."
+            node = await self.machines.place(self._key, self._memory(profile))
+            self.node = node.name
+            self._step = f"Preparing your container on {node.name}."
+            await self._launch(node, image, profile)
+            self._step = f"Your container runs on {node.name}; JupyterLab is starting in it."
+            return await self._reachable(node)
+        except GenesisError as error:
+            await self._clear_away()
+            self.log.warning("server of %s: %s %s", self.user.name, error.message, error.detail)
+            raise refused("container", error) from error
+        except BaseException:  # the hub's own limit ends the wait by cancelling
+            await self._clear_away()
+            raise
+
+    async def poll(self) -> int | None:
+        """Return None while the container runs, else its exit status.
+
+        A machine that does not answer takes its servers with it only after a while: its engine may just be restarting.
+        """
+        if not self.container:
+            return 0
+        try:
+            about = await self._engine.inspect(self.container)
+        except NotFound:
+            self.last_words = f"Your server was removed on {self.node} from outside. Your files are kept."
+            self.container = ""
+            return _LOST
+        except Unavailable as error:
+            silent_s = self.machines.silent_s(self.node)
+            self.log.warning("%s: no answer for %.0f s. %s", self.node, silent_s, error.message)
+            if silent_s < self.section.lost_after_s:
+                return None
+            self.machines.leave_behind(self.node, self.container)
+            self.machines.release(self._key)
+            self.last_words = (
+                f"The machine {self.node} that ran your server has not answered for {silent_s:.0f} s, so your server counts "
+                "as lost. Your files are kept: start again, and another machine will take you."
+            )
+            self.log.warning("%s of %s is lost with %s", self.name or "Lab", self.user.name, self.node)
+            return _LOST
+        self.machines.heard(self.node)
+        state = about["State"]
+        if state["Running"]:
+            return None
+        said = await self._engine.last_lines(self.container)
+        self.last_words = _why(int(state["ExitCode"]), about["HostConfig"]["Memory"], said)
+        self.log.warning("server of %s ended: %s\n%s", self.user.name, self.last_words, "\n".join(said))
+        await self._clear_away()
+        self.container = ""
+        return int(state["ExitCode"])
+
+    async def stop(self, now: bool = False) -> None:
+        """End the container. Where its machine does not answer, it is ended as soon as that does."""
+        try:
+            await self._engine.stop(self.container, 1 if now else _GRACE_S)
+        except Unavailable as error:
+            self.log.warning("cannot end a server on %s now: %s", self.node, error.message)
+        await self._clear_away()
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Say on the waiting page what is being done."""
+        steps: list[str] = []
+        while True:
+            if self._step and self._step not in steps:
+                steps.append(self._step)
+                yield {"progress": 10 + 25 * len(steps), "message": self._step}
+            await asyncio.sleep(0.2)
+
+    @property
+    def section(self) -> ContainersSection:
+        """What the site file says of containers."""
+        found: ContainersSection = self.containers
+        return found
+
+    @property
+    def machines(self) -> Machines:
+        """The site's machines."""
+        return machines_of(self.site, tuple(self.section.nodes))
+
+    @property
+    def _engine(self) -> Engine:
+        return self.machines.engine(self.node)
+
+    @property
+    def _key(self) -> str:
+        return f"{self.user.name}/{self.name}"
+
+    @property
+    def _network(self) -> str:
+        return f"{safe_name(self.site)}.{safe_name(self.user.name)}"
+
+    def _memory(self, profile: ProfileSection) -> int:
+        return profile.memory_bytes or self.section.memory_bytes
+
+    async def _launch(self, node: NodeSection, image: str, profile: ProfileSection) -> None:
+        engine = self._engine
+        labels = {SITE_LABEL: self.site, SERVER_LABEL: self._key, MEMORY_LABEL: str(self._memory(profile))}
+        await engine.network(self._network, {SITE_LABEL: self.site})
+        body: dict[str, Any] = {
+            "Image": image,
+            "User": f"{USER}:{USER}",
+            "WorkingDir": _HOME,
+            "Cmd": self._command(),
+            "Env": [f"{name}={value}" for name, value in self._variables(profile).items()],
+            "Labels": labels,
+            "ExposedPorts": {f"{_PORT}/tcp": {}},
+            "HostConfig": {
+                **confinement(
+                    memory_bytes=self._memory(profile),
+                    cpu_cores=profile.cpu_cores or self.section.cpu_cores,
+                    processes=self.section.processes,
+                ),
+                "NetworkMode": self._network,
+                "PortBindings": {f"{_PORT}/tcp": [{"HostIp": node.address, "HostPort": ""}]},
+                "Mounts": list(self._mounts()),
+            },
+        }
+        if (await engine.about())["rootless"]:
+            body["HostConfig"]["UsernsMode"] = f"keep-id:uid={USER},gid={USER}"
+        try:
+            self.container = await engine.create(f"{self._network}.{self.name or 'lab'}", body)
+        except NotFound as error:
+            raise NotFound(
+                f"The machine {node.name} has no image {image}. Tell the operator: `workbench images check` says which "
+                "machines lack it.",
+                detail=error.message,
+            ) from error
+        await engine.start(self.container)
+
+    def _mounts(self) -> Iterator[dict[str, Any]]:
+        """Give home, groups' folders, and for reading only the site's data and its file."""
+        folder = Path(self.folder)
+        home = owned(folder / "homes" / safe_name(self.user.name), 0o700)
+        yield bind(home, _HOME, read_only=bool(self.dashboard))
+        for group in self.groups:
+            shared = owned(folder / "groups" / safe_name(group), 0o770)
+            yield bind(shared, f"/groups/{safe_name(group)}", read_only=bool(self.dashboard))
+        for data in self.data_folders:
+            yield bind(Path(data), data, read_only=True)
+        yield bind(folder / "site.toml", _SITE, read_only=True)
+
+    def _command(self) -> list[str]:
+        if self.dashboard:
+            return self.command("python")
+        return ["python", "-m", "genesis_hub.inside", "jupyterhub.singleuser", *self.get_args()]
+
+    def _variables(self, profile: ProfileSection) -> dict[str, str]:
+        variables = {name: str(value) for name, value in self.get_env().items()}
+        variables |= {
+            "HOME": _HOME,
+            "USER": self.user.name,
+            "GENESIS_SITE": _SITE,
+            "JUPYTER_RUNTIME_DIR": "/tmp/runtime",  # noqa: S108 - of this container alone
+            "MEM_LIMIT": str(self._memory(profile)),
+            "CPU_LIMIT": str(profile.cpu_cores or self.section.cpu_cores),
+        }
+        if self.dashboard:
+            variables[DASHBOARD_VARIABLE] = self.dashboard
+        return variables
+
+    async def _reachable(self, node: NodeSection) -> tuple[str, int]:
+        """Wait until the server answers; a container that ends is told at once, with its last words."""
+        about = await self._engine.inspect(self.container)
+        bound = (about["NetworkSettings"]["Ports"] or {}).get(f"{_PORT}/tcp") or []
+        answers = asyncio.ensure_future(
+            _answers(node.address, int(bound[0]["HostPort"])) if bound else _never()
+        )
+        ended = asyncio.ensure_future(self._engine.ended(self.container))
+        try:
+            await asyncio.wait({answers, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not answers.done():
+                status = ended.result()
+                said = await self._engine.last_lines(self.container)
+                message = f"Your server ended before it could be reached. {_why(status, about['HostConfig']['Memory'], said)}"
+                raise SpawnException(reason="ended", log_message="\n".join([message, *said]), message=message)
+            return node.address, answers.result()
+        finally:
+            for task in (answers, ended):
+                task.cancel()
+            await asyncio.gather(answers, ended, return_exceptions=True)
+
+    async def _clear_away(self) -> None:
+        """Remove the container and, where nobody else is in it, the person's network."""
+        self.machines.release(self._key)
+        if not self.container:
+            return
+        try:
+            await self._engine.remove(self.container)
+            await self._engine.remove_network(self._network)
+        except Unavailable:
+            self.machines.leave_behind(self.node, self.container)
+
+
+async def _answers(host: str, port: int) -> int:
+    """Return the port as soon as somebody speaks HTTP there."""
+    client = AsyncHTTPClient()
+    asked = HTTPRequest(
+        f"http://{host}:{port}/", follow_redirects=False, connect_timeout=2, request_timeout=5
+    )
+    while True:
+        try:
+            await client.fetch(asked, raise_error=False)
+            return port
+        except OSError:  # nobody listens yet
+            await asyncio.sleep(0.1)
+
+
+async def _never() -> int:
+    """Wait: a container that has ended has no port any more."""
+    await asyncio.Event().wait()
+    return 0
+
+
+def _why(status: int, memory_bytes: int, said: list[str]) -> str:
+    last = f" Its last words: {said[-1][:300]}" if said else ""
+    if status == _KILLED:
+        return (
+            f"It was ended from outside, most often because it wanted more than its {memory_bytes / 2**30:.1f} GiB of "
+            f"memory.{last}"
+        )
+    return f"It ended with status {status}.{last}"
