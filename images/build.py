@@ -19,6 +19,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 IMAGES = Path(__file__).resolve().parent
 REPOSITORY = IMAGES.parent
@@ -35,6 +36,16 @@ PROBE = (
     "import json, platform; print(json.dumps({'python': platform.python_version(), "
     "'machine': platform.machine(), 'libc': platform.libc_ver()}))"
 )
+
+
+# Asked of an image that is done: what is installed in it.
+INSTALLED = """
+import importlib.metadata, json, subprocess
+python = sorted({(d.metadata["Name"], d.version) for d in importlib.metadata.distributions()})
+told = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\\n"], capture_output=True, text=True, check=False)
+debian = sorted(tuple(line.split()) for line in told.stdout.splitlines())
+print(json.dumps({"pypi": python, "deb/debian": debian}))
+"""
 
 
 class BuildError(Exception):
@@ -227,8 +238,41 @@ def build_image(engine: str, context: Path, base: Base, name: str, tag: str, ver
         "--build-arg", f"REVISION={revision()}", "--tag", image, str(context),
     ], stdout=subprocess.DEVNULL)
     # fmt: on
+    write_bill(engine, context, image)
     size = int(output([engine, "image", "inspect", "--format", "{{.Size}}", image]))
     say(f"{image}: {size / 1e6:.0f} MB", since=started)
+
+
+def write_bill(engine: str, context: Path, image: str) -> None:
+    """Write the software bill of materials (CycloneDX 1.6) of an image beside the build.
+
+    It names the image by its identifier, and no time or machine: the same image gives the same file.
+    """
+    identifier = (
+        output([engine, "image", "inspect", "--format", "{{.Id}}", image]).strip().removeprefix("sha256:")
+    )
+    told = output([engine, "run", "--rm", "--network=none", identifier, "python", "-c", INSTALLED])
+    components = [
+        {
+            "type": "library",
+            "name": name,
+            "version": version,
+            "purl": f"pkg:{kind}/{quote(name.lower() if kind == 'pypi' else name)}@{quote(version)}",
+        }
+        for kind, packages in json.loads(told).items()
+        for name, version in packages
+    ]
+    subject = {"type": "container", "name": image, "hashes": [{"alg": "SHA-256", "content": identifier}]}
+    bill = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": subject},
+        "components": components,
+    }
+    file = context / f"{image.rpartition('/')[2].replace(':', '-')}.cdx.json"
+    file.write_text(json.dumps(bill, indent=1) + "\n")
+    say(f"bill of materials with {len(components)} packages: {file}")
 
 
 def revision() -> str:

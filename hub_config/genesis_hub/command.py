@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from genesis_hub.people import People
 from genesis_workbench import __version__
 from genesis_workbench.core.errors import GenesisError
 from genesis_workbench.core.service import local_state
-from genesis_workbench.core.site import load_site
+from genesis_workbench.core.site import Site, load_site
 from genesis_workbench.core.state import State
 
 app = typer.Typer(
@@ -26,6 +27,8 @@ app = typer.Typer(
 )
 users = typer.Typer(no_args_is_help=True, help="Add and remove people and groups. Takes effect at once.")
 app.add_typer(users, name="users")
+images = typer.Typer(no_args_is_help=True, help="Build images, and see which machines have them.")
+app.add_typer(images, name="images")
 
 StateOption = Annotated[Path | None, typer.Option("--state", help="Folder that keeps everything.")]
 SiteOption = Annotated[Path | None, typer.Option("--site", help="Site file; the laptop's where not given.")]
@@ -202,6 +205,46 @@ def groups(
     typer.echo(f"{name} is in: {', '.join(account.groups) or 'no group'}.")
 
 
+@images.command(
+    "build",
+    epilog="Example: workbench images build user --engine podman",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def build_images(context: typer.Context) -> None:
+    """Build hub and user from this checkout; takes the options of images/build.py."""
+    script = resources.build_script()
+    raise typer.Exit(subprocess.run([sys.executable, str(script), *context.args], check=False).returncode)
+
+
+@images.command("list", epilog="Example: workbench images list --site my-site.toml --json")
+def list_images(site: SiteOption = None, as_json: JsonOption = False) -> None:
+    """Show the workbench's images on every machine, by the identifier that the site file names."""
+    from genesis_hub.images import listed
+
+    found = asyncio.run(listed(_containers(site)))
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in found]))
+        return
+    for each in found:
+        typer.echo(f"{each.node}  {each.name}  {each.size_bytes / 1e6:,.0f} MB  version {each.version}")
+        typer.echo(f'    image = "{each.image}"')
+
+
+@images.command("check", epilog="Example: workbench images check --site my-site.toml")
+def check_images(site: SiteOption = None, as_json: JsonOption = False) -> None:
+    """Check that every machine has every image that the site names, and that they can be used; exit status 1 if not."""
+    from genesis_hub.images import checked
+
+    verdicts = asyncio.run(checked(_containers(site)))
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in verdicts]))
+    else:
+        for each in verdicts:
+            typer.echo(f"{'FAIL' if each.fault else 'OK':5} {each.node}  {each.image}  {each.fault}")
+    if any(each.fault for each in verdicts):
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command line: one sentence and exit status 1 where something fails."""
     try:
@@ -213,6 +256,10 @@ def main() -> None:
 
 def _state(folder: Path | None) -> State:
     return State(folder or local_state())
+
+
+def _containers(site: Path | None) -> Site:
+    return load_site(site or resources.site_file("containers"))
 
 
 def _people(folder: Path | None) -> People:

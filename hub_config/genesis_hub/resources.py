@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from genesis_workbench.core.errors import NotFound
+
 _PACKAGE = Path(__file__).parent
 _SHARE = _PACKAGE / "share"
 _CHECKOUT = _PACKAGE.parent.parent
@@ -17,6 +19,14 @@ def hub_config() -> Path:
 def site_file(name: str) -> Path:
     """Return the site file that comes with the workbench under `name`."""
     return _pick(_SHARE / f"sites/{name}.toml", _CHECKOUT / f"hub_config/sites/{name}.toml")
+
+
+def build_script() -> Path:
+    """Return the script that builds the images; NotFound outside a checkout, which alone has what they are built from."""
+    script = _CHECKOUT / "images/build.py"
+    if not script.exists():
+        raise NotFound("Images are built from a checkout of the workbench: run this there.")
+    return script
 
 
 def tutorials() -> Path:

@@ -136,6 +136,9 @@ def images(podman, tmp_path_factory) -> Iterator[dict[str, str]]:
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     print(done.stdout)
+    for name in ("hub", "user"):
+        bill = json.loads((work / f"{name}-test.cdx.json").read_text())
+        assert {"jupyterlab", "libc6"} <= {each["name"] for each in bill["components"]}
     yield {name: f"localhost/genesis-workbench/{name}:test" for name in ("hub", "user")}
     shutil.rmtree(work)
 

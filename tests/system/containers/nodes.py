@@ -232,8 +232,12 @@ def import_image(node: Node) -> str:
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(text), 0o644
             archive.addfile(entry, io.BytesIO(text.encode()))
-    change = f"--change=ENV PATH={Path(sys.executable).parent}:/usr/bin:/bin"
-    made = node.podman("import", "--quiet", change, "-", "localhost/probe:1", given=content.getvalue())
+    changes = [
+        f"--change=ENV PATH={Path(sys.executable).parent}:/usr/bin:/bin",
+        "--change=USER 1000:1000",
+        "--change=LABEL org.opencontainers.image.title=Genesis Workbench, for tests",
+    ]
+    made = node.podman("import", "--quiet", *changes, "-", "localhost/probe:1", given=content.getvalue())
     return made.splitlines()[-1].removeprefix("sha256:")
 
 
