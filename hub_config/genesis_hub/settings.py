@@ -22,6 +22,13 @@ from genesis_workbench.core.scopes import EVERYONE
 from genesis_workbench.core.site import Site, load_site
 from genesis_workbench.core.state import State
 
+# What every person's server is told.
+_SERVER = (
+    "--KernelManager.transport=ipc",  # TCP kernels are not encrypted; a socket file is for its owner alone
+    "--HubOAuth.cache_max_age=15",  # for how long a server believes an answer of the hub
+    "--LabApp.expose_app_in_browser=True",  # so that a widget can put a line into the notebook
+)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -72,6 +79,15 @@ class Settings:
         c.JupyterHub.template_vars = {"announcement": ""}
 
     def _people(self, c: Any) -> None:
+        {"people": self._people_file, "oidc": self._oidc}[self.site.people.authenticator](c)
+        c.Authenticator.manage_groups = True
+        # With what servers keep of an answer below, a removal ends everything within 30 s.
+        c.Authenticator.auth_refresh_age = 15
+        # Whom nobody vouches for any more must not go on working by a token.
+        c.Authenticator.auth_refresh_strict = True
+        c.Authenticator.refresh_pre_spawn = True
+
+    def _people_file(self, c: Any) -> None:
         if not ipaddress.ip_address(self.site.hub.address).is_loopback:
             raise InvalidInput(
                 f"hub.address is {self.site.hub.address}, which others can reach, but people.authenticator 'people' "
@@ -79,12 +95,12 @@ class Settings:
             )
         c.JupyterHub.authenticator_class = PeopleAuthenticator
         c.PeopleAuthenticator.people_file = str(self.state.people)
-        c.Authenticator.manage_groups = True
         c.Authenticator.allow_all = True  # whoever is in the file; nobody else has a password
-        c.Authenticator.auth_refresh_age = 25
-        # The people file can always be read: a token whose person is gone must not go on working.
-        c.Authenticator.auth_refresh_strict = True
-        c.Authenticator.refresh_pre_spawn = True
+
+    def _oidc(self, c: Any) -> None:
+        from genesis_hub import oidc  # only where it is used: oauthenticator is an extra
+
+        oidc.configure(c, self.site.people.oidc, self.site.public_url)
 
     def _servers(self, c: Any) -> None:
         c.JupyterHub.allow_named_servers = True
@@ -99,13 +115,7 @@ class Settings:
         c.Spawner.server_token_scopes = lambda spawner: (
             roles.dashboard_token_scopes() if spawner.dashboard else roles.server_token_scopes()
         )
-        # TCP kernels are not encrypted; a socket file is for its owner alone.
-        c.Spawner.args = [
-            "--allow-root",
-            "--KernelManager.transport=ipc",
-            "--LabApp.expose_app_in_browser=True",  # so that a widget can put a line into the notebook
-            f"--LabApp.app_settings_dir={resources.lab_settings()}",
-        ]
+        c.Spawner.args = ["--allow-root", *_SERVER, f"--LabApp.app_settings_dir={resources.lab_settings()}"]
         c.Spawner.environment = {
             "GENESIS_SERVICE_URL": f"{self._inside(self.ports.service)}/services/{roles.SERVICE}",
             "GENESIS_SITE": os.environ["GENESIS_SITE"],  # where notebooks read what compute there is
@@ -136,7 +146,9 @@ class Settings:
         c.ContainerSpawner.containers = section
         c.ContainerSpawner.folder = str(folder)
         c.ContainerSpawner.data_folders = self.site.catalog.data_folders
-        c.Spawner.args = ["--KernelManager.transport=ipc", "--LabApp.expose_app_in_browser=True"]
+        c.Spawner.args = list(
+            _SERVER
+        )  # nobody is root in a container, and Lab's settings are those of the image
         c.Spawner.env_keep = [
             "LANG",
             "LC_ALL",

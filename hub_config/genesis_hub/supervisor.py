@@ -235,6 +235,8 @@ class Supervisor:
         return answer.is_success
 
     def _first_person(self) -> str | None:
+        if self.site.people.authenticator != "people":
+            return None
         people = People(self.state.people)
         return None if people.all() else people.add(self.site.people.admins[0], admin=True)
 
@@ -245,6 +247,9 @@ class Supervisor:
             self.say(
                 f"Sign in as {self.site.people.admins[0]} with the password {password} (shown only now)."
             )
+        elif self.site.people.authenticator == "oidc":
+            self.say(f"People sign in with {self.site.people.oidc.title}. Ctrl-C stops everything.")
+            return
         else:
             self.say("Sign in with your name and password; `workbench users password NAME` gives a new one.")
         self.say("Add people with `workbench users add NAME --group GROUP`. Ctrl-C stops everything.")

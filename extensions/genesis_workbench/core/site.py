@@ -46,12 +46,38 @@ class HubSection(Section):
     )
 
 
+class OidcSection(Section):
+    """An OpenID Connect provider that says who somebody is and which groups they are in."""
+
+    issuer: str = Field(
+        "",
+        description="Its address, below which '/.well-known/openid-configuration' is; https unless on loopback.",
+    )
+    client_id: str = Field("", description="Name of this workbench at the provider.")
+    client_secret_file: str = Field("", description="File that holds the secret that goes with it.")
+    title: str = Field("your organisation", description="What the button says: 'Sign in with …'.")
+    scopes: list[str] = Field(
+        default_factory=lambda: ["openid", "profile", "email"], description="What is asked for."
+    )
+    name_claim: str = Field("preferred_username", description="Claim that becomes a person's name here.")
+    groups_claim: str = Field(
+        "groups", description="Claim that lists groups; dots lead inwards ('realm_access.roles')."
+    )
+    allowed_groups: list[str] = Field(
+        default_factory=list, description="Groups that get in; whoever the provider knows where empty."
+    )
+    admin_groups: list[str] = Field(default_factory=list, description="Groups of administrators.")
+
+
 class PeopleSection(Section):
     """Who gets in."""
 
-    authenticator: Literal["people"] = Field(
-        "people", description="'people': names and passwords kept by `workbench users`, only on loopback."
+    authenticator: Literal["people", "oidc"] = Field(
+        "people",
+        description="'people': names and passwords kept by `workbench users`, only on loopback; 'oidc': an OpenID Connect "
+        "provider.",
     )
+    oidc: OidcSection = Field(default_factory=OidcSection)
     admins: list[str] = Field(default_factory=lambda: ["admin"], description="Names of the administrators.")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Any, ClassVar
 
@@ -60,14 +59,6 @@ class WorkbenchSpawner(Configurable):
         """Return what the server runs where `python` has the workbench, without arguments."""
         module = "genesis_workbench.dashboards.serve" if self.dashboard else "jupyterhub.singleuser"
         return [python, "-m", module]
-
-
-def safe_name(name: str) -> str:
-    """Return a name for files, containers and networks: two different names never give the same one."""
-    if re.fullmatch(r"[a-z0-9](-?[a-z0-9])*", name) and len(name) <= 40:
-        return name
-    readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
-    return f"{readable}--{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def refused(reason: str, error: GenesisError) -> SpawnException:

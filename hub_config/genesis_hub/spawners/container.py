@@ -17,7 +17,8 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from traitlets import Any as AnyTrait
 from traitlets import List, Unicode
 
-from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner, refused, safe_name
+from genesis_hub.names import safe_name
+from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner, refused
 from genesis_hub.spawners._confinement import USER, bind, confinement, owned, pinned
 from genesis_hub.spawners._engine import Engine
 from genesis_hub.spawners._machines import MEMORY_LABEL, SERVER_LABEL, SITE_LABEL, Machines, machines_of

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from genesis_hub import resources
+from genesis_hub.names import safe_name
 from genesis_hub.settings import Settings
 from genesis_hub.spawners import _machines
-from genesis_hub.spawners._base import safe_name
 from genesis_hub.spawners._confinement import pinned
 from genesis_hub.spawners._engine import Engine, _lines
 from genesis_hub.spawners._machines import MEMORY_LABEL, SERVER_LABEL, Machines

@@ -1,0 +1,76 @@
+"""What a site's way of signing in must have, or the hub does not start and says why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from genesis_hub import oidc
+from genesis_hub.settings import Settings
+from genesis_workbench.core.errors import InvalidInput, Unavailable
+from genesis_workbench.core.site import HubSection, OidcSection, Site
+
+
+def test_passwords_of_a_file_are_for_one_machine():
+    site = Site(name="open", hub=HubSection(address="0.0.0.0"))  # noqa: S104
+    with pytest.raises(InvalidInput, match=r"hub\.address is 0\.0\.0\.0, which others can reach"):
+        Settings(site, None, None, None)._people(SimpleNamespace())
+
+
+@pytest.fixture
+def secret(tmp_path):
+    file = tmp_path / "secret"
+    file.touch(mode=0o600)
+    file.write_text("word\n")
+    return file
+
+
+def section(secret: Path, **more: object) -> OidcSection:
+    return OidcSection(
+        **{"issuer": "http://127.0.0.1:1", "client_id": "x", "client_secret_file": str(secret), **more}
+    )
+
+
+@pytest.mark.parametrize("key", ["issuer", "client_id", "client_secret_file"])
+def test_a_missing_setting_is_named(secret, key):
+    with pytest.raises(InvalidInput, match=rf"people\.oidc\.{key} is missing"):
+        oidc.configure(SimpleNamespace(), section(secret, **{key: ""}), "http://127.0.0.1:8000")
+
+
+@pytest.mark.parametrize(
+    "issuer", ["http://login.example.org", "http://127.0.0.1.example.org", "ftp://127.0.0.1x"]
+)
+def test_a_provider_is_not_reached_in_clear(secret, issuer):
+    with pytest.raises(InvalidInput, match="Use https"):
+        oidc.configure(SimpleNamespace(), section(secret, issuer=issuer), "http://127.0.0.1:8000")
+
+
+def test_a_provider_that_does_not_answer_is_named(secret):
+    with pytest.raises(Unavailable, match="does not publish its addresses"):
+        oidc.configure(SimpleNamespace(), section(secret), "http://127.0.0.1:8000")
+
+
+def test_a_secret_that_others_can_read_is_refused(secret):
+    assert oidc._secret(section(secret)) == "word"
+    secret.chmod(0o644)
+    with pytest.raises(InvalidInput, match="can be read by others"):
+        oidc._secret(section(secret))
+    secret.unlink()
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        oidc._secret(section(secret))
+
+
+@pytest.mark.parametrize(
+    ("claims", "path", "groups"),
+    [
+        ({"groups": ["a", "b", 3, "stewards"]}, "groups", {"a", "b"}),
+        ({"realm_access": {"roles": ["x"]}}, "realm_access.roles", {"x"}),
+        ({"groups": "a"}, "groups", set()),
+        ({"groups": None}, "groups.deeper", set()),
+        ({}, "groups", set()),
+    ],
+)
+def test_groups_are_read_from_the_claim_and_stewards_are_not(claims, path, groups):
+    assert oidc._claimed(claims, path) == groups
