@@ -67,7 +67,7 @@ class Node:
         runtime = 'runtime = "runc"' if shutil.which("runc") else ""
         folder.mkdir()
         (folder / "containers.conf").write_text(_CONF.format(runtime=runtime, files=files))
-        others = json.dumps(str(shared / "store")) if shared else ""
+        others = json.dumps(str(shared)) if shared else ""
         (folder / "storage.conf").write_text(_STORAGE.format(folder=folder, shared=others))
         self.environment = {
             **os.environ,
@@ -159,25 +159,25 @@ class Network:
 
 
 class Cluster:
-    """Several machines with one image."""
+    """Several machines with one image: one of the `store` of another podman, or one that holds this machine's Python."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, image: str = "", store: Path | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="gwc-", dir="/tmp"))
         self.folder.chmod(0o755)
         self.network = Network()
-        first = Node(self.folder / "n1", self.network, 1, None)
+        first = Node(self.folder / "n1", self.network, 1, store)
         more = [
-            Node(self.folder / f"n{number}", self.network, number, first.folder)
+            Node(self.folder / f"n{number}", self.network, number, store or first.folder / "store")
             for number in range(2, count + 1)
         ]
         self.nodes = [first, *more]
-        self.image = ""
+        self.image = image
 
     def __enter__(self) -> Self:
         self.network.__enter__()
         for node in self.nodes:
             self.network.connect(node)
-        self.image = "sha256:" + import_image(self.nodes[0])
+        self.image = self.image or "sha256:" + import_image(self.nodes[0])
         for node in self.nodes:
             node.start()
         return self
