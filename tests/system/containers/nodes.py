@@ -80,7 +80,13 @@ class Node:
         # `ip netns exec` would mount /sys anew, and hide the cgroups.
         command = ["nsenter", f"--net=/run/netns/{self.namespace}", "podman", *arguments]
         done = subprocess.run(
-            command, env=self.environment, input=given, capture_output=True, check=False, timeout=300
+            command,
+            cwd=self.folder,  # conmon leaves a file named oom where it is when a container runs out of memory
+            env=self.environment,
+            input=given,
+            capture_output=True,
+            check=False,
+            timeout=300,
         )
         assert done.returncode == 0, f"podman {arguments}: {done.stderr[-2000:]!r}"
         return done.stdout.decode().strip()
@@ -91,6 +97,7 @@ class Node:
         with (self.folder / "engine.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, f"unix://{self.socket}"],
+                cwd=self.folder,
                 env=self.environment,
                 stdout=log,
                 stderr=log,
