@@ -18,6 +18,7 @@ from genesis_services.gate import Gate
 from genesis_services.hub import Hub
 from genesis_services.identity import Identity
 from genesis_services.routes import (
+    budgets,
     catalog,
     dashboards,
     experiments,
@@ -65,7 +66,7 @@ def application(context: Context | None = None) -> ASGIApp:
     problems.install(app)
     metrics.install(app)
     api = APIRouter(prefix=f"{prefix}/api")
-    for room in (me, catalog, models, experiments, laboratories, dashboards, ledger):
+    for room in (me, catalog, models, experiments, laboratories, budgets, dashboards, ledger):
         api.include_router(room.router)
     app.include_router(api)
     app.include_router(health.router, prefix=prefix)

@@ -12,6 +12,8 @@ from genesis_workbench.core.site import Site, load_site
 from genesis_workbench.core.state import State
 from genesis_workbench.core.storage import BlobStore
 from genesis_workbench.dashboards.store import LedgerDashboards
+from genesis_workbench.experiments.checking import Executors
+from genesis_workbench.experiments.executors._base import Place
 from genesis_workbench.models.zoo import LocalZoo, install_builtin
 
 
@@ -25,6 +27,7 @@ class Context:
     catalog: LocalCatalog
     zoo: LocalZoo
     dashboards: LedgerDashboards
+    executors: Executors
 
     @classmethod
     def from_environment(cls) -> Context:
@@ -36,4 +39,6 @@ class Context:
         zoo = LocalZoo(ledger, blobs)
         install_builtin(zoo)
         dashboards = LedgerDashboards(ledger, blobs, Path(os.environ["GENESIS_DASHBOARDS"]))
-        return cls(site, state, ledger, LocalCatalog(ledger, site, state.folder), zoo, dashboards)
+        catalog = LocalCatalog(ledger, site, state.folder)
+        executors = Executors(Place(site, state, service=True))
+        return cls(site, state, ledger, catalog, zoo, dashboards, executors)

@@ -18,7 +18,7 @@ from genesis_workbench.catalog.harvest import harvest
 from genesis_workbench.core.errors import Conflict
 from genesis_workbench.core.leases import Leases
 from genesis_workbench.core.site import SourceSection
-from genesis_workbench.experiments import loop, store
+from genesis_workbench.experiments import loop
 from genesis_workbench.experiments.state import PREFIX
 
 HEARTBEAT = "runner"
@@ -37,7 +37,7 @@ class Runner:
         self._context = context
         self._leases = Leases(context.ledger.engine)
         self._me = f"{socket.gethostname()}:{os.getpid()}"
-        self._executors = store.local_executors()
+        self._executors = context.executors
         self._active: dict[str, float] = {}  # experiment -> when to look at it again
         self._troubles: dict[str, int] = {}
         self._read_to = 0

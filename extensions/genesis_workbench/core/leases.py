@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -87,12 +88,16 @@ class Leases:
             )
 
 
-def still_held(connection: sa.Connection, lease: Lease) -> bool:
-    """Whether `lease` is the current one, asked within the transaction that depends on it.
+def first_lost(connection: sa.Connection, leases: Sequence[Lease]) -> Lease | None:
+    """Return the first lease that is no longer the current one, asked within the transaction that depends on them.
 
     An expired lease that nobody took over still counts: the token is what keeps two holders apart.
     """
-    token = connection.execute(
-        sa.select(_table.c.token).where(_table.c.name == lease.name).with_for_update()
-    ).scalar()
-    return token == lease.token
+    if not leases:
+        return None
+    names = sorted(
+        {lease.name for lease in leases}
+    )  # in one order, so that two transactions never wait in a circle
+    query = sa.select(_table.c.name, _table.c.token).where(_table.c.name.in_(names)).order_by(_table.c.name)
+    tokens = {row.name: row.token for row in connection.execute(query.with_for_update())}
+    return next((lease for lease in leases if tokens.get(lease.name) != lease.token), None)

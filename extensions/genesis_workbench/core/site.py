@@ -228,6 +228,11 @@ class ExperimentsSection(Section):
 
     parallel_trials: int = Field(2, gt=0, description="Trials of one experiment that run at once.")
     max_trials: int = Field(10_000, gt=0, description="Most trials that one experiment may ask for.")
+    own_code: bool = Field(
+        False,
+        description="Whether experiments may run people's own commands and functions: they run with the rights of the "
+        "runner's account, so say yes only where people's servers have the same.",
+    )
 
 
 class DeviceSection(Section):

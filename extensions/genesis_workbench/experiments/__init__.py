@@ -10,8 +10,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genesis_workbench.experiments.approval import Approval
+    from genesis_workbench.experiments.budget import Budget, Cost
     from genesis_workbench.experiments.constraints import Condition, Linear, Mixture
-    from genesis_workbench.experiments.experiment import Experiment, Run, get, search, verify
+    from genesis_workbench.experiments.experiment import (
+        Experiment,
+        Run,
+        budget,
+        compare,
+        get,
+        keep,
+        open_budget,
+        search,
+        verify,
+    )
     from genesis_workbench.experiments.hypothesis import Hypothesis
     from genesis_workbench.experiments.outcomes import Limit
     from genesis_workbench.experiments.parameters import Categorical, Integer, Ordinal, Real, When
@@ -24,17 +36,20 @@ if TYPE_CHECKING:
         Threshold,
     )
     from genesis_workbench.experiments.rules.posterior import Prior
-    from genesis_workbench.experiments.spec import Arm, Budget, Cost, ExperimentSpec, Objective
+    from genesis_workbench.experiments.spec import Arm, ExperimentSpec, Objective
+    from genesis_workbench.experiments.steps import Fidelity, Step
 
 _WHERE = {
+    "Approval": "approval",
     "Arm": "spec",
-    "Budget": "spec",
+    "Budget": "budget",
     "Categorical": "parameters",
     "Condition": "constraints",
-    "Cost": "spec",
+    "Cost": "budget",
     "Equivalence": "rules",
     "Experiment": "experiment",
     "ExperimentSpec": "spec",
+    "Fidelity": "steps",
     "Hypothesis": "hypothesis",
     "Integer": "parameters",
     "Limit": "outcomes",
@@ -48,15 +63,21 @@ _WHERE = {
     "Real": "parameters",
     "Run": "experiment",
     "Sequential": "rules",
+    "Step": "steps",
     "Superiority": "rules",
     "Threshold": "rules",
     "When": "parameters",
+    "budget": "experiment",
+    "compare": "experiment",
     "get": "experiment",
+    "keep": "experiment",
+    "open_budget": "experiment",
     "search": "experiment",
     "verify": "experiment",
 }
 
 __all__ = [
+    "Approval",
     "Arm",
     "Budget",
     "Categorical",
@@ -65,6 +86,7 @@ __all__ = [
     "Equivalence",
     "Experiment",
     "ExperimentSpec",
+    "Fidelity",
     "Hypothesis",
     "Integer",
     "Limit",
@@ -78,10 +100,15 @@ __all__ = [
     "Real",
     "Run",
     "Sequential",
+    "Step",
     "Superiority",
     "Threshold",
     "When",
+    "budget",
+    "compare",
     "get",
+    "keep",
+    "open_budget",
     "search",
     "verify",
 ]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,12 @@ from genesis_workbench.core.ledger import Event, Ledger
 from genesis_workbench.core.service import local_state, me, service
 from genesis_workbench.core.state import State
 from genesis_workbench.core.storage import BlobStore
+from genesis_workbench.experiments import lineage
 from genesis_workbench.experiments.constraints import Condition
+from genesis_workbench.experiments.executors import function as functions
+from genesis_workbench.experiments.finding import decide
+from genesis_workbench.experiments.people import Became
+from genesis_workbench.experiments.showing import Finding
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import ExperimentState, fold
 from genesis_workbench.experiments.store import Experiments, LedgerExperiments, RemoteExperiments
@@ -27,11 +31,24 @@ from genesis_workbench.experiments.verification import Report
 if TYPE_CHECKING:
     import pandas as pd
 
+    from genesis_workbench.experiments.budget import Budget, Cost
     from genesis_workbench.experiments.constraints import AnyConstraint
     from genesis_workbench.experiments.hypothesis import Hypothesis
     from genesis_workbench.experiments.outcomes import Limit
     from genesis_workbench.experiments.parameters import AnyParameter
-    from genesis_workbench.experiments.spec import Arm, Budget, Objective
+    from genesis_workbench.experiments.spec import Arm, Objective
+    from genesis_workbench.experiments.steps import Step
+
+
+_ASKS = (
+    "trial.proposed",
+    "trial.unknown",
+    "trial.started",
+    "step.started",
+    "trial.again",
+    "approval.expired",
+)
+"""Events after which a person may be asked for something."""
 
 
 class Experiment:
@@ -53,14 +70,27 @@ class Experiment:
         What outcomes must keep for a point to count as good.
     arms : sequence of Arm
         Trials to compare with: random points, or one that is given, among the proposer's.
-    executor : str
-        Plug-in that executes a trial, such as ``pvlib``.
+    executor : str or function
+        Plug-in that executes a trial, such as ``pvlib``; or, in a bare notebook, a function of this process that takes the
+        parameters by name and returns the objective, or a dictionary of outcomes.
     executor_arguments : dict, optional
         What stays the same over all trials.
+    steps : sequence of Step
+        Instead of one executor: steps of each trial, such as make, then measure, each with its own.
+    fidelity : Fidelity, optional
+        The parameter that says how true to life a trial is.
     proposer : str
-        Plug-in that proposes: ``gp``, ``sobol``, ``random`` or ``grid``.
+        Plug-in that proposes: ``gp``, ``sobol``, ``random``, ``grid``, or ``person`` for points that people add.
+    fall_back : str
+        The plug-in that proposes where that one raises, hangs, or cannot honour the description.
     budget : Budget
         How many trials, and what they may cost.
+    cost : dict
+        What one trial costs, by amount of the budget: a number, an expression over parameters, or a Cost.
+    approval : Approval
+        Which trials wait for a person's approval; where left out, those that touch the laboratory.
+    warm_start : sequence of str
+        Earlier experiments from whose trials the proposer learns.
     parallel : int
         Trials under way at once.
     seed : int
@@ -83,46 +113,51 @@ class Experiment:
         hypothesis: Hypothesis,
         space: Sequence[AnyParameter],
         objective: Objective | Sequence[Objective],
-        executor: str,
         budget: Budget,
-        executor_arguments: dict[str, Any] | None = None,
+        executor: str | Callable[..., Any] = "",
+        executor_arguments: Mapping[str, Any] | None = None,
+        steps: Sequence[Step] = (),
         constraints: Sequence[AnyConstraint | str] = (),
         outcome_constraints: Sequence[Limit] = (),
         arms: Sequence[Arm] = (),
-        proposer: str = "gp",
-        parallel: int = 2,
-        seed: int = 0,
-        repeats: int = 1,
-        groups: Sequence[str] = (),
+        cost: Mapping[str, float | str | Cost] | None = None,
         datasets: Sequence[str] = (),
         models: Sequence[str] = (),
+        **more: Any,
     ) -> None:
         objectives = tuple(objective) if isinstance(objective, Sequence) else (objective,)
         if not objectives:
             raise InvalidInput("The experiment has no objective; give at least one.")
-        try:
-            self.spec = ExperimentSpec(
-                title=title,
-                hypothesis=hypothesis,
-                space=tuple(space),
-                constraints=tuple(Condition(each) if isinstance(each, str) else each for each in constraints),
-                objective=objectives[0],
-                further_objectives=objectives[1:],
-                outcome_constraints=tuple(outcome_constraints),
-                arms=tuple(arms),
-                executor=executor,
-                executor_arguments=executor_arguments or {},
-                proposer=proposer,
-                budget=budget,
-                parallel=parallel,
-                seed=seed,
-                repeats=repeats,
-                groups=tuple(groups),
-                dataset_references=tuple(datasets),
-                model_references=tuple(models),
-            )
-        except ValidationError as error:
-            raise InvalidInput(f"The experiment cannot be used: {explain(error)}.") from error
+        arguments = dict(executor_arguments or {})
+        if callable(executor):
+            executor, arguments = functions.named(executor, arguments, [*objectives, *outcome_constraints])
+        self.spec = _described(
+            {
+                "title": title,
+                "hypothesis": hypothesis,
+                "space": tuple(space),
+                "constraints": tuple(Condition(one) if isinstance(one, str) else one for one in constraints),
+                "objective": objectives[0],
+                "further_objectives": objectives[1:],
+                "outcome_constraints": tuple(outcome_constraints),
+                "arms": tuple(arms),
+                "executor": executor,
+                "executor_arguments": arguments,
+                "steps": tuple(steps),
+                "budget": budget,
+                "cost": dict(cost or {}),
+                "dataset_references": tuple(datasets),
+                "model_references": tuple(models),
+                **more,
+            }
+        )
+
+    @classmethod
+    def from_spec(cls, spec: ExperimentSpec) -> Experiment:
+        """Return an experiment with a whole description."""
+        made = cls.__new__(cls)
+        made.spec = spec
+        return made
 
     def launch(self) -> Run:
         """Commit the hypothesis and launch.
@@ -192,10 +227,16 @@ class Run:
         DeadlineExceeded
             If that takes longer than `timeout_s` seconds; the experiment goes on.
         Conflict
-            If it is paused, since then it would wait for ever.
+            If it is paused, or waits for a person: nothing would come of waiting here.
         """
         deadline = time.monotonic() + timeout_s
-        for _ in self.follow():
+        for event in self.follow():
+            if event["kind"] in _ASKS and (asked := self.pending()):
+                about = ", ".join(f"trial {each['trial']} for {each['for']}" for each in asked[:5])
+                raise Conflict(
+                    f"The experiment waits for a person: {about}. See pending(); then approve, enter or resolve, and wait "
+                    "again."
+                )
             if time.monotonic() > deadline:
                 raise DeadlineExceeded(
                     f"The experiment is still running after {timeout_s:g} s. It goes on; wait again, or stop it."
@@ -218,6 +259,96 @@ class Run:
                 f"{trials['budget']} trials observed. Wait for it with wait()."
             )
         return Finding(summary["finding"])
+
+    def pending(self) -> list[dict[str, Any]]:
+        """Return what waits for a person: approvals, values to enter, trials of which nobody knows what became."""
+        return self._store.pending(self.id)
+
+    def pending_approvals(self) -> list[dict[str, Any]]:
+        """Return the trials that wait for approval, each with its parameters, why, and the digest that is approved."""
+        return [each for each in self.pending() if each["for"] == "approval"]
+
+    def approve(self, trial: int, digest: str = "") -> None:
+        """Approve a trial.
+
+        Parameters
+        ----------
+        digest : str
+            As :meth:`pending_approvals` shows it: what is approved is what was seen.
+
+        Raises
+        ------
+        PermissionRefused
+            Without the right to approve, and for one's own experiment where other people could.
+        Conflict
+            If it waits for nothing, or its arguments are not those that were shown.
+        """
+        self._store.approve(self.id, trial, digest)
+
+    def refuse(self, trial: int, reason: str) -> None:
+        """Refuse a trial that waits for approval; the reason stays with it."""
+        self._store.refuse(self.id, trial, reason)
+
+    def enter(self, trial: int, values: Mapping[str, Any], *, step: str | None = None) -> None:
+        """Enter what was measured by hand.
+
+        Parameters
+        ----------
+        values : mapping
+            Outcome to a number in its own unit, ``(number, unit)``, or a dictionary of value, unit and uncertainty.
+        step : str, optional
+            Which step, where several wait.
+        """
+        self._store.say(self.id, trial, "observed", values=values, step=step)
+
+    def resolve(
+        self,
+        trial: int,
+        became: Became,
+        *,
+        values: Mapping[str, Any] | None = None,
+        reason: str = "",
+        step: str | None = None,
+    ) -> None:
+        """Say what became of a trial of which nobody knows.
+
+        Parameters
+        ----------
+        became : str
+            ``observed`` with `values`, ``failed`` with a `reason`, or ``again`` to run it once more.
+        """
+        self._store.say(self.id, trial, became, values=values, reason=reason, step=step)
+
+    def add_points(self, *points: Mapping[str, Any]) -> None:
+        """Add points that are tried next, before the proposer's own."""
+        self._store.add_points(self.id, points)
+
+    def fork(self, **changes: Any) -> Experiment:
+        """Return an experiment with this one's description and some changes; launch it as any other.
+
+        Parameters
+        ----------
+        **changes
+            Fields of the description, such as ``proposer="sobol"`` or ``budget=Budget(trials=50)``.
+        """
+        return Experiment.from_spec(_described(lineage.forked(self.state(), changes)))
+
+    def replay(self) -> Experiment:
+        """Return an experiment that runs this one's points again; launch it as any other."""
+        return Experiment.from_spec(_described(lineage.replayed(self.state())))
+
+    def decide_again(self, hypothesis: Hypothesis | None = None) -> dict[str, Any]:
+        """Compute the decision again from the recorded data; nothing is written.
+
+        Parameters
+        ----------
+        hypothesis : Hypothesis, optional
+            What another one would have decided; the committed one where left out.
+        """
+        state = self.state()
+        if hypothesis is not None:
+            state.spec = state.spec.model_copy(update={"hypothesis": hypothesis.committed()})
+        return Finding(decide(state))
 
     def pause(self, reason: str = "") -> None:
         """Propose nothing new until :meth:`resume`; what is under way goes on."""
@@ -270,55 +401,6 @@ class Run:
         return f"Run({self.id}: {summary['title']}, {summary['state']}, {trials['observed']} of {trials['budget']} trials)"
 
 
-class Finding(dict[str, Any]):
-    """The decision, the rule that made it and the evidence, as a dictionary that a notebook shows readably."""
-
-    def _repr_html_(self) -> str:
-        best = self["evidence"]["best"]
-        rows = [
-            ("Hypothesis", self["statement"]),
-            ("Rule, committed before the first trial", self["rule"]),
-            ("Commitment", self["hypothesis_digest"]),
-            ("Observed", f"{self['evidence']['observed']} trials, {self['evidence']['failed']} failed"),
-        ]
-        if "says" in self:
-            rows.append(("The rule says", self["says"]))
-        if self.get("caution"):
-            rows.append(("Caution", self["caution"]))
-        if self["evidence"]["reaching"]:
-            rows.append(("Trials that reach the bound", ", ".join(map(str, self["evidence"]["reaching"]))))
-        rows += [
-            (
-                f"Changed after {change['observed']} observations",
-                f"{change['reason']} Rule: {change['rule']}; it would decide: {change['would_decide']}.",
-            )
-            for change in self.get("deviations", ())
-        ]
-        if best:
-            values = ", ".join(
-                f"{name} = {each['value']:.6g} {each['unit']}".rstrip()
-                for name, each in best["values"].items()
-            )
-            parameters = ", ".join(
-                f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
-                for name, value in best["parameters"].items()
-            )
-            rows += [("Best trial", f"number {best['trial']}: {parameters}"), ("It gave", values)]
-        front = self["evidence"].get("front")
-        if front:
-            rows.append(
-                ("Pareto front", f"{len(front)} points: trials {', '.join(str(p['trial']) for p in front)}")
-            )
-        if self["simulated"]:
-            rows.append(("Simulated", "Every observation comes from a simulator, none from an instrument."))
-        body = "".join(
-            f"<tr><th style='text-align:left;padding-right:1em'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(str(value))}</td></tr>"
-            for name, value in rows
-        )
-        return f"<h4>{html.escape(self['decision'].capitalize())}</h4><table>{body}</table>"
-
-
 def get(experiment: str) -> Run:
     """Return an experiment by its identifier."""
     store = _store()
@@ -331,9 +413,59 @@ def search() -> list[dict[str, Any]]:
     return _store().summaries()
 
 
+def compare(*experiments: str | Run) -> pd.DataFrame:
+    """Return experiments side by side, one a row: trials, costs, best points, decisions, and what differs."""
+    import pandas as pd
+
+    runs = [each if isinstance(each, Run) else get(each) for each in experiments]
+    rows = lineage.compared([run.state() for run in runs])
+    flat = [
+        {
+            **{name: value for name, value in row.items() if name not in ("best", "differs", "spent")},
+            "best": row["best"]["value"],
+            **{f"spent {name}": amount for name, amount in row["spent"].items()},
+            **{f"differs: {name}": value for name, value in row["differs"].items()},
+        }
+        for row in rows
+    ]
+    return pd.DataFrame(flat).set_index("experiment")
+
+
+def keep(path: str | Path) -> str:
+    """Keep a copy of a file that trials need, such as a script, and return the hash by which the executor `job` takes it."""
+    return _store().keep_file(Path(path).read_bytes())
+
+
+def open_budget(
+    name: str, *, groups: Sequence[str] = (), currency: str = "USD", **limits: float
+) -> dict[str, Any]:
+    """Open a budget that several experiments draw from, with ``Budget(account=name)``.
+
+    Parameters
+    ----------
+    groups : sequence of str
+        Groups whose members may draw from it.
+    **limits
+        Amounts, such as ``samples=200``.
+    """
+    return _store().open_budget(name, limits, groups=groups, currency=currency)
+
+
+def budget(name: str) -> dict[str, Any]:
+    """Return a shared budget: limits, what is reserved and what is spent."""
+    return _store().budget(name)
+
+
 def verify(experiment: str) -> Report:
     """Check an experiment from the ledger alone: chain, commitment, trials, attachments and decision, line by line."""
     return _store().verify(experiment)
+
+
+def _described(fields: dict[str, Any]) -> ExperimentSpec:
+    try:
+        return ExperimentSpec.model_validate(fields)
+    except ValidationError as error:
+        raise InvalidInput(f"The experiment cannot be used: {explain(error)}.") from error
 
 
 def explain(error: ValidationError) -> str:

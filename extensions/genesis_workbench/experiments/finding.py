@@ -13,7 +13,7 @@ from genesis_workbench.experiments.state import ExperimentState
 def verdict(state: ExperimentState, hypothesis: Hypothesis | None = None) -> Verdict:
     """Apply a hypothesis's rule, the committed one's where none is given, to what was observed so far."""
     rule = (hypothesis or state.spec.hypothesis).rule
-    return rule.verdict(observations(rule, state.trials, state.spec.repeats))
+    return rule.verdict(observations(rule, state.decisive, state.spec.repeats))
 
 
 def decide(state: ExperimentState) -> dict[str, Any]:

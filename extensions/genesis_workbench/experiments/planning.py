@@ -1,25 +1,24 @@
-"""What is tried next: repeats that are due, points of the arms of comparison, and what the proposer proposes."""
+"""What is tried next: points that people added, repeats that are due, arms of comparison, and what the proposer proposes."""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from genesis_workbench.core import plugins
-from genesis_workbench.experiments.proposers._base import (
-    CannotPropose,
-    Proposer,
-    domain,
-    points_so_far,
-    random_values,
-)
+from genesis_workbench.experiments.domain import Domain
+from genesis_workbench.experiments.guard import in_thread
+from genesis_workbench.experiments.proposers._base import CannotPropose, domain, points_so_far, random_values
+from genesis_workbench.experiments.spec import PERSON, ExperimentSpec
 from genesis_workbench.experiments.state import ExperimentState
 from genesis_workbench.experiments.trial import MAIN, Trial
 
-FALL_BACK = "sobol"
+PATIENCE = 3
+"""So often may a proposer fail before it is not asked again."""
+
 _ARMS = 2  # random points of arms are not those that the proposer `random` draws
-log = logging.getLogger(__name__)
+Ask = Callable[[ExperimentSpec, Sequence[Trial], str, int], list[dict[str, Any]]]
+"""Asks the proposer of a name for a number of points; raises whatever it raises, or that it took too long."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Planned:
     point: int
     arm: str = MAIN
     because: str = ""
+    added: str = ""
 
     def body(self) -> dict[str, Any]:
         """Return it as the ledger keeps it."""
@@ -40,20 +40,31 @@ class Planned:
             "point": self.point,
             "arm": self.arm,
         }
-        return {**body, "because": self.because} if self.because else body
+        more = {name: value for name in ("because", "added") if (value := getattr(self, name))}
+        return body | more
 
 
-def plan(state: ExperimentState, count: int) -> list[Planned]:
-    """Return the next `count` trials: a pure function of the events behind `state`."""
+@dataclass(frozen=True)
+class Plan:
+    """The next trials, and what is told of a proposer that raised or hung."""
+
+    trials: list[Planned]
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+
+def plan(state: ExperimentState, count: int, ask: Ask = in_thread) -> Plan:
+    """Return the next trials, at most `count`: a pure function of the events behind `state`."""
     due = _repeats(state)[:count]
-    repeats = state.spec.repeats
-    for planned in _points(state, -(-(count - len(due)) // repeats)):
+    repeats, failures = state.spec.repeats, list[dict[str, Any]]()
+    for planned in _points(state, -(-(count - len(due)) // repeats), ask, failures):
         due += [planned] * repeats
-    return due[:count]
+    return Plan(due[:count], failures)
 
 
 def _repeats(state: ExperimentState) -> list[Planned]:
     """Return what is left to repeat of points that were begun."""
+    if state.spec.repeats == 1:
+        return []
     begun: dict[int, list[Trial]] = {}
     for trial in state.trials:
         begun.setdefault(trial.point, []).append(trial)
@@ -64,43 +75,78 @@ def _repeats(state: ExperimentState) -> list[Planned]:
     return left
 
 
-def _points(state: ExperimentState, count: int) -> list[Planned]:
+def _points(state: ExperimentState, count: int, ask: Ask, failures: list[dict[str, Any]]) -> list[Planned]:
     first = points_so_far(state.trials) + 1
     numbers = range(first, first + count)
-    proposed = iter(_proposed(state, sum(state.spec.arm(number) is None for number in numbers)))
+    people = iter(state.added)
+    own = [number for number in numbers if state.spec.arm(number) is None]
+    proposed = iter(_proposed(state, len(own) - len(state.added), ask, failures))
     found = []
     for number in numbers:
         arm = state.spec.arm(number)
-        if arm is None:
-            parameters, proposer, because = next(proposed)
-            found.append(Planned(parameters, proposer, number, because=because))
-        elif arm.parameters is None:
+        if arm is not None and arm.parameters is None:
             found.append(Planned(dict(random_values(state.spec, number, _ARMS)), "random", number, arm.name))
-        else:
+        elif arm is not None and arm.parameters is not None:
             found.append(Planned(arm.parameters, "given", number, arm.name))
+        elif (added := next(people, None)) is not None:
+            found.append(Planned(added["parameters"], PERSON, number, added=added["added"]))
+        elif (each := next(proposed, None)) is not None:
+            found.append(Planned(each[0], each[1], number, because=each[2]))
+        else:
+            break  # nobody has more points now
     return found
 
 
-def _proposed(state: ExperimentState, count: int) -> list[tuple[dict[str, Any], str, str]]:
-    if count <= 0:
+def _proposed(
+    state: ExperimentState, count: int, ask: Ask, failures: list[dict[str, Any]]
+) -> list[tuple[dict[str, Any], str, str]]:
+    """Return points, who proposed each and why it was not the experiment's own proposer."""
+    if count <= 0 or state.spec.proposer == PERSON:
         return []
-    proposer, because = state.spec.proposer, ""
-    try:
-        points = _checked(state, plugins.load("proposers", proposer)(), count)
-    except Exception as error:  # a plug-in may raise anything; the experiment goes on and says why
-        cannot = isinstance(error, CannotPropose)
-        log.warning("The proposer %s failed on %s", proposer, state.id, exc_info=not cannot)
-        because = f"{proposer} {'cannot be used' if cannot else 'failed'}: {error}"[:500]
-        proposer = FALL_BACK
-        points = _checked(state, plugins.load("proposers", proposer)(), count)
-    return [(point, proposer, because) for point in points]
+    spec, trials, because = state.spec, [*state.earlier, *state.trials], given_up(state)
+    if not because:
+        try:
+            return [(point, spec.proposer, "") for point in _checked(spec, trials, spec.proposer, count, ask)]
+        except CannotPropose as error:
+            because = f"{spec.proposer} cannot be used: {error}"[:500]
+        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; the experiment goes on and says why
+            because = f"{spec.proposer} failed: {error or type(error).__name__}"[:500]
+            failures.append({"proposer": spec.proposer, "reason": because, "fall_back": spec.fall_back})
+    points = _checked(spec, trials, spec.fall_back, count, ask)
+    return [(point, spec.fall_back, because) for point in points]
 
 
-def _checked(state: ExperimentState, proposer: Proposer, count: int) -> list[dict[str, Any]]:
-    fits = domain(state.spec)
-    points = proposer.propose(state.spec, state.trials, count)
-    for point in points:
+def given_up(state: ExperimentState) -> str:
+    """Return why the experiment's own proposer is not asked any more; the empty text where it is."""
+    if len(state.proposer_failures) < PATIENCE:
+        return ""
+    return f"{state.spec.proposer} failed {PATIENCE} times; the last time: {state.proposer_failures[-1]['reason']}"[
+        :500
+    ]
+
+
+def _checked(
+    spec: ExperimentSpec, trials: Sequence[Trial], proposer: str, count: int, ask: Ask
+) -> list[dict[str, Any]]:
+    points = ask(spec, trials, proposer, count)
+    if not isinstance(points, list) or len(points) < count:
+        raise CannotPropose(
+            f"it proposed {len(points) if isinstance(points, list) else 'no list of'} points, not {count}"
+        )
+    fits = _domain(spec)
+    for point in points[:count]:
         fits.check(point)  # InvalidInput where a proposer leaves the space
-    if len(points) < count:
-        raise CannotPropose(f"it proposed {len(points)} points, not {count}")
     return points[:count]
+
+
+_known: dict[int, tuple[ExperimentSpec, Domain]] = {}
+
+
+def _domain(spec: ExperimentSpec) -> Domain:
+    """Return the domain of a description, made once for each: a frozen description is known by its identity."""
+    known = _known.get(id(spec))
+    if known is None or known[0] is not spec:
+        if len(_known) > 4096:
+            _known.clear()
+        known = _known[id(spec)] = (spec, domain(spec))
+    return known[1]

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from functools import cached_property
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from genesis_workbench.core.errors import InvalidInput
-from genesis_workbench.core.expression import Expression, Undefined
 from genesis_workbench.core.identifiers import check_slug
+from genesis_workbench.experiments.approval import Approval
+from genesis_workbench.experiments.budget import Budget, Cost, Costs
 from genesis_workbench.experiments.constraints import Constraint
 from genesis_workbench.experiments.constraints import check as check_space
 from genesis_workbench.experiments.domain import Domain
 from genesis_workbench.experiments.hypothesis import Hypothesis
 from genesis_workbench.experiments.outcomes import Limit
-from genesis_workbench.experiments.parameters import AnyParameter, Parameter
+from genesis_workbench.experiments.parameters import Parameter
 from genesis_workbench.experiments.record import Name, Record, Unit, given
+from genesis_workbench.experiments.steps import ONLY, Fidelity, Step, check_graph
 from genesis_workbench.experiments.trial import MAIN
+
+__all__ = ["Arm", "Budget", "Cost", "ExperimentSpec", "Objective", "Origin"]
+
+PERSON = "person"
+"""Instead of a proposer: only points that people add are tried, and the experiment waits for them."""
 
 
 class Objective(Record):
@@ -29,68 +35,6 @@ class Objective(Record):
 
     def __init__(self, name: Any = ..., unit: Any = ..., **more: Any) -> None:
         super().__init__(**given(name=name, unit=unit), **more)
-
-
-class Cost(Record):
-    """What all trials together may cost.
-
-    Attributes
-    ----------
-    limit : float
-        In `unit`.
-    expression : str, optional
-        What one trial costs, over the names of its parameters, such as ``0.5 * nodes``: known before it starts, so
-        that the limit is never passed; an inactive parameter counts as 0. A trial that fails costs the same.
-    metric : str, optional
-        Instead: the outcome that says what a trial has cost. Nothing is proposed once the limit is reached; trials
-        under way then are finished.
-    """
-
-    limit: float = Field(gt=0)
-    unit: Unit = ""
-    expression: str | None = Field(None, max_length=500)
-    metric: Name | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.expression is None) == (self.metric is None):
-            raise ValueError("a cost has either an expression or a metric")
-        if self.expression is not None:
-            Expression(self.expression, condition=False)
-        return self
-
-    def planned(self, space: Sequence[AnyParameter], parameters: Mapping[str, Any]) -> float | None:
-        """Return what a trial will cost; None where only its outcome says so.
-
-        Raises
-        ------
-        InvalidInput
-            If that is no number from 0 on.
-        """
-        if self.expression is None:
-            return None
-        try:
-            cost = float(
-                Expression(self.expression, condition=False)(
-                    {**{each.name: 0 for each in space}, **parameters}
-                )
-            )
-        except (Undefined, ValueError) as error:
-            raise InvalidInput(
-                f"The cost {self.expression!r} has no value for {dict(parameters)}: {error}."
-            ) from error
-        if cost < 0:
-            raise InvalidInput(f"The cost {self.expression!r} is {cost:g} for {dict(parameters)}, below 0.")
-        return cost
-
-
-class Budget(Record):
-    """What the experiment may cost."""
-
-    trials: int = Field(
-        gt=0, le=100_000, description="Trials that are proposed at most; those that fail count."
-    )
-    cost: Cost | None = Field(None, description="What all trials together may cost besides.")
 
 
 class Arm(Record):
@@ -114,6 +58,24 @@ class Arm(Record):
         super().__init__(**given(name=name), **more)
 
 
+class Origin(Record):
+    """The experiment from which one was made.
+
+    Attributes
+    ----------
+    experiment : str
+        Its identifier.
+    how : str
+        ``fork``: its description, changed. ``replay``: its trials, run again.
+    head : str
+        Hash of its last event at that moment.
+    """
+
+    experiment: str = Field(max_length=60)
+    how: Literal["fork", "replay"]
+    head: str = Field("", pattern=r"^(sha256:[0-9a-f]{64})?$")
+
+
 class ExperimentSpec(Record):
     """An experiment as JSON."""
 
@@ -131,12 +93,28 @@ class ExperimentSpec(Record):
         (), max_length=20, description="Limits that outcomes must keep to count as good."
     )
     arms: tuple[Arm, ...] = Field((), max_length=10, description="Trials to compare with.")
-    executor: str = Field(description="Name of the plug-in that executes a trial.")
+    executor: str = Field("", description="Name of the plug-in that executes a trial; or `steps`.")
     executor_arguments: dict[str, Any] = Field(
         default_factory=dict, description="What stays the same over all trials."
     )
-    proposer: str = Field("gp", description="Name of the plug-in that proposes parameters.")
+    steps: tuple[Step, ...] = Field(
+        (), max_length=50, description="Steps of each trial, instead of one `executor`."
+    )
+    fidelity: Fidelity | None = Field(
+        None, description="The parameter that says how true to life a trial is."
+    )
+    proposer: str = Field(
+        "gp", description="Name of the plug-in that proposes parameters; or `person`: points that people add."
+    )
+    fall_back: str = Field("sobol", description="The plug-in that proposes where the other one cannot.")
+    proposer_limit_s: float = Field(
+        120, gt=0, le=86_400, description="Seconds after which a proposer that has not answered is stopped."
+    )
     budget: Budget
+    cost: Costs = Field(default_factory=dict, description="What one trial costs, by amount of the budget.")
+    approval: Approval = Field(
+        default_factory=Approval, description="Which trials wait for a person's approval."
+    )
     parallel: int = Field(2, gt=0, le=1000, description="Trials under way at once.")
     seed: int = Field(0, ge=0, lt=2**31)
     repeats: int = Field(
@@ -145,6 +123,10 @@ class ExperimentSpec(Record):
     groups: tuple[str, ...] = Field((), description="Groups that may look at it.")
     model_references: tuple[str, ...] = Field((), description="Models it builds on, such as name@1.")
     dataset_references: tuple[str, ...] = Field((), description="Datasets it builds on.")
+    warm_start: tuple[str, ...] = Field(
+        (), max_length=100, description="Earlier experiments from whose trials the proposer learns."
+    )
+    origin: Origin | None = Field(None, description="The experiment from which this one was made.")
 
     @field_validator("groups")
     @classmethod
@@ -168,11 +150,51 @@ class ExperimentSpec(Record):
         for arm in self.arms:
             if arm.parameters is not None:
                 Domain(self.space, self.constraints).check(arm.parameters)
-        if self.budget.cost is not None and self.budget.cost.expression is not None:
-            Expression(self.budget.cost.expression, condition=False).check_names(
-                [parameter.name for parameter in self.space]
-            )
+        self._check_steps()
+        self._check_costs()
         return self
+
+    def _check_steps(self) -> None:
+        if bool(self.executor) == bool(self.steps):
+            raise ValueError("an experiment has either an executor or steps")
+        if self.steps and self.executor_arguments:
+            raise ValueError("each step has its own arguments; executor_arguments goes with executor")
+        check_graph(self.steps)
+        names = {parameter.name: parameter for parameter in self.space}
+        for step in self.steps:
+            sources = [source for source in step.takes.values() if "." not in source]
+            for name in [*sources, *([step.when.parameter] if step.when else [])]:
+                if name not in names:
+                    raise ValueError(
+                        f"the step {step.name!r} names {name!r}, which is no parameter of the space"
+                    )
+        if self.fidelity is not None:
+            parameter = names.get(self.fidelity.parameter)
+            if parameter is None:
+                raise ValueError(f"the fidelity {self.fidelity.parameter!r} is no parameter of the space")
+            parameter.encode(self.fidelity.target)
+
+    def _check_costs(self) -> None:
+        for costs in (self.cost, *(step.cost for step in self.steps)):
+            for cost in costs.values():
+                cost.check_names(parameter.name for parameter in self.space)
+        planned = {name for costs in (self.cost, *(step.cost for step in self.steps)) for name in costs}
+        for name in self.budget.limits:
+            if name != "trials" and name not in planned:
+                raise ValueError(
+                    f"the budget limits {name}, but nothing says how much one trial needs: give cost={{{name!r}: ...}}"
+                )
+        for step in self.steps:
+            both = set(step.cost) & set(self.cost)
+            if both:
+                raise ValueError(
+                    f"{min(both)} is planned for the whole trial and for the step {step.name!r} too"
+                )
+
+    @cached_property
+    def graph(self) -> tuple[Step, ...]:
+        """The steps of a trial; the one that there is, where the description names none."""
+        return self.steps or (Step(ONLY, self.executor, arguments=self.executor_arguments),)
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +10,13 @@ from genesis_workbench.core.access import Access, Label
 from genesis_workbench.core.errors import NotFound
 from genesis_workbench.core.ledger import Event
 from genesis_workbench.experiments import outcomes
+from genesis_workbench.experiments.budget import Spending
 from genesis_workbench.experiments.outcomes import Point
 from genesis_workbench.experiments.spec import ExperimentSpec
-from genesis_workbench.experiments.trial import MAIN, Trial
+from genesis_workbench.experiments.steps import key_of
+from genesis_workbench.experiments.trial import MAIN, Executed, Execution, Trial
 
-__all__ = ["PREFIX", "ExperimentState", "Trial", "fold", "stream"]
+__all__ = ["PREFIX", "ExperimentState", "Trial", "fold", "fold_on", "stream"]
 
 PREFIX = "experiment/"
 
@@ -27,7 +28,21 @@ def stream(experiment: str) -> str:
 
 @dataclass
 class ExperimentState:
-    """Everything that is known of an experiment. `state` is running, paused or ended."""
+    """Everything that is known of an experiment. `state` is running, paused or ended.
+
+    Attributes
+    ----------
+    under_way : dict
+        The trials whose outcome is still to come, by number.
+    spending : Spending
+        What is reserved and spent of its budget.
+    added : list of dict
+        Points that people added and that are not proposed yet.
+    earlier : list of Trial
+        Trials of earlier experiments from which the proposer may learn.
+    laboratory : frozenset of str
+        Steps that touch something in the world.
+    """
 
     id: str
     spec: ExperimentSpec
@@ -44,6 +59,15 @@ class ExperimentState:
     finding: dict[str, Any] | None = None
     version: int = 0
     seq: int = 0
+    head: str = ""
+    under_way: dict[int, Trial] = field(default_factory=dict)
+    spending: Spending = field(default_factory=Spending)
+    added: list[dict[str, Any]] = field(default_factory=list)
+    earlier: list[Trial] = field(default_factory=list)
+    imports: list[dict[str, Any]] = field(default_factory=list)
+    laboratory: frozenset[str] = frozenset()
+    proposer_failures: list[dict[str, Any]] = field(default_factory=list)
+    planned: Any = None  # what a process has planned and not written: no part of what is known
 
     @property
     def access(self) -> Access:
@@ -56,30 +80,33 @@ class ExperimentState:
         return [trial for trial in self.trials if trial.state == "observed"]
 
     @property
+    def decisive(self) -> list[Trial]:
+        """Trials that count for the rule: all, or those with the target's fidelity."""
+        if self.spec.fidelity is None:
+            return self.trials
+        return [trial for trial in self.trials if trial.decisive]
+
+    @property
     def best(self) -> Point | None:
         """The point with the best first objective among those that keep the limits on outcomes."""
-        return outcomes.best(self.spec, self.trials)
+        return outcomes.best(self.spec, self.decisive)
 
     @property
     def front(self) -> list[Point]:
         """The Pareto front of the points that keep the limits on outcomes."""
-        return outcomes.front(self.spec, self.trials)
+        return outcomes.front(self.spec, self.decisive)
 
     @property
-    def cost(self) -> float:
-        """What was spent, in the unit of the budget's cost: trials under way count as planned."""
-        cost = self.spec.budget.cost
-        if cost is None:
-            return 0.0
-        if cost.metric is None:
-            return math.fsum(trial.cost or 0.0 for trial in self.trials)
-        return math.fsum(outcomes.value_of(trial, cost.metric, cost.unit) or 0.0 for trial in self.trials)
+    def waiting(self) -> list[Trial]:
+        """Trials that wait for a person: for approval, for a value, or to be told what became of them."""
+        return [trial for trial in self.under_way.values() if trial.state == "waiting" or trial.unknown]
 
     def summary(self) -> dict[str, Any]:
         """Return what a list or a status line shows, as JSON values."""
-        best, objectives, cost = self.best, self.spec.objectives, self.spec.budget.cost
+        best, objectives, budget = self.best, self.spec.objectives, self.spec.budget
         described = best.described(objectives) if best else None
         objective = self.spec.objective.name
+        limits = {name: limit for name, limit in budget.limits.items() if name != "trials"}
         return {
             "id": self.id,
             "title": self.spec.title,
@@ -89,10 +116,12 @@ class ExperimentState:
             "reason": self.reason,
             "simulated": self.simulated,
             "trials": {
-                "budget": self.spec.budget.trials,
+                "budget": budget.trials,
                 "proposed": len(self.trials),
                 "observed": len(self.observed),
                 "failed": sum(trial.state == "failed" for trial in self.trials),
+                "refused": sum(trial.state == "refused" for trial in self.trials),
+                "waiting": len(self.waiting),
             },
             "best": described
             and {
@@ -102,7 +131,7 @@ class ExperimentState:
                 "name": objective,
             },
             "front": [point.described(objectives) for point in self.front] if len(objectives) > 1 else [],
-            "cost": cost and {"spent": self.cost, "limit": cost.limit, "unit": cost.unit},
+            "budget": self.spending.summary(limits, {name: budget.unit(name) for name in limits}),
             "hypothesis": {
                 "statement": self.spec.hypothesis.statement,
                 "rule": str(self.spec.hypothesis.rule),
@@ -122,70 +151,229 @@ def fold(events: Iterable[Event]) -> ExperimentState:
     NotFound
         If there are none.
     """
-    state: ExperimentState | None = None
-    committed = ""
-    for event in events:
-        body = event.body
-        if event.kind == "hypothesis.committed":
-            committed = body["digest"]
-        elif event.kind == "experiment.created":
-            state = ExperimentState(
-                id=event.stream.removeprefix(PREFIX),
-                spec=ExperimentSpec.model_validate(body["spec"]),
-                owner=body["owner"],
-                created=event.time,
-                simulated=body["simulated"],
-                hypothesis_digest=committed,
-            )
-        elif state is not None:
-            _apply(state, event)
-        if state is not None:
-            state.version, state.seq = event.version, event.seq
+    state = fold_on(None, events)
     if state is None:
         raise NotFound("There is no such experiment, or none that you may see.")
     return state
 
 
-def _apply(state: ExperimentState, event: Event) -> None:
-    body = event.body
-    if state.state == "ended":
-        return  # a command that crossed the end on its way changes nothing
-    match event.kind:
-        case "trial.proposed":
-            state.trials.append(
-                Trial(
-                    body["trial"],
-                    body["parameters"],
-                    body["proposer"],
-                    body["key"],
-                    event.time,
-                    point=body.get("point", 0),
-                    arm=body.get("arm", MAIN),
-                    cost=body.get("cost"),
-                )
+def fold_on(state: ExperimentState | None, events: Iterable[Event]) -> ExperimentState | None:
+    """Fold the events that came after those in `state` into it, and return it."""
+    committed = ""
+    for event in events:
+        if state is not None:
+            apply = _APPLY.get(event.kind)
+            # A command that crossed the end on its way changes nothing.
+            if apply is not None and state.state != "ended":
+                apply(state, event, event.body)
+        elif event.kind == "hypothesis.committed":
+            committed = event.body["digest"]
+        elif event.kind == "experiment.created":
+            state = ExperimentState(
+                id=event.stream.removeprefix(PREFIX),
+                spec=ExperimentSpec.model_validate(event.body["spec"]),
+                owner=event.body["owner"],
+                created=event.time,
+                simulated=event.body["simulated"],
+                hypothesis_digest=committed,
+                laboratory=frozenset(event.body.get("laboratory", ())),
             )
-        case "trial.started":
-            trial = state.trials[body["trial"] - 1]
-            trial.state, trial.started = "started", event.time
-        case "trial.observed":
-            trial = state.trials[body["trial"] - 1]
-            trial.state, trial.values, trial.ended = "observed", body["values"], event.time
-            trial.settled = event.version
-        case "trial.failed":
-            trial = state.trials[body["trial"] - 1]
-            trial.state, trial.reason, trial.ended = "failed", body["reason"], event.time
-            trial.settled = event.version
-        case "hypothesis.changed":
-            state.deviations.append({**body, "time": event.time, "actor": event.actor})
-        case "budget.spent":
-            state.spent = body["reason"]
-        case "experiment.paused":
-            state.state, state.reason = "paused", body.get("reason", "")
-        case "experiment.resumed":
-            state.state, state.reason = "running", ""
-        case "experiment.stopped":
-            state.stopping, state.state, state.reason = True, "running", body.get("reason", "")
-        case "experiment.ended":
-            state.state, state.reason = "ended", body["reason"]
-        case "finding.made":
-            state.finding = body
+        if state is not None:
+            state.version, state.seq, state.head = event.version, event.seq, event.hash
+    return state
+
+
+Body = dict[str, Any]
+
+
+def _proposed(state: ExperimentState, event: Event, body: Body) -> None:
+    fidelity, number = state.spec.fidelity, int(body["trial"])
+    trial = Trial(
+        key=body["key"],
+        number=number,
+        parameters=body["parameters"],
+        proposer=body["proposer"],
+        proposed=event.time,
+        point=body.get("point", number),
+        arm=body.get("arm", MAIN),
+        reserved=body.get("reserved", {}),
+        steps={name: Execution(key_of(state.id, number, name)) for name in body.get("steps", ())},
+        approval=body.get("approval"),
+        state="waiting" if "approval" in body else "proposed",
+        decisive=fidelity is None or body["parameters"].get(fidelity.parameter) == fidelity.target,
+    )
+    state.trials.append(trial)
+    state.under_way[number] = trial
+    state.spending.reserve(str(number), trial.reserved)
+    if "added" in body:
+        state.added = [each for each in state.added if each["added"] != body["added"]]
+
+
+def _started(state: ExperimentState, event: Event, body: Body) -> None:
+    trial = state.trials[body["trial"] - 1]
+    if "step" in body:
+        _start(trial.steps[body["step"]], event.time)
+    _start(trial, event.time)
+
+
+def _start(execution: Executed, time: str) -> None:
+    execution.state, execution.started = "started", execution.started or time
+
+
+def _observed(state: ExperimentState, event: Event, body: Body) -> None:
+    _settle(state, event, body, "observed")
+
+
+def _failed(state: ExperimentState, event: Event, body: Body) -> None:
+    _settle(state, event, body, "failed")
+
+
+def _refused(state: ExperimentState, event: Event, body: Body) -> None:
+    _settle(state, event, body, "refused")
+
+
+def _settle(state: ExperimentState, event: Event, body: Body, became: str) -> None:
+    trial = state.trials[body["trial"] - 1]
+    _end(trial, event, body, became)
+    trial.settled = event.version
+    state.under_way.pop(trial.number, None)
+    state.spending.settle(str(trial.number), body.get("cost", trial.reserved))
+
+
+def _end(execution: Executed, event: Event, body: Body, became: str) -> None:
+    execution.state, execution.ended, execution.answer = became, event.time, None
+    execution.values, execution.reason = body.get("values", {}), body.get("reason", "")
+    execution.cost, execution.simulated = body.get("cost", {}), body.get("simulated", True)
+    execution.attachments = body.get("attachments", {})
+
+
+def _step_observed(state: ExperimentState, event: Event, body: Body) -> None:
+    _end(state.trials[body["trial"] - 1].steps[body["step"]], event, body, "observed")
+
+
+def _unknown(state: ExperimentState, _event: Event, body: Body) -> None:
+    execution = state.trials[body["trial"] - 1].execution(body.get("step"))
+    execution.state, execution.reason = "unknown", body["reason"]
+
+
+def _answered(state: ExperimentState, event: Event, body: Body) -> None:
+    trial = state.trials[body["trial"] - 1]
+    execution = trial.execution(body.get("step"))
+    if not trial.open or execution.state not in ("started", "unknown"):
+        return  # the outcome came first
+    execution.answer = {**body, "by": event.actor}
+
+
+def _again(state: ExperimentState, _event: Event, body: Body) -> None:
+    trial = state.trials[body["trial"] - 1]
+    execution = trial.execution(body.get("step"))
+    execution.attempt, execution.key, execution.answer = body["attempt"], body["key"], None
+    execution.state, execution.reason = "proposed", ""
+    if "approval" in body:
+        trial.approval, trial.state = body["approval"], "waiting"
+
+
+def _given(state: ExperimentState, event: Event, body: Body) -> None:
+    trial = state.trials[body["trial"] - 1]
+    # One that is for other arguments, or comes too late, changes nothing.
+    if trial.state == "waiting" and trial.approval and trial.approval["digest"] == body["digest"]:
+        trial.approval = {**trial.approval, **_said(event), "expires": body["expires"]}
+
+
+def _withheld(state: ExperimentState, event: Event, body: Body) -> None:
+    trial = state.trials[body["trial"] - 1]
+    if trial.state == "waiting" and trial.approval:
+        trial.approval = {**trial.approval, **_said(event), "refused": body["reason"]}
+
+
+def _said(event: Event) -> Body:
+    return {"by": event.actor, "event": event.id}
+
+
+def _used(state: ExperimentState, _event: Event, body: Body) -> None:
+    trial = state.trials[body["trial"] - 1]
+    trial.state = "started" if any(each.started for each in trial.steps.values()) else "proposed"
+    if trial.approval:
+        trial.approval = {**trial.approval, "used": True}
+
+
+def _expired(state: ExperimentState, _event: Event, body: Body) -> None:
+    trial = state.trials[body["trial"] - 1]
+    if trial.approval:
+        trial.approval = {name: trial.approval[name] for name in ("why", "digest")}
+
+
+def _changed(state: ExperimentState, event: Event, body: Body) -> None:
+    state.deviations.append({**body, "time": event.time, "actor": event.actor})
+
+
+def _spent(state: ExperimentState, _event: Event, body: Body) -> None:
+    state.spent = body["reason"]
+
+
+def _paused(state: ExperimentState, _event: Event, body: Body) -> None:
+    state.state, state.reason = "paused", body.get("reason", "")
+
+
+def _resumed(state: ExperimentState, _event: Event, _body: Body) -> None:
+    state.state, state.reason = "running", ""
+
+
+def _stopped(state: ExperimentState, _event: Event, body: Body) -> None:
+    state.stopping, state.state, state.reason = True, "running", body.get("reason", "")
+
+
+def _ended(state: ExperimentState, _event: Event, body: Body) -> None:
+    state.state, state.reason = "ended", body["reason"]
+
+
+def _found(state: ExperimentState, _event: Event, body: Body) -> None:
+    state.finding = body
+
+
+def _added(state: ExperimentState, event: Event, body: Body) -> None:
+    for place, parameters in enumerate(body["points"]):
+        added = f"{event.id}/{place}"
+        state.added.append({"added": added, "parameters": parameters, "by": event.actor})
+
+
+def _imported(state: ExperimentState, _event: Event, body: Body) -> None:
+    state.imports.append({name: body[name] for name in ("experiment", "title", "head", "simulated")})
+    for each in body["trials"]:
+        # Points below zero: none of this experiment's own has such a number.
+        place = -1 - len(state.earlier)
+        state.earlier.append(
+            Trial(place, each["parameters"], "earlier", "", "", "observed", values=each["values"])
+        )
+
+
+def _proposer_failed(state: ExperimentState, event: Event, body: Body) -> None:
+    state.proposer_failures.append({**body, "time": event.time})
+
+
+_APPLY: dict[str, Callable[[ExperimentState, Event, Body], None]] = {
+    "trial.proposed": _proposed,
+    "trial.started": _started,
+    "trial.observed": _observed,
+    "trial.failed": _failed,
+    "trial.refused": _refused,
+    "trial.unknown": _unknown,
+    "trial.again": _again,
+    "step.started": _started,
+    "step.observed": _step_observed,
+    "outcome.entered": _answered,
+    "approval.given": _given,
+    "approval.refused": _withheld,
+    "approval.used": _used,
+    "approval.expired": _expired,
+    "hypothesis.changed": _changed,
+    "budget.spent": _spent,
+    "experiment.paused": _paused,
+    "experiment.resumed": _resumed,
+    "experiment.stopped": _stopped,
+    "experiment.ended": _ended,
+    "finding.made": _found,
+    "points.added": _added,
+    "trials.imported": _imported,
+    "proposer.failed": _proposer_failed,
+}

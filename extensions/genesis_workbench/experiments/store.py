@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from genesis_workbench.core import plugins
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import (
     Conflict,
@@ -19,18 +20,23 @@ from genesis_workbench.core.errors import (
 )
 from genesis_workbench.core.identifiers import digest_json, new_id
 from genesis_workbench.core.ledger import Event, Ledger, NewEvent
-from genesis_workbench.core.service import Service
+from genesis_workbench.core.state import State
 from genesis_workbench.core.storage import BlobStore
-from genesis_workbench.core.units import convert
-from genesis_workbench.experiments.executors._base import Executor
+from genesis_workbench.experiments import lineage, people
+from genesis_workbench.experiments.accounts import Accounts
+from genesis_workbench.experiments.checking import Executors, check, check_account
+from genesis_workbench.experiments.executors._base import Executor, Place
 from genesis_workbench.experiments.hypothesis import Hypothesis
-from genesis_workbench.experiments.proposers._base import random_values
+from genesis_workbench.experiments.people import Became
+from genesis_workbench.experiments.remote import RemoteExperiments
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import PREFIX, ExperimentState, fold, stream
 from genesis_workbench.experiments.verification import Report, verify_in
+from genesis_workbench.experiments.writing import Entry
+
+__all__ = ["Experiments", "LedgerExperiments", "RemoteExperiments", "all_created", "local_executors"]
 
 _TRIES = 20
-COMMANDS = {"pause": "experiment.paused", "resume": "experiment.resumed", "stop": "experiment.stopped"}
 
 
 class Experiments(Protocol):
@@ -64,8 +70,51 @@ class Experiments(Protocol):
         """Record a changed hypothesis: the committed one still decides, and the finding tells of the change."""
         ...
 
+    def pending(self, experiment: str) -> list[dict[str, Any]]:
+        """Return what waits for a person: approvals, values to enter, executions of which nobody knows."""
+        ...
+
+    def approve(self, experiment: str, trial: int, digest: str = "") -> None:
+        """Approve a trial, for exactly the arguments that it has."""
+        ...
+
+    def refuse(self, experiment: str, trial: int, reason: str) -> None:
+        """Refuse a trial."""
+        ...
+
+    def say(
+        self,
+        experiment: str,
+        trial: int,
+        became: Became,
+        *,
+        step: str | None = None,
+        values: Mapping[str, Any] | None = None,
+        reason: str = "",
+    ) -> None:
+        """Say what became of a trial: observed with values, failed, or to be run again."""
+        ...
+
+    def add_points(self, experiment: str, points: Sequence[Mapping[str, Any]]) -> None:
+        """Add points that are tried next."""
+        ...
+
     def verify(self, experiment: str) -> Report:
         """Check chain, commitment, trials, attachments and decision from the events alone."""
+        ...
+
+    def keep_file(self, data: bytes) -> str:
+        """Keep a file that trials need and return its hash."""
+        ...
+
+    def open_budget(
+        self, name: str, limits: Mapping[str, float], *, groups: Sequence[str] = (), currency: str = "USD"
+    ) -> dict[str, Any]:
+        """Open a budget that several experiments draw from."""
+        ...
+
+    def budget(self, name: str) -> dict[str, Any]:
+        """Return a shared budget that one may draw from."""
         ...
 
 
@@ -82,23 +131,41 @@ class LedgerExperiments:
         Largest budget that is accepted.
     blobs : BlobStore, optional
         Where attachments are.
+    service : bool
+        Whether this is the service, where there are other people to approve.
+    executors : mapping, optional
+        Executors by name; those of this process where left out.
     """
 
     def __init__(
-        self, ledger: Ledger, person: Person, *, max_trials: int = 100_000, blobs: BlobStore | None = None
+        self,
+        ledger: Ledger,
+        person: Person,
+        *,
+        max_trials: int = 100_000,
+        blobs: BlobStore | None = None,
+        service: bool = False,
+        executors: Mapping[str, Executor] | None = None,
     ) -> None:
         self._ledger, self._person, self._max_trials, self._blobs = ledger, person, max_trials, blobs
+        self._service, self._own_executors = service, executors
+
+    @property
+    def _executors(self) -> Mapping[str, Executor]:
+        return local_executors() if self._own_executors is None else self._own_executors
 
     def create(self, spec: ExperimentSpec, *, key: str | None = None) -> str:
         """Commit and create. See :class:`Experiments`."""
-        executor = self._check(spec)
+        checked = check(
+            spec, self._executors, self._person, max_trials=self._max_trials, service=self._service
+        )
+        check_account(spec, Accounts(self._ledger), self._person)
         if spec.hypothesis.analysis not in ("", spec.hypothesis.committed().analysis):
             raise Conflict(
                 "The hypothesis names another source of its rule than the one that would decide it here. Leave `analysis` out."
             )
         spec = spec.model_copy(update={"hypothesis": spec.hypothesis.committed()})
         experiment = new_id("exp")
-        body = spec.model_dump(mode="json")
         if key is not None:
             # The same person's same key names the same stream, whoever handles the request.
             experiment = "exp_" + digest_json([self._person.name, key])[7:33]
@@ -106,13 +173,27 @@ class LedgerExperiments:
                 if not _same(self.state(experiment).spec, spec):
                     raise Conflict("This Idempotency-Key was used for another experiment. Use a new one.")
                 return experiment
-        name, actor, hypothesis = stream(experiment), self._person.name, spec.hypothesis
-        committed = {"hypothesis": hypothesis.model_dump(mode="json"), "digest": hypothesis.digest}
-        created = {"spec": body, "owner": actor, "simulated": executor.simulated}
+        hypothesis = spec.hypothesis
+        entries = [
+            Entry(
+                "hypothesis.committed",
+                {"hypothesis": hypothesis.model_dump(mode="json"), "digest": hypothesis.digest},
+            ),
+            Entry(
+                "experiment.created",
+                {
+                    "spec": spec.model_dump(mode="json"),
+                    "owner": self._person.name,
+                    "simulated": checked.simulated,
+                    **({"laboratory": list(checked.laboratory)} if checked.laboratory else {}),
+                },
+            ),
+            *lineage.brought_along(spec, self.state),
+        ]
         self._ledger.append_many(
             [
-                NewEvent(name, "hypothesis.committed", committed, actor, expect=0),
-                NewEvent(name, "experiment.created", created, actor, expect=1),
+                NewEvent(stream(experiment), entry.kind, entry.body, self._person.name, version)
+                for version, entry in enumerate(entries)
             ]
         )
         return experiment
@@ -148,9 +229,12 @@ class LedgerExperiments:
 
         from genesis_workbench.experiments.loop import advance
 
-        executors = local_executors()
+        executors = self._executors
         while True:
-            state = advance(self._ledger, experiment, None, executors)
+            try:
+                state = advance(self._ledger, experiment, None, executors)
+            except Conflict:
+                continue  # somebody said something in between, in another notebook: look again
             for event in self.events(experiment, after):
                 after = event["seq"]
                 yield event
@@ -160,32 +244,70 @@ class LedgerExperiments:
 
     def command(self, experiment: str, what: str, reason: str = "") -> None:
         """Pause, resume or stop. See :class:`Experiments`."""
-        if what not in COMMANDS:
-            raise InvalidInput(f"An experiment cannot be told {what!r}; use pause, resume or stop.")
-        state = self.state(experiment)
-        if state.owner != self._person.name:
-            raise PermissionRefused(f"Only {state.owner}, who launched it, can {what} this experiment.")
-        if state.state == "ended":
-            raise Conflict(f"The experiment has ended already: {state.reason}")
-        if (what == "pause" and state.state == "paused") or (what == "resume" and state.state == "running"):
-            return
-        self._ledger.append(
-            stream(experiment), COMMANDS[what], {"reason": reason[:500]}, actor=self._person.name
-        )
+        self._write(experiment, lambda state: people.command(state, self._person, what, reason))
+
+    def pending(self, experiment: str) -> list[dict[str, Any]]:
+        """Return what waits for a person. See :class:`Experiments`."""
+        return people.pending(self.state(experiment))
+
+    def approve(self, experiment: str, trial: int, digest: str = "") -> None:
+        """Approve a trial. See :class:`Experiments`."""
+        alone = not self._service
+        self._write(experiment, lambda state: people.approve(state, self._person, trial, digest, alone=alone))
+
+    def refuse(self, experiment: str, trial: int, reason: str) -> None:
+        """Refuse a trial. See :class:`Experiments`."""
+        alone = not self._service
+        self._write(experiment, lambda state: people.refuse(state, self._person, trial, reason, alone=alone))
+
+    def say(
+        self,
+        experiment: str,
+        trial: int,
+        became: Became,
+        *,
+        step: str | None = None,
+        values: Mapping[str, Any] | None = None,
+        reason: str = "",
+    ) -> None:
+        """Say what became of a trial. See :class:`Experiments`."""
+
+        def word(state: ExperimentState) -> Entry:
+            return people.say(
+                state, self._person, self._executors, trial, became, step=step, values=values, reason=reason
+            )
+
+        self._write(experiment, word)
+
+    def add_points(self, experiment: str, points: Sequence[Mapping[str, Any]]) -> None:
+        """Add points. See :class:`Experiments`."""
+        self._write(experiment, lambda state: people.add_points(state, self._person, points))
 
     def change_hypothesis(self, experiment: str, hypothesis: Hypothesis, reason: str) -> None:
         """Record a change as a deviation. See :class:`Experiments`."""
+        self._write(
+            experiment,
+            lambda state: Entry("hypothesis.changed", self._change(state, hypothesis, reason)),
+        )
+
+    def _write(self, experiment: str, word: Callable[[ExperimentState], Entry | None]) -> None:
+        """Write a person's word on the state that it was checked against; look again where that changed meanwhile."""
         for left in range(_TRIES - 1, -1, -1):
             state = self.state(experiment)
-            body = self._change(state, hypothesis, reason)
-            new = NewEvent(
-                stream(experiment), "hypothesis.changed", body, self._person.name, expect=state.version
-            )
+            entry = word(state)
+            if entry is None:
+                return
             try:
-                self._ledger.append_many([new])
+                self._ledger.append(
+                    stream(experiment),
+                    entry.kind,
+                    entry.body,
+                    actor=self._person.name,
+                    expect=state.version,
+                )
                 return
             except Conflict:
-                # A trial came in between, or the end, after which there is nothing to change: look again.
+                # A trial came in between, or the end, after which there is nothing to say.
                 if not left:
                     raise
 
@@ -205,7 +327,7 @@ class LedgerExperiments:
             raise InvalidInput(
                 f"The hypothesis does not fit the experiment: {error.errors()[0]['msg']}."
             ) from error
-        self._check(spec)
+        check(spec, self._executors, self._person, max_trials=self._max_trials, service=self._service)
         return {
             "hypothesis": changed.model_dump(mode="json"),
             "digest": changed.digest,
@@ -227,45 +349,22 @@ class LedgerExperiments:
             ) from error
         return verify_in(self._ledger, experiment, self._blobs)
 
-    def _check(self, spec: ExperimentSpec) -> Executor:
-        """Refuse what could never run, before anything is written."""
-        plugins.load("proposers", spec.proposer)
-        executor: Executor = local_executors()[spec.executor]
-        if spec.budget.trials > self._max_trials:
-            raise InvalidInput(
-                f"A budget of {spec.budget.trials} trials is more than the {self._max_trials} that this site allows."
-            )
-        outside = set(spec.groups) - self._person.groups
-        if outside:
-            raise PermissionRefused(
-                f"You are not in the group {sorted(outside)[0]!r}, so you cannot share the experiment with it."
-            )
-        for parameter in spec.space:
-            if parameter.name not in executor.parameters:
-                raise InvalidInput(
-                    f"The executor {spec.executor!r} has no parameter {parameter.name!r}; it has "
-                    f"{', '.join(executor.parameters)}."
-                )
-            _same_unit(parameter.name, parameter.unit, executor.parameters[parameter.name])
-            if parameter.when is not None and parameter.name not in getattr(executor, "optional", ()):
-                raise InvalidInput(
-                    f"The parameter {parameter.name!r} is not always active, but {spec.executor!r} needs it in every trial."
-                )
-        sample = random_values(spec, 0)  # InvalidInput where nothing fits the constraints
-        if spec.budget.cost is not None:
-            spec.budget.cost.planned(spec.space, sample)
-        missing = set(executor.parameters) - {parameter.name for parameter in spec.space}
-        if missing:
-            raise InvalidInput(f"The space leaves out {sorted(missing)[0]!r}, which {spec.executor!r} needs.")
-        for name, unit in _outcomes(spec):
-            if name not in executor.outcomes:
-                raise InvalidInput(
-                    f"The executor {spec.executor!r} does not observe {name!r}; it observes "
-                    f"{', '.join(executor.outcomes)}."
-                )
-            convert(1.0, executor.outcomes[name], unit)
-        executor.check(spec.executor_arguments)
-        return executor
+    def keep_file(self, data: bytes) -> str:
+        """Keep a file. See :class:`Experiments`."""
+        if self._blobs is None:
+            raise NotFound("There is no store of files here.")
+        return self._blobs.put(data)
+
+    def open_budget(
+        self, name: str, limits: Mapping[str, float], *, groups: Sequence[str] = (), currency: str = "USD"
+    ) -> dict[str, Any]:
+        """Open a shared budget. See :class:`Experiments`."""
+        accounts = Accounts(self._ledger)
+        return accounts.open(name, dict(limits), self._person, groups=groups, currency=currency).summary()
+
+    def budget(self, name: str) -> dict[str, Any]:
+        """Return a shared budget. See :class:`Experiments`."""
+        return Accounts(self._ledger).seen_by(name, self._person).summary()
 
 
 def _same(one: ExperimentSpec, other: ExperimentSpec) -> bool:
@@ -277,81 +376,18 @@ def _same(one: ExperimentSpec, other: ExperimentSpec) -> bool:
     return bare(one) == bare(other)
 
 
-def _outcomes(spec: ExperimentSpec) -> Iterator[tuple[str, str]]:
-    """Iterate over the outcomes that a description names, each with the unit it wants them in."""
-    yield from ((objective.name, objective.unit) for objective in spec.objectives)
-    yield from ((limit.metric, limit.unit) for limit in spec.outcome_constraints)
-    yield spec.hypothesis.rule.metric, spec.hypothesis.rule.unit
-    if spec.budget.cost is not None and spec.budget.cost.metric is not None:
-        yield spec.budget.cost.metric, spec.budget.cost.unit
+def local_executors() -> Mapping[str, Executor]:
+    """Return the executors of this process, each made when it is first used and kept: a function may run in one."""
+    from genesis_workbench.core.service import local_state
+
+    return _executors(local_state())
 
 
-class RemoteExperiments:
-    """Experiments behind the service."""
+@cache
+def _executors(folder: Path) -> Executors:
+    from genesis_workbench.core.site import this_site
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    def create(self, spec: ExperimentSpec, *, key: str | None = None) -> str:
-        """Commit and create. See :class:`Experiments`."""
-        answer = self._service.post("experiments", spec.model_dump(mode="json"), key=key)
-        return str(answer["id"])
-
-    def summary(self, experiment: str) -> dict[str, Any]:
-        """Return a summary. See :class:`Experiments`."""
-        found: dict[str, Any] = self._service.get(f"experiments/{experiment}")
-        return found
-
-    def summaries(self) -> list[dict[str, Any]]:
-        """Return all summaries. See :class:`Experiments`."""
-        found: list[dict[str, Any]] = []
-        cursor = None
-        while True:
-            page = self._service.get("experiments", cursor=cursor)
-            found += page["items"]
-            cursor = page["next"]
-            if cursor is None:
-                return found
-
-    def events(self, experiment: str, after: int = 0) -> list[dict[str, Any]]:
-        """Return events. See :class:`Experiments`."""
-        found: list[dict[str, Any]] = self._service.get(f"experiments/{experiment}/events", after=after)[
-            "items"
-        ]
-        return found
-
-    def follow(self, experiment: str, after: int = 0) -> Iterator[dict[str, Any]]:
-        """Iterate over server-sent events. See :class:`Experiments`."""
-        return self._service.events(f"experiments/{experiment}/events", after)
-
-    def command(self, experiment: str, what: str, reason: str = "") -> None:
-        """Pause, resume or stop. See :class:`Experiments`."""
-        self._service.post(f"experiments/{experiment}/{what}", {"reason": reason})
-
-    def change_hypothesis(self, experiment: str, hypothesis: Hypothesis, reason: str) -> None:
-        """Record a change as a deviation. See :class:`Experiments`."""
-        body = {"hypothesis": hypothesis.model_dump(mode="json"), "reason": reason}
-        self._service.post(f"experiments/{experiment}/hypothesis", body)
-
-    def verify(self, experiment: str) -> Report:
-        """Check it, where the ledger is. See :class:`Experiments`."""
-        return Report.from_dict(self._service.get(f"experiments/{experiment}/verification"))
-
-
-class _Executors(dict[str, Executor]):
-    """Executors by name, made when first asked for."""
-
-    def __missing__(self, name: str) -> Executor:
-        from genesis_workbench.compute.submission import scheduler
-
-        made: Executor = plugins.load("executors", name)(scheduler())
-        self[name] = made
-        return made
-
-
-def local_executors() -> dict[str, Executor]:
-    """Return the executors of this process, each loaded when it is first used."""
-    return _Executors()
+    return Executors(Place(this_site(), State(folder)))
 
 
 def all_created(ledger: Ledger) -> Iterator[Event]:
@@ -360,11 +396,3 @@ def all_created(ledger: Ledger) -> Iterator[Event]:
     while batch := ledger.read(prefix=PREFIX, kinds=["experiment.created"], after=after):
         yield from batch
         after = batch[-1].seq
-
-
-def _same_unit(name: str, unit: str, needed: str) -> None:
-    if unit != needed and (not needed or not unit or convert(1.0, unit, needed) != 1.0):
-        raise InvalidInput(
-            f"The parameter {name!r} is given in {unit or 'no unit'}; the executor takes {needed or 'a pure number'}. "
-            f"Write unit={needed!r}."
-        )

@@ -10,7 +10,7 @@ import pytest
 
 from genesis_workbench.core.errors import Conflict, DeadlineExceeded, InvalidInput, Unavailable
 from genesis_workbench.core.units import check_unit
-from genesis_workbench.experiments.expression import Expression
+from genesis_workbench.core.expression import Expression
 from genesis_workbench.experiments.instruments._base import (
     Done,
     Failed,

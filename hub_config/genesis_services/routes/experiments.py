@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import Base64Bytes, BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -24,8 +24,10 @@ router = APIRouter(prefix="/experiments", tags=["experiments"])
 Reader = Annotated[Person, Depends(person_with("custom:experiments:read"))]
 # What starts work is checked with the hub at this moment, not half a minute ago.
 Scientist = Annotated[Person, Depends(person_with("custom:experiments:run", fresh=True))]
+Approver = Annotated[Person, Depends(person_with("custom:experiments:approve", fresh=True))]
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 
+_LARGEST_FILE = 10 * 2**20
 _LOOK_EVERY_S = 0.25
 _HEARTBEAT_S = 15
 
@@ -43,10 +45,49 @@ class Change(BaseModel):
     reason: str = Field(min_length=1, max_length=2000)
 
 
+class Approve(BaseModel):
+    """An approval of exactly what was shown."""
+
+    digest: str = Field("", max_length=80, description="As the list of what waits shows it.")
+
+
+class Refuse(BaseModel):
+    """A refusal."""
+
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class Word(BaseModel):
+    """What became of a trial, or of one of its steps, by a person's word."""
+
+    became: Literal["observed", "failed", "again"]
+    step: str | None = Field(None, max_length=80)
+    values: dict[str, Any] | None = Field(None, max_length=100)
+    reason: str = Field("", max_length=500)
+
+
+class Points(BaseModel):
+    """Points that are tried next."""
+
+    points: list[dict[str, Any]] = Field(min_length=1, max_length=10_000)
+
+
+class File(BaseModel):
+    """A file that trials need, in base64."""
+
+    base64: Base64Bytes = Field(max_length=_LARGEST_FILE)
+
+
 def _experiments(request: Request, person: Person) -> LedgerExperiments:
     context = request.app.state.context
-    most = context.site.experiments.max_trials
-    return LedgerExperiments(context.ledger, person, max_trials=most, blobs=BlobStore(context.state.blobs))
+    return LedgerExperiments(
+        context.ledger,
+        person,
+        max_trials=context.site.experiments.max_trials,
+        blobs=BlobStore(context.state.blobs),
+        service=True,
+        executors=context.executors,
+    )
 
 
 @router.post("", status_code=201)
@@ -96,6 +137,52 @@ def change_hypothesis(request: Request, person: Scientist, experiment: str, body
     experiments = _experiments(request, person)
     experiments.change_hypothesis(experiment, body.hypothesis, body.reason)
     return experiments.summary(experiment)
+
+
+@router.get("/{experiment}/pending")
+def pending(request: Request, person: Reader, experiment: str) -> dict[str, Any]:
+    """List what waits for a person: trials to approve, values to enter, trials of which nobody knows what became."""
+    return {"items": _experiments(request, person).pending(experiment), "next": None}
+
+
+@router.post("/{experiment}/trials/{trial}/approval")
+def approve(
+    request: Request, person: Approver, experiment: str, trial: int, body: Approve | None = None
+) -> dict[str, Any]:
+    """Approve a trial, for exactly its arguments: used once, and not for ever."""
+    experiments = _experiments(request, person)
+    experiments.approve(experiment, trial, body.digest if body else "")
+    return experiments.summary(experiment)
+
+
+@router.post("/{experiment}/trials/{trial}/refusal")
+def refuse(request: Request, person: Approver, experiment: str, trial: int, body: Refuse) -> dict[str, Any]:
+    """Refuse a trial; the reason stays with it."""
+    experiments = _experiments(request, person)
+    experiments.refuse(experiment, trial, body.reason)
+    return experiments.summary(experiment)
+
+
+@router.post("/{experiment}/trials/{trial}/outcome")
+def say(request: Request, person: Scientist, experiment: str, trial: int, body: Word) -> dict[str, Any]:
+    """Enter what was measured by hand, or say what became of a trial of which nobody knows."""
+    experiments = _experiments(request, person)
+    experiments.say(experiment, trial, body.became, step=body.step, values=body.values, reason=body.reason)
+    return experiments.summary(experiment)
+
+
+@router.post("/{experiment}/points")
+def add_points(request: Request, person: Scientist, experiment: str, body: Points) -> dict[str, Any]:
+    """Add points that are tried next, before the proposer's own."""
+    experiments = _experiments(request, person)
+    experiments.add_points(experiment, body.points)
+    return experiments.summary(experiment)
+
+
+@router.post("/files", status_code=201)
+def keep_file(request: Request, person: Scientist, body: File) -> dict[str, str]:
+    """Keep a file that trials need, and return its hash."""
+    return {"digest": _experiments(request, person).keep_file(body.base64)}
 
 
 @router.post("/{experiment}/{what}")

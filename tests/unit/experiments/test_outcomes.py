@@ -9,12 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.experiments import (
     Arm,
     Budget,
-    Categorical,
-    Cost,
     Limit,
     Objective,
     Real,
@@ -100,32 +97,6 @@ def test_as_many_trials_are_under_way_as_asked_and_never_more(ledger, experiment
     assert len({str(trial.parameters) for trial in state.trials}) == 10
 
 
-def test_a_cost_that_is_known_beforehand_is_never_passed(ledger, experiments, bench):
-    cost = Cost(limit=2.0, unit="hour", expression="0.3 + 0.4 * x")
-    state = run(ledger, experiments.create(specification(budget=Budget(trials=50, cost=cost))), bench)
-    planned = [0.3 + 0.4 * trial.parameters["x"] for trial in state.trials]
-    assert state.cost == pytest.approx(sum(planned))
-    assert 1.3 < state.cost <= 2.0
-    assert state.summary()["cost"] == {"spent": state.cost, "limit": 2.0, "unit": "hour"}
-    assert "cost is spent" in state.reason
-    assert "the next trial would cost" in state.reason
-    assert state.finding is not None
-
-
-def test_a_cost_that_is_measured_ends_the_experiment_where_it_is_reached(ledger, experiments, bench):
-    bench.outcomes["energy"] = "MJ"
-    bench.measure = lambda _number, x: {"y": (x["x"], "degC", None), "energy": (1.8, "MJ", None)}
-    cost = Cost(limit=2.0, unit="kW*h", metric="energy")
-    experiment = experiments.create(specification(parallel=1, budget=Budget(trials=50, cost=cost)))
-    state = run(ledger, experiment, bench)
-    assert len(state.trials) == 4
-    assert state.cost == pytest.approx(2.0)
-    with pytest.raises(InvalidInput, match="does not observe 'power'"):
-        experiments.create(specification(budget=Budget(trials=5, cost=Cost(limit=1, metric="power"))))
-    with pytest.raises(InvalidInput, match="below 0"):
-        experiments.create(specification(budget=Budget(trials=5, cost=Cost(limit=1, expression="x - 9"))))
-
-
 def test_what_cannot_be_used_is_named_and_the_rest_is_kept(ledger, experiments, bench):
     bench.outcomes["w"] = "m"
     given = {
@@ -190,19 +161,9 @@ def test_the_light_optimiser_covers_a_front_and_keeps_limits():
         ({"further_objectives": (Objective("y"),)}, "named twice"),
         ({"arms": (Arm("main"),)}, "arm is named twice"),
         ({"arms": (Arm("c", parameters={"x": 7, "z": 0}),)}, "x is 7"),
-        ({"budget": Budget(trials=1, cost=Cost(limit=1, expression="2 * q"))}, "names 'q'"),
+        ({"cost": {"samples": "2 * q"}}, "names 'q'"),
     ],
 )
 def test_what_makes_no_sense_is_refused(changes, words):
     with pytest.raises(ValueError, match=words):
         specification(**changes)
-
-
-def test_a_cost_is_a_number_and_has_one_source():
-    for wrong in ({"expression": "x < 1"}, {}, {"expression": "x", "metric": "y"}, {"expression": "x.y"}):
-        with pytest.raises(ValueError, match="validation error"):
-            Cost(limit=1, **wrong)
-    space = (Categorical("c", ["a", "b"]), Real("x", 0, 1))
-    assert Cost(limit=1, expression="1 + x").planned(space, {"c": "a"}) == 1.0
-    with pytest.raises(InvalidInput, match="no value"):
-        Cost(limit=1, expression="1 / x").planned(space, {"c": "a"})

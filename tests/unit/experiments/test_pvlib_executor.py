@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_haze_costs_sunlight_and_the_south_looks_north():
 )
 def test_arguments_that_no_trial_could_run_with_are_refused(change, words, tmp_path):
     with pytest.raises(InvalidInput, match=words):
-        PvArraySimulator(LocalScheduler(tmp_path)).check({**GOLDEN, **change})
+        PvArraySimulator(SimpleNamespace(scheduler=LocalScheduler(tmp_path))).check({**GOLDEN, **change})
 
 
 def outcome(executor, key):
@@ -62,7 +63,7 @@ def outcome(executor, key):
 
 
 def test_a_trial_runs_as_a_job_and_gives_the_same_numbers(tmp_path):
-    executor = PvArraySimulator(LocalScheduler(tmp_path))
+    executor = PvArraySimulator(SimpleNamespace(scheduler=LocalScheduler(tmp_path)))
     parameters = {"tilt_deg": 30, "azimuth_deg": 180, "ground_coverage_ratio": 0.4}
     executor.submit("a1", parameters, GOLDEN)
     executor.submit("a2", parameters, {**GOLDEN, "latitude": 88})

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from genesis_workbench.core import clock
 from genesis_workbench.core.errors import Conflict, InvalidInput, MissingDependency, Unavailable
 from genesis_workbench.core.identifiers import canonical_json, digest, new_id
-from genesis_workbench.core.leases import Lease, still_held
+from genesis_workbench.core.leases import Lease, first_lost
 from genesis_workbench.core.ledger import schema
 from genesis_workbench.core.ledger.event import GENESIS, Event, NewEvent
 from genesis_workbench.core.ledger.verification import Verification, verify
@@ -68,8 +68,15 @@ class Ledger:
         """Append one event. See :meth:`append_many`."""
         return self.append_many([NewEvent(stream, kind, body, actor, expect)], lease=lease)[0]
 
-    def append_many(self, new: Sequence[NewEvent], *, lease: Lease | None = None) -> list[Event]:
+    def append_many(
+        self, new: Sequence[NewEvent], *, lease: Lease | Sequence[Lease] | None = None
+    ) -> list[Event]:
         """Append events in one transaction: all of them or none.
+
+        Parameters
+        ----------
+        lease : Lease or sequence of Lease, optional
+            Every one of them must still be held.
 
         Raises
         ------
@@ -82,9 +89,10 @@ class Ledger:
         if not new:
             return []
         with self.writing() as connection:
-            if lease is not None and not still_held(connection, lease):
+            lost = first_lost(connection, [lease] if isinstance(lease, Lease) else lease or [])
+            if lost is not None:
                 raise Conflict(
-                    f"{lease.holder} no longer holds the lease on {lease.name}: another process has taken it over."
+                    f"{lost.holder} no longer holds the lease on {lost.name}: another process has taken it over."
                 )
             versions = self._versions(connection, {event.stream for event in new})
             last = connection.execute(

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from genesis_workbench.compute.job import JobSpec, JobState, Resources
-from genesis_workbench.compute.schedulers._base import Scheduler
-from genesis_workbench.core.errors import GenesisError, InvalidInput
+from genesis_workbench.core.errors import (
+    DeadlineExceeded,
+    GenesisError,
+    InvalidInput,
+    PermissionRefused,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from genesis_workbench.compute.job import Job, JobSpec
+    from genesis_workbench.compute.schedulers._base import Scheduler
+    from genesis_workbench.core.site import Site
+    from genesis_workbench.core.state import State
+    from genesis_workbench.core.storage import BlobStore
 
 
 @dataclass(frozen=True)
 class Observation:
     """What a trial gave: a value with its unit, and its standard uncertainty where it has one.
 
-    `attachments` names files, such as spectra, by their hash in the store of files.
+    `attachments` names files, such as spectra, by their hash in the store of files. `cost` is what it really cost, where
+    the executor knows: amounts of a :class:`Budget` by name, such as ``{"instrument_minutes": 12.5}``.
     """
 
     values: Mapping[str, tuple[float, str, float | None]]
     attachments: Mapping[str, str] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return it as the ledger keeps it."""
@@ -33,17 +47,95 @@ class Observation:
 
 @dataclass(frozen=True)
 class Failure:
-    """A trial that gave nothing, and why."""
+    """A trial that gave nothing, why, and what it really cost where the executor knows."""
+
+    reason: str
+    cost: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Nobody can know what became of a trial, such as after a crash: a person decides, it is never run again by itself."""
 
     reason: str
 
 
+Outcome = Observation | Failure | Unknown
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What an executor takes and gives with certain arguments.
+
+    Attributes
+    ----------
+    parameters : mapping or None
+        Name to unit of what may be varied; None where any parameter is taken, whatever its unit.
+    outcomes : mapping
+        Name to unit of what comes out.
+    optional : frozenset of str
+        Parameters that it can do without.
+    simulated : bool
+        Whether the outcomes come from a simulator. What is simulated is told as such everywhere.
+    laboratory : bool
+        Whether something in the world is touched, so that by default a person approves each trial.
+    """
+
+    parameters: Mapping[str, str] | None
+    outcomes: Mapping[str, str]
+    optional: frozenset[str] = frozenset()
+    simulated: bool = True
+    laboratory: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """One execution that is asked for."""
+
+    key: str
+    parameters: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+
+
+class Place:
+    """Where executors work: the site's scheduler, store of files and settings.
+
+    Attributes
+    ----------
+    service : bool
+        Whether this is the service's runner, which acts for many people, and not a notebook's process.
+    """
+
+    def __init__(self, site: Site, state: State, *, service: bool = False) -> None:
+        self.site, self.state, self.service = site, state, service
+
+    @cached_property
+    def scheduler(self) -> Scheduler:
+        """The scheduler of this place."""
+        from genesis_workbench.compute.submission import scheduler
+
+        return scheduler()
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        """The store of files by their hash."""
+        from genesis_workbench.core.storage import BlobStore
+
+        return BlobStore(self.state.blobs)
+
+
 class Executor(Protocol):
-    """Executes trials, each key once.
+    """Executes trials, each key once. It is made with the :class:`Place` where it works.
 
     `submit` may be called again with the same key after any crash. `observe` answers None while the trial is under
-    way, and the same outcome each time afterwards. An executor that can do without some of its parameters names them in
-    a class attribute `optional`; only those may depend on another parameter's value.
+    way, and the same outcome each time afterwards. An executor that cannot be reached raises
+    :class:`~genesis_workbench.core.errors.Unavailable` or ``DeadlineExceeded``, and is asked again later; any other
+    `GenesisError` of `submit` fails the trial.
+
+    Instead of the four attributes it may have ``signature(arguments) -> Signature``, where what it takes and gives
+    depends on its arguments. It may have ``submit_all(requests) -> {key: why it was refused}`` and
+    ``observe_all(keys) -> {key: outcome}`` to do many at once. A class attribute ``notebook_only`` says why the service
+    refuses it.
     """
 
     name: ClassVar[str]
@@ -59,13 +151,65 @@ class Executor(Protocol):
         """Start the trial unless its key is known."""
         ...
 
-    def observe(self, key: str) -> Observation | Failure | None:
+    def observe(self, key: str) -> Outcome | None:
         """Return what became of it."""
         ...
 
     def cancel(self, key: str) -> None:
         """End it; nothing where it has ended."""
         ...
+
+
+def signature(executor: Executor, arguments: Mapping[str, Any]) -> Signature:
+    """Return what an executor takes and gives with these arguments."""
+    own = getattr(executor, "signature", None)
+    if own is not None:
+        found: Signature = own(arguments)
+        return found
+    return Signature(
+        executor.parameters,
+        executor.outcomes,
+        frozenset(getattr(executor, "optional", ())),
+        executor.simulated,
+        getattr(executor, "laboratory", False),
+    )
+
+
+def submit_all(executor: Executor, requests: Sequence[Request]) -> dict[str, str]:
+    """Submit many and return why keys were refused; those of an executor that is away are left for later.
+
+    Raises
+    ------
+    Unavailable, DeadlineExceeded
+        If it cannot be reached: all may be submitted again.
+    """
+    many = getattr(executor, "submit_all", None)
+    if many is not None:
+        found: dict[str, str] = many(requests)
+        return found
+    refused = {}
+    for request in requests:
+        try:
+            executor.submit(request.key, request.parameters, request.arguments)
+        except (Unavailable, DeadlineExceeded):
+            raise
+        except GenesisError as error:
+            refused[request.key] = error.message
+    return refused
+
+
+def observe_all(executor: Executor, keys: Sequence[str]) -> dict[str, Outcome]:
+    """Return what became of those keys that are no longer under way."""
+    many = getattr(executor, "observe_all", None)
+    if many is not None:
+        found: dict[str, Outcome] = many(keys)
+        return found
+    outcomes = {}
+    for key in keys:
+        outcome = executor.observe(key)
+        if outcome is not None:
+            outcomes[key] = outcome
+    return outcomes
 
 
 class ProcessSimulator:
@@ -82,8 +226,8 @@ class ProcessSimulator:
     walltime_s: ClassVar[float] = 600
     memory_bytes: ClassVar[int] = 2 * 2**30
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
+    def __init__(self, place: Place) -> None:
+        self._place = place
 
     @classmethod
     def simulate(cls, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, float]:
@@ -95,43 +239,101 @@ class ProcessSimulator:
 
     def submit(self, key: str, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
         """Submit the job. See :class:`Executor`."""
-        self._scheduler.submit(
-            JobSpec(
-                name=f"{self.name} simulation",
-                command=(sys.executable, "-m", type(self).__module__),
-                arguments={"parameters": dict(parameters), "arguments": dict(arguments)},
-                # One thread each: several trials share the machine.
-                environment={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-                resources=Resources(memory_bytes=self.memory_bytes),
-                walltime_s=self.walltime_s,
-                key=key,
-            )
-        )
+        self._place.scheduler.submit(self._job(Request(key, parameters, arguments)))
 
-    def observe(self, key: str) -> Observation | Failure | None:
+    def submit_all(self, requests: Sequence[Request]) -> dict[str, str]:
+        """Submit the jobs, together. See :class:`Executor`."""
+        return submit_jobs(self._place.scheduler, [self._job(request) for request in requests])
+
+    def observe(self, key: str) -> Outcome | None:
         """Read the job's outcome. See :class:`Executor`."""
-        job = self._scheduler.status(key)
-        if job is None:
-            return Failure("Its job is gone from the scheduler's folder.")
-        if not job.state.final:
-            return None
-        if job.state is not JobState.COMPLETED:
-            return Failure(job.reason or f"The job ended as {job.state}.")
-        try:
-            result = self._scheduler.result(key)
-        except GenesisError as error:
-            return Failure(error.message)
-        values = {}
-        for name, unit in self.outcomes.items():
-            value = result.get(name) if isinstance(result, dict) else None
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                return Failure(f"The simulation gave {value!r} for {name}; a finite number was expected.")
-            values[name] = (float(value), unit, None)
-        return Observation(values)
+        return ended_job(self._place.scheduler, key, self.outcomes)
 
     def cancel(self, key: str) -> None:
         """Cancel the job. See :class:`Executor`."""
-        self._scheduler.cancel(key)
+        self._place.scheduler.cancel(key)
+
+    def _job(self, request: Request) -> JobSpec:
+        from genesis_workbench.compute.job import JobSpec, Resources
+
+        return JobSpec(
+            name=f"{self.name} simulation",
+            command=(sys.executable, "-m", type(self).__module__),
+            arguments={"parameters": dict(request.parameters), "arguments": dict(request.arguments)},
+            # One thread each: several trials share the machine.
+            environment={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            resources=Resources(memory_bytes=self.memory_bytes),
+            walltime_s=self.walltime_s,
+            key=request.key,
+        )
+
+
+def allow_own_code(place: Place, name: str) -> None:
+    """Refuse people's own code where it would run with the rights of the service's account and the site has not said yes."""
+    if place.service and not place.site.experiments.own_code:
+        raise PermissionRefused(
+            f"This site does not let experiments of the service run people's own code (the executor {name!r}): it would run "
+            "with the service's rights. Ask the operator, who can set experiments.own_code."
+        )
+
+
+def submit_jobs(scheduler: Scheduler, jobs: Sequence[JobSpec]) -> dict[str, str]:
+    """Submit jobs in as few requests as the scheduler allows; return why single ones were refused, by key."""
+    try:
+        scheduler.submit_all(jobs)
+    except (Unavailable, DeadlineExceeded):
+        raise
+    except GenesisError as error:
+        if len(jobs) == 1:
+            return {jobs[0].key: error.message}
+        # One that is refused must not hold up the others: find it. What was submitted already stays so.
+        half = len(jobs) // 2
+        return submit_jobs(scheduler, jobs[:half]) | submit_jobs(scheduler, jobs[half:])
+    return {}
+
+
+def ended_job(
+    scheduler: Scheduler, key: str, outcomes: Mapping[str, str], *, nodes: int = 1
+) -> Outcome | None:
+    """Return what a job gave, None while it is under way.
+
+    Its result is JSON: for each outcome a number in its unit, or ``{"value": ..., "uncertainty": ...}``.
+    """
+    job = scheduler.status(key)
+    if job is None:
+        return Failure("Its job is gone from the scheduler's folder.")
+    if not job.state.final:
+        return None
+    cost = _node_hours(job, nodes)
+    if job.state != "completed":
+        return Failure(job.reason or f"The job ended as {job.state}.", cost)
+    try:
+        result = scheduler.result(key)
+    except GenesisError as error:
+        return Failure(error.message, cost)
+    values = {}
+    for name, unit in outcomes.items():
+        given = result.get(name) if isinstance(result, dict) else None
+        seen: dict[str, Any] = given if isinstance(given, dict) else {"value": given}
+        value, uncertainty = seen.get("value"), seen.get("uncertainty")
+        if not _finite(value) or not (uncertainty is None or _finite(uncertainty)):
+            return Failure(f"The job gave {given!r:.200} for {name}; a finite number was expected.", cost)
+        values[name] = (float(value or 0), unit, uncertainty)
+    return Observation(values, cost=cost)
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _node_hours(job: Job, nodes: int) -> dict[str, float]:
+    """Return the machine time of a job."""
+    from datetime import datetime
+
+    if not job.started or not job.ended:
+        return {}
+    seconds = (datetime.fromisoformat(job.ended) - datetime.fromisoformat(job.started)).total_seconds()
+    return {"node_hours": nodes * max(0.0, seconds) / 3600}
 
 
 def run_as_job(simulator: type[ProcessSimulator]) -> None:

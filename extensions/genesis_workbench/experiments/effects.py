@@ -1,0 +1,219 @@
+"""What the loop asks for, and the two who do it: for one experiment alone, and for many in lockstep.
+
+The loop never touches the ledger or an executor: it yields what it wants and is sent the answer. So many experiments can
+take each step together: their events are one transaction, their trials one submission to each executor.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from genesis_workbench.core.errors import Conflict, DeadlineExceeded, Unavailable
+from genesis_workbench.core.leases import Lease
+from genesis_workbench.core.ledger import Event, Ledger, NewEvent
+from genesis_workbench.experiments.accounts import Accounts, Draw, Short
+from genesis_workbench.experiments.executors._base import (
+    Executor,
+    Outcome,
+    Request,
+    observe_all,
+    submit_all,
+)
+
+if TYPE_CHECKING:
+    from genesis_workbench.experiments.planning import Plan
+    from genesis_workbench.experiments.state import ExperimentState
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Append:
+    """Write events; with an account, also what each of them draws. The answer is (events, what is short)."""
+
+    events: tuple[NewEvent, ...]
+    account: str = ""
+    draws: tuple[Draw | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Observe:
+    """Ask an executor what became of keys. The answer is {key: outcome}, without those under way."""
+
+    executor: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Submit:
+    """Submit. The answer is {key: why it was refused}, or None where the executor is away: try again later."""
+
+    executor: str
+    requests: tuple[Request, ...]
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """End executions. No answer."""
+
+    executor: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Propose:
+    """Plan the next trials. The answer is a :class:`Plan`, or None where it is not ready yet."""
+
+    state: ExperimentState
+    count: int
+
+
+Effect = Append | Observe | Submit | Cancel | Propose
+Loop = Generator[Effect, Any, None]
+Planner = Callable[["ExperimentState", int], "Plan | None"]
+
+
+@dataclass
+class Turn:
+    """One experiment's turn: its loop, the lease under which it writes, and the error that ended it, if any."""
+
+    loop: Loop
+    lease: Lease | None = None
+    error: BaseException | None = None
+
+
+class Hands:
+    """Does what loops ask for.
+
+    Parameters
+    ----------
+    executors : mapping
+        Executors by name.
+    planner : callable
+        Plans the next trials of a state.
+    """
+
+    def __init__(self, ledger: Ledger, executors: Mapping[str, Executor], planner: Planner) -> None:
+        self._ledger, self._executors, self._planner = ledger, executors, planner
+        self._accounts = Accounts(ledger)
+
+    def run(self, turns: Sequence[Turn]) -> None:
+        """Take turns to their ends, each step of all of them together. Errors are left in the turns."""
+        wanted: list[tuple[Turn, Effect]] = []
+        for turn in turns:
+            self._next(turn, wanted)
+        while wanted:
+            doing, wanted = wanted, []
+            for turn, answer in self._do(doing):
+                self._next(turn, wanted, answer)
+
+    def _next(self, turn: Turn, wanted: list[tuple[Turn, Effect]], answer: Any = None) -> None:
+        try:
+            if isinstance(answer, BaseException):
+                wanted.append((turn, turn.loop.throw(answer)))
+            else:
+                wanted.append((turn, turn.loop.send(answer)))
+        except StopIteration:
+            pass
+        except Exception as error:  # noqa: BLE001 - one experiment must not stop the others; whoever runs the turns reads it
+            turn.error = error
+
+    def _do(self, doing: Sequence[tuple[Turn, Effect]]) -> Iterable[tuple[Turn, Any]]:
+        yield from self._append([(turn, each) for turn, each in doing if isinstance(each, Append)])
+        for kind, act in ((Observe, self._observe), (Submit, self._submit), (Cancel, self._cancel)):
+            groups: dict[str, list[tuple[Turn, Any]]] = {}
+            for turn, each in doing:
+                if isinstance(each, kind):
+                    groups.setdefault(each.executor, []).append((turn, each))
+            for name, group in groups.items():
+                yield from self._guarded(name, group, act)
+        for turn, each in doing:
+            if isinstance(each, Propose):
+                yield turn, self._try(self._planner, each.state, each.count)
+
+    @staticmethod
+    def _try(act: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return act(*arguments)
+        except Exception as error:  # noqa: BLE001 - sent into the loop that asked
+            return error
+
+    def _guarded(
+        self, name: str, group: list[tuple[Turn, Any]], act: Callable[..., Any]
+    ) -> Iterable[tuple[Turn, Any]]:
+        """Do what several want of one executor at once; where that fails, each alone, so that one harms no other."""
+        try:
+            executor = self._executors[name]
+            answers = act(executor, [each for _, each in group])
+        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+            if len(group) == 1:
+                return [(group[0][0], error)]
+            return [pair for single in group for pair in self._guarded(name, [single], act)]
+        return [(turn, answer) for (turn, _), answer in zip(group, answers, strict=True)]
+
+    @staticmethod
+    def _observe(executor: Executor, wanted: Sequence[Observe]) -> list[dict[str, Outcome]]:
+        try:
+            found = observe_all(executor, [key for each in wanted for key in each.keys])
+        except (Unavailable, DeadlineExceeded) as error:
+            log.warning("The executor %s is away: %s", executor.name, error)
+            found = {}
+        return [{key: found[key] for key in each.keys if key in found} for each in wanted]
+
+    @staticmethod
+    def _submit(executor: Executor, wanted: Sequence[Submit]) -> list[dict[str, str] | None]:
+        try:
+            refused = submit_all(executor, [request for each in wanted for request in each.requests])
+        except (Unavailable, DeadlineExceeded) as error:
+            log.warning("The executor %s is away: %s", executor.name, error)
+            return [None for _ in wanted]
+        return [
+            {request.key: refused[request.key] for request in each.requests if request.key in refused}
+            for each in wanted
+        ]
+
+    @staticmethod
+    def _cancel(executor: Executor, wanted: Sequence[Cancel]) -> list[None]:
+        for each in wanted:
+            for key in each.keys:
+                executor.cancel(key)
+        return [None for _ in wanted]
+
+    def _append(self, wanted: Sequence[tuple[Turn, Append]]) -> Iterable[tuple[Turn, Any]]:
+        together = [(turn, each) for turn, each in wanted if not each.account]
+        for turn, each in wanted:
+            if each.account:
+                items = list(zip(each.events, each.draws, strict=True))
+                yield turn, self._try(self._accounts.append, each.account, items, turn.lease)
+        if not together:
+            return
+        try:
+            leases = [turn.lease for turn, _ in together if turn.lease is not None]
+            events = self._ledger.append_many(
+                [event for _, each in together for event in each.events], lease=leases
+            )
+        except Conflict as error:
+            # Somebody else was first on one of them: the others go on.
+            if len(together) == 1:
+                yield together[0][0], error
+            else:
+                for pair in together:
+                    yield from self._append([pair])
+            return
+        except Exception as error:  # noqa: BLE001 - the database is away, or a body is no JSON
+            for turn, _ in together:
+                yield turn, error
+            return
+        yield from _shared_out(together, events)
+
+
+def _shared_out(
+    together: Sequence[tuple[Turn, Append]], events: list[Event]
+) -> Iterable[tuple[Turn, tuple[list[Event], Short | None]]]:
+    at = 0
+    for turn, each in together:
+        yield turn, (events[at : at + len(each.events)], None)
+        at += len(each.events)

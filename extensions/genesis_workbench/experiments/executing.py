@@ -1,0 +1,305 @@
+"""Executions of trials and steps: which may start, with what, and what their outcomes mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from genesis_workbench.core.errors import GenesisError, InvalidInput
+from genesis_workbench.core.units import convert
+from genesis_workbench.experiments.budget import UNITS, Amounts, Cost, together
+from genesis_workbench.experiments.executors._base import (
+    Executor,
+    Failure,
+    Observation,
+    Outcome,
+    Request,
+    Unknown,
+    signature,
+)
+from genesis_workbench.experiments.permission import wanted
+from genesis_workbench.experiments.state import ExperimentState, Trial
+from genesis_workbench.experiments.steps import Step, active, before, key_of
+from genesis_workbench.experiments.trial import Executed
+from genesis_workbench.experiments.writing import Entry
+
+Values = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Running:
+    """An execution, with the step and the trial that it belongs to."""
+
+    trial: Trial
+    step: Step
+    execution: Executed
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """How events name it: by trial, and by step where the experiment names steps."""
+        return {"trial": self.trial.number, **({"step": self.step.name} if self.trial.steps else {})}
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An execution that may start."""
+
+    running: Running
+    request: Request
+
+    def started(self) -> Entry:
+        """Return the entry that it has started."""
+        kind = "step.started" if self.running.trial.steps else "trial.started"
+        return Entry(kind, {**self.running.place, "key": self.request.key})
+
+    def refused(self, reason: str) -> Entry:
+        """Return the entry that its executor refused it."""
+        return _failure(self.running, reason, {} if not self.running.trial.started else None)
+
+
+def _executions(state: ExperimentState, trial: Trial) -> Iterator[Running]:
+    if not trial.steps:
+        yield Running(trial, state.spec.graph[0], trial)
+        return
+    for step in state.spec.steps:
+        if step.name in trial.steps:
+            yield Running(trial, step, trial.steps[step.name])
+
+
+def running(state: ExperimentState, only: Trial | None = None) -> list[Running]:
+    """Return the executions that were started, or of which nobody knows what became of them."""
+    trials = state.under_way.values() if only is None else [only]
+    return [
+        each
+        for trial in trials
+        for each in _executions(state, trial)
+        if each.execution.state in ("started", "unknown")
+    ]
+
+
+def due(
+    state: ExperimentState, executors: Mapping[str, Executor]
+) -> tuple[dict[str, list[Ready]], list[Entry]]:
+    """Return what may start now, by executor, and the entries of trials that cannot."""
+    ready: dict[str, list[Ready]] = {}
+    entries = []
+    for trial in state.under_way.values():
+        if trial.state == "waiting":
+            continue
+        for each in _executions(state, trial):
+            if each.execution.state != "proposed" or not _may_start(each):
+                continue
+            try:
+                parameters = _inputs(executors[each.step.executor], each)
+            except InvalidInput as error:
+                entries.append(_failure(each, error.message, None))
+                break
+            request = Request(each.execution.key, parameters, each.step.arguments)
+            ready.setdefault(each.step.executor, []).append(Ready(each, request))
+    return ready, entries
+
+
+def _may_start(each: Running) -> bool:
+    steps = each.trial.steps
+    return all(steps[name].state == "observed" for name in before(each.step) if name in steps)
+
+
+def _inputs(executor: Executor, each: Running) -> dict[str, Any]:
+    """Return the parameters of one execution: from the trial, or from the outcomes of the steps before."""
+    takes = signature(executor, each.step.arguments)
+    space, step = each.trial.parameters, each.step
+    if takes.parameters is None:
+        found = dict(space) if not step.takes else {}
+        return found | {name: _source(each, name, source, None) for name, source in step.takes.items()}
+    found = {}
+    for name, unit in takes.parameters.items():
+        if name in step.takes:
+            found[name] = _source(each, name, step.takes[name], unit)
+        elif name in space:
+            found[name] = space[name]
+        else:
+            earlier = [other for other in step.after if name in each.trial.steps[other].values]
+            if earlier:
+                found[name] = _source(each, name, f"{earlier[-1]}.{name}", unit)
+            elif name not in takes.optional:
+                raise InvalidInput(f"The step {step.name!r} needs {name!r}, and no step before it gave that.")
+    return found
+
+
+def _source(each: Running, name: str, source: str, unit: str | None) -> Any:
+    step, dot, outcome = source.partition(".")
+    if not dot:
+        return each.trial.parameters.get(source)
+    made = each.trial.steps.get(step)
+    if made is None or outcome not in made.values:
+        raise InvalidInput(f"The step {each.step.name!r} takes {name!r} from {source!r}, which gave nothing.")
+    seen = made.values[outcome]
+    return seen["value"] if unit is None else convert(float(seen["value"]), seen["unit"], unit)
+
+
+def outcome_events(
+    state: ExperimentState, executors: Mapping[str, Executor], each: Running, outcome: Outcome | None
+) -> list[Entry]:
+    """Return the entries for what became of one execution, by its executor's word or a person's."""
+    answer = each.execution.answer
+    if answer is not None:
+        return [_answered(state, each, answer)]
+    match outcome:
+        case None:
+            return []
+        case Unknown():
+            return [Entry("trial.unknown", {**each.place, "reason": outcome.reason[:2000]})]
+        case Failure():
+            return [_failure(each, outcome.reason, dict(outcome.cost), state)]
+        case Observation():
+            return [_observed(state, executors, each, outcome)]
+
+
+def _answered(state: ExperimentState, each: Running, answer: dict[str, Any]) -> Entry:
+    by = answer["by"]
+    if answer["as"] == "again":
+        attempt = each.execution.attempt + 1
+        key = key_of(state.id, each.trial.number, each.step.name, attempt)
+        body: dict[str, Any] = {**each.place, "attempt": attempt, "key": key, "by": by}
+        attempts = {other.step.name: other.execution.attempt for other in _executions(state, each.trial)}
+        attempts[each.step.name] = attempt
+        approval = wanted(state, each.trial.number, each.trial.parameters, each.trial.reserved, attempts)
+        return Entry("trial.again", {**body, **({"approval": approval} if approval else {})})
+    if answer["as"] == "failed":
+        return _failure(each, f"{by} says: {answer['reason']}", None, state)
+    kind = "step.observed" if each.trial.steps else "trial.observed"
+    body = {**each.place, "values": answer["values"], "simulated": answer["simulated"], "by": by}
+    return Entry(kind, body | _cost(state, each, answer["values"], {}))
+
+
+def _observed(
+    state: ExperimentState, executors: Mapping[str, Executor], each: Running, outcome: Observation
+) -> Entry:
+    """Keep what was measured and can be used; what cannot is named, and an execution with nothing left has failed."""
+    takes = signature(executors[each.step.executor], each.step.arguments)
+    values, unusable = outcome.as_dict(), {}
+    for name, seen in list(values.items()):
+        reason = _unusable(seen, takes.outcomes.get(name))
+        if reason:
+            unusable[name] = reason
+            del values[name]
+    if not values:
+        why = "; ".join(f"{name} {reason}" for name, reason in unusable.items()) or "it gave no values"
+        reason = f"The trial gave nothing that can be used: {why}."[:2000]
+        return _failure(each, reason, dict(outcome.cost), state)
+    body: dict[str, Any] = {**each.place, "values": values, "simulated": takes.simulated}
+    if unusable:
+        body["unusable"] = unusable
+    if outcome.attachments:
+        body["attachments"] = dict(outcome.attachments)
+    kind = "step.observed" if each.trial.steps else "trial.observed"
+    return Entry(kind, body | _cost(state, each, values, dict(outcome.cost)))
+
+
+def _unusable(seen: Mapping[str, Any], unit: str | None) -> str:
+    for what in ("value", "uncertainty"):
+        number = seen.get(what, 0.0)
+        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+            return f"has the {what} {number!r:.80}, no finite number"
+    if unit is None or seen["unit"] != unit:
+        try:
+            convert(1.0, str(seen["unit"]), str(seen["unit"]) if unit is None else unit)
+        except GenesisError as error:
+            return f"has a wrong unit: {error.message}"[:300]
+    return ""
+
+
+def unfinished(state: ExperimentState) -> list[Entry]:
+    """Return the entries of trials whose steps have all given their outcomes: later steps' outcomes count first."""
+    entries = []
+    for trial in state.under_way.values():
+        if not trial.steps or any(each.state != "observed" for each in trial.steps.values()):
+            continue
+        values: dict[str, Any] = {}
+        files: dict[str, str] = {}
+        for each in _executions(state, trial):
+            values |= each.execution.values
+            files |= {
+                f"{each.step.name}/{name}": digest for name, digest in each.execution.attachments.items()
+            }
+        body: dict[str, Any] = {
+            "trial": trial.number,
+            "values": values,
+            "simulated": all(each.simulated for each in trial.steps.values()),
+        }
+        if files:
+            body["attachments"] = files
+        cost = _all_costs(state, trial, {})
+        entries.append(Entry("trial.observed", {**body, **({"cost": cost} if cost else {})}))
+    return entries
+
+
+def _failure(each: Running, reason: str, cost: Amounts | None, state: ExperimentState | None = None) -> Entry:
+    """Return the entry that a trial has failed. Without a word on its cost, it has cost what was reserved."""
+    body: dict[str, Any] = {"trial": each.trial.number, "reason": reason[:2000]}
+    if each.trial.steps:
+        body |= {"step": each.step.name, "reason": f"The step {each.step.name!r}: {reason}"[:2000]}
+    if state is not None:
+        settled = _all_costs(state, each.trial, {each.step.name: ({}, cost or {})})
+        return Entry("trial.failed", {**body, **({"cost": settled} if settled else {})})
+    return Entry("trial.failed", body if cost is None else {**body, "cost": cost})
+
+
+def _cost(state: ExperimentState, each: Running, values: Values, said: Amounts) -> dict[str, Any]:
+    """Return what one execution has cost, as a part of its event: a trial's whole cost, or what a step's executor said."""
+    cost = said if each.trial.steps else _all_costs(state, each.trial, {each.step.name: (values, said)})
+    return {"cost": cost} if cost else {}
+
+
+def _all_costs(state: ExperimentState, trial: Trial, latest: Mapping[str, tuple[Values, Amounts]]) -> Amounts:
+    """Return what a trial has really cost: measured, else by its executor's word, else as planned.
+
+    Parameters
+    ----------
+    latest : mapping
+        By step, the values and costs of executions that have just ended.
+    """
+    total: Amounts = {}
+    everything: dict[str, Mapping[str, Any]] = {}
+    said_of: set[str] = set()
+    for each in _executions(state, trial):
+        values, said = latest.get(each.step.name, (each.execution.values, each.execution.cost))
+        everything |= values
+        total = together(total, said)
+        said_of |= set(said)
+        if each.execution.started or values:
+            own: dict[str, Cost] = {name: cost for name, cost in each.step.cost.items() if name not in said}
+            total = together(total, _planned(state, trial, own, values))
+    rest: dict[str, Cost] = {
+        name: cost
+        for name, cost in state.spec.cost.items()
+        if cost.actual in everything or name not in said_of
+    }
+    # A measured cost counts instead of what executors said of it.
+    measured = {name for name, cost in rest.items() if cost.actual in everything}
+    total = {name: amount for name, amount in total.items() if name not in measured}
+    return together(total, _planned(state, trial, rest, everything))
+
+
+def _planned(state: ExperimentState, trial: Trial, costs: Mapping[str, Cost], values: Values) -> Amounts:
+    """Return costs as they were measured; as they were planned where they were not."""
+    found: Amounts = {}
+    for name, cost in costs.items():
+        seen = values.get(cost.actual) if cost.actual else None
+        if seen:
+            found[name] = convert(float(seen["value"]), seen["unit"], UNITS[name])
+        else:
+            found[name] = cost.of(state.spec.space, trial.parameters)
+    return found
+
+
+def reservation(state: ExperimentState, parameters: Mapping[str, Any]) -> Amounts:
+    """Return what a trial is planned to use, by amount."""
+    total: Amounts = {}
+    for costs in (state.spec.cost, *(step.cost for step in active(state.spec.steps, parameters))):
+        total = together(
+            total, {str(name): cost.of(state.spec.space, parameters) for name, cost in costs.items()}
+        )
+    return total

@@ -1,0 +1,141 @@
+"""Trials as jobs of the site's scheduler: any command, with files by their hash, arguments in and a result out as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field, ValidationError
+
+from genesis_workbench.compute.job import JobSpec, Resources
+from genesis_workbench.core.errors import GenesisError, InvalidInput
+from genesis_workbench.experiments.executors._base import (
+    Failure,
+    Outcome,
+    Place,
+    Request,
+    Signature,
+    allow_own_code,
+    ended_job,
+    submit_jobs,
+)
+from genesis_workbench.experiments.record import Record, Unit
+
+
+class JobArguments(Record):
+    """What a trial runs.
+
+    Attributes
+    ----------
+    command : tuple of str
+        Program and arguments; no shell reads them. It runs in a folder of its own with ``arguments.json`` (``parameters`` and
+        ``arguments``) and writes ``result.json``: for each outcome a number, or ``{"value": ..., "uncertainty": ...}``.
+    outcomes : dict
+        Name to unit of what it writes.
+    parameters : dict, optional
+        Name to unit of what it takes; all of the space where left out.
+    files : dict
+        Name in the job's folder to the hash of a file, as ``gw.experiments.keep`` gives it.
+    arguments : dict
+        What stays the same over all trials and is passed on.
+    simulated : bool
+        Whether what it gives comes from a simulator.
+    """
+
+    command: tuple[str, ...] = Field(min_length=1, max_length=100)
+    outcomes: dict[str, Unit] = Field(min_length=1)
+    parameters: dict[str, Unit] | None = None
+    files: dict[str, str] = Field(default_factory=dict, max_length=100)
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    environment: dict[str, str] = Field(default_factory=dict)
+    resources: Resources = Field(default_factory=Resources)
+    walltime_s: float = Field(3600, gt=0)
+    queue: str = ""
+    account: str = ""
+    image: str = ""
+    simulated: bool = True
+
+
+class JobExecutor:
+    """Submits trials together, in as few requests as the scheduler allows, and looks at all of them together."""
+
+    name: ClassVar[str] = "job"
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        """Refuse commands where the site does not allow them, and files that are not here. See :class:`Executor`."""
+        allow_own_code(self._place, self.name)
+        given = _read(arguments)
+        self._spec(given, Request("check", {}, arguments))
+
+    def signature(self, arguments: Mapping[str, Any]) -> Signature:
+        """Return what its arguments say. See :class:`Executor`."""
+        given = _read(arguments)
+        return Signature(given.parameters, given.outcomes, simulated=given.simulated)
+
+    def submit(self, key: str, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+        """Submit one job. See :class:`Executor`."""
+        request = Request(key, parameters, arguments)
+        self._place.scheduler.submit(self._spec(_read(arguments), request))
+
+    def submit_all(self, requests: Sequence[Request]) -> dict[str, str]:
+        """Submit many. See :class:`Executor`."""
+        jobs, refused = [], {}
+        for request in requests:
+            try:
+                jobs.append(self._spec(_read(request.arguments), request))
+            except GenesisError as error:
+                refused[request.key] = error.message
+        return refused | (submit_jobs(self._place.scheduler, jobs) if jobs else {})
+
+    def observe(self, key: str) -> Outcome | None:
+        """Read the job's outcome. See :class:`Executor`."""
+        scheduler = self._place.scheduler
+        job = scheduler.status(key)
+        if job is None or not job.state.final:
+            return None if job is not None else Failure("Its job is gone from the scheduler's folder.")
+        try:
+            # What it was given is in its folder: the units of what it gives, and how many machines it had.
+            given = json.loads(scheduler.output(key, "arguments.json").read_bytes())
+        except GenesisError as error:
+            return Failure(error.message)
+        return ended_job(scheduler, key, given["outcomes"], nodes=int(given["nodes"]))
+
+    def cancel(self, key: str) -> None:
+        """Cancel the job. See :class:`Executor`."""
+        self._place.scheduler.cancel(key)
+
+    def _spec(self, given: JobArguments, request: Request) -> JobSpec:
+        blobs = self._place.blobs
+        return JobSpec(
+            name=f"trial: {given.command[0]}"[:200],
+            command=given.command,
+            arguments={
+                "parameters": dict(request.parameters),
+                "arguments": given.arguments,
+                "outcomes": given.outcomes,
+                "nodes": given.resources.nodes,
+            },
+            environment=given.environment,
+            resources=given.resources,
+            walltime_s=given.walltime_s,
+            queue=given.queue,
+            account=given.account,
+            image=given.image,
+            stage_in={name: str(blobs.path(digest)) for name, digest in given.files.items()},
+            key=request.key,
+        )
+
+
+def _read(arguments: Mapping[str, Any]) -> JobArguments:
+    try:
+        return JobArguments.model_validate(dict(arguments))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise InvalidInput(
+            f"The arguments of the executor 'job' cannot be used: {where}: {fault['msg']}."
+        ) from error

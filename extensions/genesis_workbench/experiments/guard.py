@@ -1,0 +1,228 @@
+"""Asks a proposer without trusting it: one that raises is told, one that hangs is left behind or killed.
+
+In a notebook a proposer runs in a thread that is left behind where it takes too long. The service asks it in a process
+of its own, which is killed: a proposer there can neither hold up the runner nor take it down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillRunning
+from queue import Empty, Queue
+from typing import TYPE_CHECKING, Any
+
+from genesis_workbench.core import plugins
+from genesis_workbench.core.errors import BY_CODE, DeadlineExceeded, GenesisError
+from genesis_workbench.experiments.spec import PERSON, ExperimentSpec
+from genesis_workbench.experiments.trial import Trial, from_plain, plain
+
+if TYPE_CHECKING:
+    from genesis_workbench.experiments.planning import Plan
+    from genesis_workbench.experiments.state import ExperimentState
+
+AT_ONCE = frozenset({"sobol", "random"})
+"""Proposers of ours that answer in well under a millisecond and are asked directly: the control and the fall-back."""
+
+
+class ProposerFailed(RuntimeError):
+    """A proposer raised something in a process of its own."""
+
+
+def _ask(spec: ExperimentSpec, trials: Sequence[Trial], proposer: str, count: int) -> list[dict[str, Any]]:
+    points: list[dict[str, Any]] = plugins.load("proposers", proposer)().propose(spec, trials, count)
+    return points
+
+
+def _too_long(proposer: str, limit_s: float) -> DeadlineExceeded:
+    return DeadlineExceeded(f"{proposer} was stopped: it had proposed nothing after {limit_s:g} s")
+
+
+def in_thread(
+    spec: ExperimentSpec, trials: Sequence[Trial], proposer: str, count: int
+) -> list[dict[str, Any]]:
+    """Ask in a thread and return its points.
+
+    Raises
+    ------
+    DeadlineExceeded
+        If it takes longer than the experiment allows; the thread is left behind.
+    """
+    if proposer in AT_ONCE:
+        return _ask(spec, trials, proposer, count)
+    answer: Queue[list[dict[str, Any]] | BaseException] = Queue()
+
+    def ask() -> None:
+        try:
+            answer.put(_ask(spec, list(trials), proposer, count))
+        except BaseException as error:  # noqa: BLE001 - raised again where it was asked
+            answer.put(error)
+
+    threading.Thread(target=ask, name=f"proposer {proposer}", daemon=True).start()
+    try:
+        found = answer.get(timeout=spec.proposer_limit_s)
+    except Empty:
+        raise _too_long(proposer, spec.proposer_limit_s) from None
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+class _Process:
+    """A process that proposes, one question a line, until it is killed."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._lines: Queue[str] = Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put("")  # it has ended
+
+    def ask(self, question: str, limit_s: float) -> str:
+        """Return its line; the empty text where it died. Raises `Empty` where it takes too long."""
+        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+        try:
+            self._process.stdin.write(question + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return ""
+        return self._lines.get(timeout=limit_s)
+
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+
+class Apart:
+    """Plans trials with proposers in processes of their own, and never holds up whoever asks.
+
+    Parameters
+    ----------
+    processes : int
+        How many questions are answered at once.
+    """
+
+    PATIENCE_S = (
+        0.05  # a light proposer answers within this, and its experiment need not wait for the next turn
+    )
+
+    def __init__(self, processes: int = 2) -> None:
+        self._threads = ThreadPoolExecutor(processes, thread_name_prefix="proposing")
+        self._idle: Queue[_Process] = Queue()
+        self._asked: dict[str, tuple[int, int, Future[Plan]]] = {}
+
+    def __call__(self, state: ExperimentState, count: int) -> Plan | None:
+        """Return the next trials, or None while a proposer still thinks: ask again at the next turn."""
+        from genesis_workbench.experiments.planning import plan
+
+        if state.spec.proposer in AT_ONCE or state.spec.proposer == PERSON:
+            return plan(state, count)
+        known = self._asked.get(state.id)
+        # An answer is for so many trials that there were, and so many that were wanted.
+        if known is None or known[:2] != (len(state.trials), count):
+            frozen = _still(state)
+            known = (len(state.trials), count, self._threads.submit(plan, frozen, count, self.ask))
+            self._asked[state.id] = known
+        try:
+            found = known[2].result(self.PATIENCE_S)
+        except StillRunning:
+            return None
+        finally:
+            if known[2].done():
+                self._asked.pop(state.id, None)
+        return found
+
+    def ask(
+        self, spec: ExperimentSpec, trials: Sequence[Trial], proposer: str, count: int
+    ) -> list[dict[str, Any]]:
+        """Ask in a process and return the points; see :func:`in_thread`."""
+        if proposer in AT_ONCE:
+            return _ask(spec, trials, proposer, count)
+        question = json.dumps(
+            {
+                "spec": spec.model_dump(mode="json"),
+                "trials": [plain(trial) for trial in trials],
+                "proposer": proposer,
+                "count": count,
+            }
+        )
+        try:
+            process = self._idle.get_nowait()
+        except Empty:
+            process = _Process()
+        try:
+            line = process.ask(question, spec.proposer_limit_s)
+        except Empty:
+            process.kill()
+            raise _too_long(proposer, spec.proposer_limit_s) from None
+        if not line:
+            process.kill()
+            raise ProposerFailed("its process died")
+        self._idle.put(process)
+        answer = json.loads(line)
+        if "points" in answer:
+            points: list[dict[str, Any]] = answer["points"]
+            return points
+        raise _raised(answer)
+
+    def close(self) -> None:
+        """End the processes."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        with contextlib.suppress(Empty):
+            while True:
+                self._idle.get_nowait().kill()
+
+
+def _still(state: ExperimentState) -> ExperimentState:
+    """Return the state as it is now, whatever is folded into it meanwhile."""
+    import copy
+
+    found = copy.copy(state)
+    found.trials = [copy.copy(trial) if trial.open else trial for trial in state.trials]
+    return found
+
+
+def _raised(answer: dict[str, Any]) -> Exception:
+    from genesis_workbench.experiments.proposers._base import CannotPropose
+
+    if answer["code"] == CannotPropose.code:
+        return CannotPropose(answer["message"])
+    kind: type[GenesisError] | None = BY_CODE.get(answer["code"])
+    return kind(answer["message"]) if kind else ProposerFailed(answer["message"])
+
+
+def main() -> None:
+    """Answer questions on standard input, one a line, on standard output."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # what a proposer prints is no answer
+    for line in sys.stdin:
+        given = json.loads(line)
+        try:
+            spec = ExperimentSpec.model_validate(given["spec"])
+            trials = [from_plain(each) for each in given["trials"]]
+            answer: dict[str, Any] = {"points": _ask(spec, trials, given["proposer"], given["count"])}
+            text = json.dumps(answer, allow_nan=False)
+        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; it is told
+            message = str(error) or type(error).__name__
+            text = json.dumps({"code": getattr(error, "code", ""), "message": message})
+        answers.write(text + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""What people say while an experiment runs: approvals, values they enter, what became of a trial, points to try.
+
+Each function checks one such word against the state, and returns the event that keeps it. The loop takes it up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from genesis_workbench.core import clock
+from genesis_workbench.core.access import Person
+from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, PermissionRefused
+from genesis_workbench.core.units import check_unit, convert
+from genesis_workbench.experiments.approval import expiry
+from genesis_workbench.experiments.checking import APPROVE
+from genesis_workbench.experiments.domain import Domain
+from genesis_workbench.experiments.executors._base import Executor, signature
+from genesis_workbench.experiments.state import ExperimentState, Trial
+from genesis_workbench.experiments.steps import Step
+from genesis_workbench.experiments.trial import Executed
+from genesis_workbench.experiments.writing import Entry
+
+Became = Literal["observed", "failed", "again"]
+_MOST_POINTS = 10_000
+
+
+def command(state: ExperimentState, person: Person, what: str, reason: str) -> Entry | None:
+    """Pause, resume or stop; None where it is so already."""
+    kinds = {"pause": "experiment.paused", "resume": "experiment.resumed", "stop": "experiment.stopped"}
+    if what not in kinds:
+        raise InvalidInput(f"An experiment cannot be told {what!r}; use pause, resume or stop.")
+    _owns(state, person, what)
+    if (what == "pause" and state.state == "paused") or (what == "resume" and state.state == "running"):
+        return None
+    return Entry(kinds[what], {"reason": reason[:500]})
+
+
+def pending(state: ExperimentState) -> list[dict[str, Any]]:
+    """Return what waits for a person: trials to approve, values to enter, executions of which nobody knows."""
+    found: list[dict[str, Any]] = []
+    steps = {step.name: step for step in state.spec.graph}
+    for trial in state.under_way.values():
+        about = {"trial": trial.number, "parameters": trial.parameters, "reserved": trial.reserved}
+        if trial.state == "waiting" and trial.approval and "by" not in trial.approval:
+            words = {"why": trial.approval["why"], "digest": trial.approval["digest"]}
+            found.append({"for": "approval", **about, **words})
+        for name, execution in trial.executions:
+            step = steps[name] if name else state.spec.graph[0]
+            if execution.answer is not None:
+                continue
+            if execution.state == "unknown":
+                found.append({"for": "resolution", "step": name, **about, "why": execution.reason})
+            elif execution.state == "started" and step.executor == "person":
+                asks = step.arguments.get("asks", "")
+                found.append({"for": "values", "step": name, **about, "why": asks})
+    return found
+
+
+def approve(state: ExperimentState, person: Person, number: int, digest: str, *, alone: bool) -> Entry:
+    """Approve a trial, for exactly the arguments that `digest` stands for.
+
+    Parameters
+    ----------
+    digest : str
+        As it was shown; the empty text for those that the trial has now.
+    alone : bool
+        Whether this is a bare notebook, in which there is nobody else to ask.
+    """
+    trial = _waiting(state, person, number, alone)
+    assert trial.approval is not None  # noqa: S101 - it waits
+    if digest not in ("", trial.approval["digest"]):
+        raise Conflict(
+            f"Trial {number} is not what was shown: its arguments have the digest {trial.approval['digest']}, not "
+            f"{digest}. Look at it again."
+        )
+    now = clock.now()
+    body = {
+        "trial": number,
+        "digest": trial.approval["digest"],
+        "expires": expiry(now, state.spec.approval.valid_s),
+        "own": person.name == state.owner,
+    }
+    return Entry("approval.given", body)
+
+
+def refuse(state: ExperimentState, person: Person, number: int, reason: str, *, alone: bool) -> Entry:
+    """Refuse a trial that waits for approval; the reason stays with it."""
+    trial = _waiting(state, person, number, alone)
+    assert trial.approval is not None  # noqa: S101 - it waits
+    if not reason.strip():
+        raise InvalidInput("A refusal needs a reason, which stays with the trial.")
+    return Entry(
+        "approval.refused",
+        {"trial": number, "digest": trial.approval["digest"], "reason": reason.strip()[:500]},
+    )
+
+
+def say(
+    state: ExperimentState,
+    person: Person,
+    executors: Mapping[str, Executor],
+    number: int,
+    became: Became,
+    *,
+    step: str | None = None,
+    values: Mapping[str, Any] | None = None,
+    reason: str = "",
+) -> Entry:
+    """Say what became of an execution that a person carries out, or of which nobody else knows.
+
+    Parameters
+    ----------
+    became : str
+        ``observed`` with `values`, ``failed`` with a `reason`, or ``again``: it is run once more, as another execution.
+    values : mapping
+        Outcome to a number in the executor's unit, ``(number, unit)``, or a dictionary of value, unit and uncertainty.
+    """
+    trial = _trial(state, number)
+    of, execution = _asked(state, trial, step)
+    by_hand = of.executor == "person" and execution.state == "started"
+    if not by_hand and execution.state != "unknown":
+        raise Conflict(
+            f"Trial {number} waits for nobody's word: it is {execution.state}. Only values that a person measures are "
+            "entered, and only what nobody can know is resolved."
+        )
+    if not by_hand and person.name != state.owner and APPROVE not in person.scopes:
+        raise PermissionRefused(f"Only {state.owner}, or who may approve trials, can say what became of it.")
+    body: dict[str, Any] = {"trial": number, "as": became, **({"step": of.name} if trial.steps else {})}
+    if became == "observed":
+        takes = signature(executors[of.executor], of.arguments)
+        body |= {"values": _measured(values or {}, takes.outcomes), "simulated": takes.simulated}
+    elif became == "failed" or (became == "again" and not by_hand):
+        if became == "failed" and not reason.strip():
+            raise InvalidInput("Say why it failed; the reason stays with the trial.")
+        body["reason"] = reason.strip()[:500]
+    else:
+        raise InvalidInput(f"A trial cannot have become {became!r}; use observed, failed or again.")
+    return Entry("outcome.entered", body)
+
+
+def add_points(state: ExperimentState, person: Person, points: Sequence[Mapping[str, Any]]) -> Entry:
+    """Add points that are tried next, before the proposer's own."""
+    _owns(state, person, "add points to")
+    if not points or len(points) + len(state.added) > _MOST_POINTS:
+        raise InvalidInput(f"Give 1 to {_MOST_POINTS - len(state.added)} points, not {len(points)}.")
+    fits = Domain(state.spec.space, state.spec.constraints)
+    for point in points:
+        fits.check(dict(point))
+    return Entry("points.added", {"points": [dict(point) for point in points]})
+
+
+def _owns(state: ExperimentState, person: Person, what: str) -> None:
+    if state.owner != person.name:
+        raise PermissionRefused(f"Only {state.owner}, who launched it, can {what} this experiment.")
+    _goes_on(state)
+
+
+def _goes_on(state: ExperimentState) -> None:
+    if state.state == "ended":
+        raise Conflict(f"The experiment has ended already: {state.reason}")
+
+
+def _trial(state: ExperimentState, number: int) -> Trial:
+    _goes_on(state)
+    if not 1 <= number <= len(state.trials):
+        raise NotFound(f"There is no trial {number}; {len(state.trials)} were proposed so far.")
+    return state.trials[number - 1]
+
+
+def _waiting(state: ExperimentState, person: Person, number: int, alone: bool) -> Trial:
+    trial = _trial(state, number)
+    if not alone and APPROVE not in person.scopes:
+        raise PermissionRefused(f"Approving trials needs the right {APPROVE}. Ask an administrator for it.")
+    if not alone and person.name == state.owner:
+        raise PermissionRefused(
+            "Nobody approves or refuses trials of an experiment that they launched themselves. Ask somebody else; to end "
+            "it, stop the experiment."
+        )
+    if trial.state != "waiting" or trial.approval is None:
+        raise Conflict(f"Trial {number} does not wait for approval: it is {trial.state}.")
+    if "by" in trial.approval:
+        what = "refused" if "refused" in trial.approval else "approved"
+        raise Conflict(f"{trial.approval['by']} has {what} trial {number} already.")
+    return trial
+
+
+def _asked(state: ExperimentState, trial: Trial, step: str | None) -> tuple[Step, Executed]:
+    """Return the step that is meant: the only one that waits, where none is named."""
+    if not trial.steps:
+        return state.spec.graph[0], trial
+    steps = {each.name: each for each in state.spec.steps}
+    if step is None:
+        waiting = [
+            name
+            for name, execution in trial.steps.items()
+            if execution.state == "unknown"
+            or (execution.state == "started" and steps[name].executor == "person")
+        ]
+        if len(waiting) != 1:
+            raise InvalidInput(
+                f"Say which step of trial {trial.number} is meant: {', '.join(waiting) or 'none'} waits."
+            )
+        step = waiting[0]
+    if step not in trial.steps:
+        raise NotFound(f"Trial {trial.number} has no step {step!r}; it has {', '.join(trial.steps)}.")
+    return steps[step], trial.steps[step]
+
+
+def _measured(values: Mapping[str, Any], outcomes: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    if not values:
+        raise InvalidInput(f"Give a value for {', '.join(outcomes)}.")
+    found = {}
+    for name, given in values.items():
+        if name not in outcomes:
+            raise InvalidInput(f"There is no outcome {name!r}; there are {', '.join(outcomes)}.")
+        seen = _seen(given, outcomes[name])
+        for what in ("value", "uncertainty"):
+            number = seen.get(what, 0.0)
+            if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+                raise InvalidInput(f"The {what} of {name} is {number!r:.80}; it must be a finite number.")
+        if seen.get("uncertainty", 0.0) < 0:
+            raise InvalidInput(f"The uncertainty of {name} is {seen['uncertainty']}; it cannot be below 0.")
+        convert(1.0, check_unit(str(seen["unit"])), outcomes[name])
+        found[name] = seen
+    return found
+
+
+def _seen(given: Any, unit: str) -> dict[str, Any]:
+    if isinstance(given, Mapping):
+        odd = set(given) - {"value", "unit", "uncertainty"}
+        if odd or "value" not in given:
+            raise InvalidInput(
+                f"A measured value has value, unit and uncertainty; {dict(given)!r:.80} was given."
+            )
+        return {"unit": unit, **{name: value for name, value in given.items() if value is not None}}
+    if isinstance(given, tuple | list) and len(given) == 2:
+        return {"value": given[0], "unit": given[1]}
+    return {"value": given, "unit": unit}

@@ -1,0 +1,85 @@
+"""New trials: planned, paid for out of the budget, written down with their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from genesis_workbench.experiments.budget import Amounts, Spending
+from genesis_workbench.experiments.effects import Effect, Propose
+from genesis_workbench.experiments.executing import reservation
+from genesis_workbench.experiments.permission import wanted
+from genesis_workbench.experiments.planning import Plan, Planned
+from genesis_workbench.experiments.state import ExperimentState
+from genesis_workbench.experiments.steps import ONLY, active, key_of
+from genesis_workbench.experiments.writing import Entry, Writer
+
+
+def propose(state: ExperimentState, write: Writer) -> Generator[Effect, Any, bool]:
+    """Write new proposals, as many as may be under way and as the budget has room for; return whether there are any."""
+    count = min(state.spec.parallel - len(state.under_way), state.spec.budget.trials - len(state.trials))
+    if count <= 0 or state.spent:
+        return False
+    plan = yield from _plan(state, count)
+    if plan is None:
+        return False
+    entries = [Entry("proposer.failed", failure) for failure in plan.failures]
+    proposals, short, lacking = _within_budget(state, plan.trials)
+    before = len(state.trials)
+    lacks = yield from write([*entries, *proposals])
+    if short and not state.under_way:
+        yield from write([Entry("budget.spent", {"reason": _spent(state, short, lacking)})])
+    elif lacks and not lacks.held and not state.under_way:
+        unit = state.spec.budget.unit(lacks.amount)
+        reason = (
+            f"The shared budget {state.spec.budget.account!r} has not enough {unit} left for another trial."
+        )
+        yield from write([Entry("budget.spent", {"reason": reason})])
+    return len(state.trials) > before
+
+
+def _plan(state: ExperimentState, count: int) -> Generator[Effect, Any, Plan | None]:
+    """Return the next trials; where nothing has happened since they were planned, those that were planned then."""
+    if state.planned is not None and state.planned[:2] == (state.version, count):
+        kept: Plan = state.planned[2]
+        return kept
+    plan: Plan | None = yield Propose(state, count)
+    if plan is not None:
+        state.planned = (state.version, count, plan)
+    return plan
+
+
+def _within_budget(state: ExperimentState, planned: list[Planned]) -> tuple[list[Entry], str, Amounts]:
+    """Return the proposals for which there is room, the amount of which too little is left for the next, and its cost."""
+    limits = {name: limit for name, limit in state.spec.budget.limits.items() if name != "trials"}
+    so_far = Spending(spent={name: state.spending.used(name) for name in limits})
+    entries: list[Entry] = []
+    for number, each in enumerate(planned, start=len(state.trials) + 1):
+        reserved = reservation(state, each.parameters)
+        short = so_far.lacks(limits, reserved)
+        if short:
+            return entries, short, reserved
+        so_far.reserve(str(number), reserved)
+        entries.append(_proposal(state, number, each, reserved))
+    return entries, "", {}
+
+
+def _proposal(state: ExperimentState, number: int, planned: Planned, reserved: Amounts) -> Entry:
+    body: dict[str, Any] = {"trial": number, **planned.body(), "key": key_of(state.id, number, ONLY)}
+    if reserved:
+        body["reserved"] = reserved
+    if state.spec.steps:
+        body["steps"] = [step.name for step in active(state.spec.steps, planned.parameters)]
+    approval = wanted(state, number, planned.parameters, reserved)
+    if approval is not None:
+        body["approval"] = approval
+    return Entry("trial.proposed", body)
+
+
+def _spent(state: ExperimentState, short: str, next_one: Amounts) -> str:
+    """Return why nothing more is proposed."""
+    budget = state.spec.budget
+    return (
+        f"The budget of {budget.unit(short)} is spent: {state.spending.used(short):g} of {budget.limits[short]:g}, and "
+        f"the next trial would cost {next_one[short]:g}."
+    )
