@@ -7,21 +7,28 @@ called unknown, never passed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from genesis_workbench.core.errors import GenesisError
-from genesis_workbench.core.identifiers import digest_file, digest_json, idempotency_key
+from genesis_workbench.core.identifiers import digest_file, digest_json
 from genesis_workbench.core.ledger import Event, Ledger
 from genesis_workbench.core.ledger.verification import Verification
 from genesis_workbench.core.storage import BlobStore
-from genesis_workbench.experiments.domain import Domain
+from genesis_workbench.experiments import accounts
+from genesis_workbench.experiments.auditing import (
+    Approvals,
+    account_faults,
+    budget_faults,
+    overruns,
+    trial_faults,
+)
 from genesis_workbench.experiments.finding import decide, verdict
 from genesis_workbench.experiments.rules import source_digest
 from genesis_workbench.experiments.state import PREFIX, ExperimentState, fold, stream
-from genesis_workbench.experiments.trial import MAIN, UNDONE, too_many_failures
+from genesis_workbench.experiments.trial import UNDONE, too_many_failures
 
 _SAME = 1e-9  # relative: another machine's mathematics may differ in the last digits
 
@@ -66,7 +73,10 @@ class Report:
 
 def verify_in(ledger: Ledger, experiment: str, blobs: BlobStore | None = None) -> Report:
     """Check an experiment in a ledger, and the ledger's whole chain."""
-    return verify(list(ledger.all(stream=stream(experiment))), chain=ledger.verify(), blobs=blobs)
+    events = list(ledger.all(stream=stream(experiment)))
+    report = verify(events, chain=ledger.verify(), blobs=blobs)
+    shared = _guarded("account", lambda: _account(events, ledger))
+    return report if shared is None else Report(report.experiment, (*report.checks, shared))
 
 
 def verify(
@@ -93,6 +103,8 @@ def verify(
             _guarded("hypothesis", lambda: _hypothesis(events)),
             _guarded("analysis", lambda: _analysis(state)),
             _guarded("trials", lambda: _trials(state, events)),
+            _guarded("approvals", lambda: _approvals(state, events[:end])),
+            _guarded("budget", lambda: _budget(state, events[:end])),
             _guarded("attachments", lambda: _attachments(events, blobs)),
             _guarded("stopping", lambda: _stopping(state, events)),
             _guarded("deviations", lambda: _deviations(state)),
@@ -103,7 +115,10 @@ def verify(
     return Report(name, tuple(checks))
 
 
-def _guarded(name: str, check: Callable[[], Check]) -> Check:
+T = TypeVar("T", Check, Check | None)
+
+
+def _guarded(name: str, check: Callable[[], T]) -> T | Check:
     """Run one check; events that somebody changed may break any assumption, and that is a finding, not a crash."""
     try:
         return check()
@@ -175,65 +190,55 @@ def _analysis(state: ExperimentState) -> Check:
 
 
 def _trials(state: ExperimentState, events: Sequence[Event]) -> Check:
-    for fault in _faults(state, events):
+    for fault in trial_faults(state, events):
         return Check("trials", "fails", fault)
     failed = sum(trial.state == "failed" for trial in state.trials)
+    refused = sum(trial.state == "refused" for trial in state.trials)
+    others = f", {refused} refused" if refused else ""
     return Check(
         "trials",
         "holds",
         f"{len(state.trials)} of at most {state.spec.budget.trials}, each proposed within the space under its own key before it "
-        f"started, each with at most one outcome; {len(state.observed)} observed, {failed} failed.",
+        f"started, each with at most one outcome; {len(state.observed)} observed, {failed} failed{others}.",
     )
 
 
-def _faults(state: ExperimentState, events: Sequence[Event]) -> Iterator[str]:
-    fits = Domain(state.spec.space, state.spec.constraints)
-    proposed = 0
-    started: set[int] = set()
-    done: set[int] = set()
-    for event in events:
-        number: int = event.body["trial"] if event.kind.startswith("trial.") else 0
-        match event.kind:
-            case "trial.proposed":
-                proposed += 1
-                if number != proposed:
-                    yield f"Trial {number} is proposed where trial {proposed} was to come."
-                if event.body["key"] != idempotency_key(state.id, number):
-                    yield f"Trial {number} has a key that is not its own."
-                yield from _misplaced(state, event.body)
-                try:
-                    fits.check(event.body["parameters"])
-                except GenesisError as error:
-                    yield f"Trial {number} lies outside the space: {error.message}"
-            case "trial.started":
-                if number in started or number > proposed:
-                    yield f"Trial {number} is started twice, or before it was proposed."
-                started.add(number)
-            case "trial.observed" | "trial.failed":
-                if number in done or (event.kind == "trial.observed" and number not in started):
-                    yield f"Trial {number} has a second outcome, or one before it started."
-                done.add(number)
-            case "finding.made":
-                if state.spec.budget.trials < proposed:
-                    yield f"{proposed} trials were proposed; the budget was {state.spec.budget.trials}."
-    if any(event.kind.startswith("trial.") for event in _after_finding(events)):
-        yield "A trial has events after the finding was made."
+def _approvals(state: ExperimentState, events: Sequence[Event]) -> Check:
+    found = Approvals(state)
+    for fault in found.faults(events):
+        return Check("approvals", "fails", fault)
+    if not found.by:
+        return Check("approvals", "holds", "No trial that was started needed one.")
+    who = ", ".join(f"{number} by {name}" for name, number in sorted(found.by.items()))
+    own = f" {found.own} of them by the owner, who was alone." if found.own else ""
+    return Check(
+        "approvals",
+        "holds",
+        f"Each execution that needed one had it, for its exact arguments, once and in time: {who}.{own}",
+    )
 
 
-def _misplaced(state: ExperimentState, body: dict[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with a trial's place among the arms, which the description alone determines."""
-    arm = state.spec.arm(body.get("point", body["trial"]))
-    if body.get("arm", MAIN) != (arm.name if arm else MAIN):
-        yield f"Trial {body['trial']} is counted to the arm {body.get('arm')!r}, to which it does not belong."
-    if arm and arm.parameters is not None and body["parameters"] != arm.parameters:
-        yield f"Trial {body['trial']} has not the parameters of the arm {arm.name!r}."
-    if sum(trial.point == body.get("point", body["trial"]) for trial in state.trials) > state.spec.repeats:
-        yield f"Trial {body['trial']} repeats its point more often than {state.spec.repeats} times."
+def _budget(state: ExperimentState, events: Sequence[Event]) -> Check:
+    for fault in budget_faults(state, events):
+        return Check("budget", "fails", fault)
+    over = overruns(state)
+    if over:
+        return Check(
+            "budget", "unknown", f"Trials cost more than was planned for them: {', '.join(over)} were used."
+        )
+    return Check("budget", "holds", "What was reserved and spent never passed a limit.")
 
 
-def _after_finding(events: Sequence[Event]) -> Sequence[Event]:
-    places = [place for place, event in enumerate(events) if event.kind == "finding.made"]
-    return events[places[0] + 1 :] if places else ()
+def _account(events: Sequence[Event], ledger: Ledger) -> Check | None:
+    state = fold(events)
+    name = state.spec.budget.account
+    if not name:
+        return None
+    for fault in account_faults(state, list(ledger.all(stream=accounts.stream(name)))):
+        return Check("account", "fails", f"The shared budget {name!r}: {fault}")
+    return Check(
+        "account", "holds", f"The shared budget {name!r} was never overdrawn, and every trial drew from it."
+    )
 
 
 def _attachments(events: Sequence[Event], blobs: BlobStore | None) -> Check:

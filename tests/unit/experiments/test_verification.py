@@ -82,6 +82,8 @@ def test_an_honest_experiment_holds_line_by_line(ended):
         "hypothesis": "holds",
         "analysis": "holds",
         "trials": "holds",
+        "approvals": "holds",
+        "budget": "holds",
         "attachments": "holds",
         "stopping": "holds",
         "deviations": "holds",
@@ -341,7 +343,7 @@ def test_the_command_says_line_by_line_what_holds_and_answers_with_its_status(tm
     experiment, _ = done(tmp_path)
     held = command(tmp_path, experiment)
     assert held.returncode == 0, held.stderr
-    assert held.stdout.count("holds") == 9
+    assert held.stdout.count("holds") == 11
     assert command(tmp_path, "exp_none").returncode == 1
     assert command(tmp_path / "nowhere", experiment).returncode == 1
     assert command(tmp_path).returncode == 2
