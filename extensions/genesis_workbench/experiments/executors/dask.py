@@ -143,6 +143,12 @@ class DaskExecutor:
         kept["outcome"] = {"failed": "It was canceled."}
         self._keep(key, kept)
 
+    def close(self) -> None:
+        """Leave the clusters that were attached to, and end the one that was made."""
+        for each in self._clusters.values():
+            each.close()
+        self._clusters.clear()
+
     def _hand_over(self, key: str, kept: dict[str, Any], given: DaskArguments) -> None:
         client = self._cluster(given).client
         try:

@@ -110,6 +110,15 @@ class JobExecutor:
 
     def _spec(self, given: JobArguments, request: Request) -> JobSpec:
         blobs = self._place.blobs
+        try:
+            return self._described(
+                given, request, {name: str(blobs.path(digest)) for name, digest in given.files.items()}
+            )
+        except ValidationError as error:
+            raise InvalidInput(f"The executor 'job' cannot run this: {error.errors()[0]['msg']}.") from error
+
+    @staticmethod
+    def _described(given: JobArguments, request: Request, files: dict[str, str]) -> JobSpec:
         return JobSpec(
             name=f"trial: {given.command[0]}"[:200],
             command=given.command,
@@ -125,7 +134,7 @@ class JobExecutor:
             queue=given.queue,
             account=given.account,
             image=given.image,
-            stage_in={name: str(blobs.path(digest)) for name, digest in given.files.items()},
+            stage_in=files,
             key=request.key,
         )
 
