@@ -1,0 +1,118 @@
+"""Experiments made from earlier ones, and several side by side."""
+
+from __future__ import annotations
+
+import pytest
+
+from genesis_workbench.core.errors import InvalidInput, NotFound
+from genesis_workbench.experiments import Arm, Budget, Objective, Real, Run, compare, loop, store
+from genesis_workbench.experiments import experiment as notebook
+from genesis_workbench.experiments.lineage import compared
+from genesis_workbench.experiments.state import fold, stream
+from genesis_workbench.experiments.verification import verify_in
+from unit.experiments.bench import CAROL, run, specification
+
+
+@pytest.fixture
+def at_home(monkeypatch, experiments):
+    monkeypatch.setattr(notebook, "_store", lambda: experiments)
+    return experiments
+
+
+def done(ledger, experiments, bench, **changes):
+    experiment = experiments.create(specification(**changes))
+    run(ledger, experiment, bench)
+    return Run(experiment, experiments)
+
+
+def test_a_fork_has_what_was_changed_and_says_where_it_comes_from(ledger, at_home, bench):
+    earlier = done(ledger, at_home, bench)
+    fork = earlier.fork(title="finer", seed=7, budget=Budget(trials=3)).launch()
+    state = run(ledger, fork.id, bench)
+    assert (state.spec.title, state.spec.seed, len(state.trials)) == ("finer", 7, 3)
+    assert state.spec.space == earlier.state().spec.space
+    assert state.spec.origin.experiment == earlier.id
+    assert state.spec.origin.head == ledger.read(stream=stream(earlier.id))[-1].hash
+    assert state.trials[0].parameters != earlier.state().trials[0].parameters
+    with pytest.raises(InvalidInput, match="has no 'colour'"):
+        earlier.fork(colour="red")
+    with pytest.raises(InvalidInput, match="cannot be used"):
+        earlier.fork(parallel=0)
+
+
+@pytest.mark.parametrize("changes", [{}, {"repeats": 2}, {"arms": (Arm("control", every=3),)}])
+def test_a_replay_runs_the_same_points_again(ledger, at_home, bench, changes):
+    earlier = done(ledger, at_home, bench, proposer="gp", **changes)
+    again = earlier.replay().launch()
+    state = run(ledger, again.id, bench)
+    assert [t.parameters for t in state.trials] == [t.parameters for t in earlier.state().trials]
+    assert [t.arm for t in state.trials] == [t.arm for t in earlier.state().trials]
+    assert state.spec.origin.how == "replay"
+    assert verify_in(ledger, again.id).ok
+    assert {t.key for t in state.trials}.isdisjoint(t.key for t in earlier.state().trials)
+
+
+def test_the_decision_is_computed_again_also_under_another_hypothesis(ledger, at_home, bench):
+    earlier = done(ledger, at_home, bench)
+    assert earlier.decide_again() == earlier.finding()
+    rule = specification().hypothesis.rule.model_copy(update={"at_least": 2.0})
+    other = specification().hypothesis.model_copy(update={"rule": rule})
+    assert earlier.decide_again(other)["decision"] == "not supported"
+    assert earlier.finding()["decision"] == "supported"
+    assert ledger.read(stream=stream(earlier.id), kinds=["hypothesis.changed"]) == []
+
+
+def test_a_warm_start_learns_from_earlier_trials_and_keeps_where_they_come_from(ledger, at_home, bench):
+    earlier = done(ledger, at_home, bench, proposer="sobol", budget=Budget(trials=30))
+    experiment = at_home.create(
+        specification(proposer="gp", parallel=1, budget=Budget(trials=6), warm_start=(earlier.id,))
+    )
+    state = run(ledger, experiment, bench)
+    # It needs no points to begin with: its first is better than nearly all that were tried before.
+    best = sorted((t.values["y"]["value"] for t in earlier.state().observed), reverse=True)
+    assert state.trials[0].values["y"]["value"] >= best[2]
+    assert state.imports == [
+        {
+            "experiment": earlier.id,
+            "title": "t",
+            "head": ledger.read(stream=stream(earlier.id))[-1].hash,
+            "simulated": True,
+        }
+    ]
+    # What was learned from counts for nothing else.
+    assert state.finding["evidence"]["observed"] == 6
+    assert len(state.trials) == 6
+    assert verify_in(ledger, experiment).ok
+    events = list(ledger.all(stream=stream(experiment)))
+    assert len(fold(events).earlier) == 30
+
+
+def test_what_cannot_be_learned_from_is_refused(ledger, at_home, bench):
+    earlier = done(ledger, at_home, bench, groups=())
+    with pytest.raises(NotFound):
+        store.LedgerExperiments(ledger, CAROL).create(specification(groups=(), warm_start=(earlier.id,)))
+    far = (Real("x", 5, 6), Real("z", 0, 1))
+    with pytest.raises(InvalidInput, match="Nothing can be learned"):
+        at_home.create(specification(space=far, warm_start=(earlier.id,)))
+    bench.parameters = {"x": "m", "z": ""}
+    with pytest.raises(InvalidInput, match="gives x in no unit, this experiment in m"):
+        at_home.create(
+            specification(space=(Real("x", 0, 1, unit="m"), Real("z", 0, 1)), warm_start=(earlier.id,))
+        )
+    assert ledger.read(prefix="experiment/", kinds=["experiment.created"])[-1].stream == stream(earlier.id)
+
+
+def test_experiments_side_by_side(ledger, at_home, bench):
+    one = done(ledger, at_home, bench, proposer="sobol")
+    two = done(ledger, at_home, bench, proposer="random", seed=3, objective=Objective("y", "kelvin"))
+    going = at_home.create(specification())
+    loop.advance(ledger, going, None, {"bench": bench})
+    rows = compared([run.state() for run in (one, two)])
+    assert set(rows[0]["differs"]) == {"proposer", "seed", "objective"}
+    assert rows[1]["best"]["unit"] == "degC"
+    assert rows[1]["best"]["value"] < 1.01
+    table = compare(one, two.id, going)
+    assert list(table["decision"])[:2] == ["supported", "supported"]
+    assert table["decision"].isna().tolist() == [False, False, True]
+    assert list(table["differs: proposer"]) == ["sobol", "random", "sobol"]
+    assert list(table["observed"]) == [12, 12, 0]
