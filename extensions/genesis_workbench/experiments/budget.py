@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from genesis_workbench.core.errors import InvalidInput
-from genesis_workbench.core.identifiers import check_slug
 from genesis_workbench.core.expression import Expression, Undefined
+from genesis_workbench.core.identifiers import check_slug
 from genesis_workbench.experiments.parameters import AnyParameter
 from genesis_workbench.experiments.record import Name, Record, given
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from genesis_workbench.core.errors import Conflict, DeadlineExceeded, InvalidInput, Unavailable
-from genesis_workbench.core.units import check_unit
 from genesis_workbench.core.expression import Expression
+from genesis_workbench.core.units import check_unit
 from genesis_workbench.experiments.instruments._base import (
     Done,
     Failed,

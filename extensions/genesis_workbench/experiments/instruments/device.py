@@ -8,8 +8,8 @@ from typing import Any
 
 from genesis_workbench.core import plugins
 from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound
-from genesis_workbench.core.site import DeviceSection
 from genesis_workbench.core.expression import Expression, Undefined
+from genesis_workbench.core.site import DeviceSection
 from genesis_workbench.experiments.instruments._base import Action, Instrument, Quantity, Reading, Value
 
 
