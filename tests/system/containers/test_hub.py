@@ -15,7 +15,7 @@ import pytest
 from genesis_hub.spawners._engine import Engine
 from system.containers.nodes import Cluster, Node, mounted
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 SITE = "two-machines--"
 TALK = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3); print('reached')"
 

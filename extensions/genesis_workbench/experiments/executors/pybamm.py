@@ -6,6 +6,7 @@ Journal of Open Research Software 9, 14. Parameters: Chen et al. (2020), Journal
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -44,6 +45,8 @@ class CellSimulator(ProcessSimulator):
                 f"The simulator covers electrodes of 20 to 250 um and currents of 0.05 to 25 A, not {negative:g} um, "
                 f"{positive:g} um and {current:g} A."
             )
+        # Nothing of what people simulate leaves the machine.
+        os.environ["PYBAMM_DISABLE_TELEMETRY"] = "true"
         import pybamm
 
         values = pybamm.ParameterValues("Chen2020")
