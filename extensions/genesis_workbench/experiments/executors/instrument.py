@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from genesis_workbench.compute.schedulers._base import Scheduler
 from genesis_workbench.core.errors import Conflict, NotFound, VerificationFailed
 from genesis_workbench.core.service import local_state
 from genesis_workbench.core.site import this_site
 from genesis_workbench.core.state import State
 from genesis_workbench.core.storage import BlobStore
-from genesis_workbench.experiments.executors._base import Failure, Observation
+from genesis_workbench.experiments.executors._base import Failure, Observation, Place
 from genesis_workbench.experiments.instruments import address
 from genesis_workbench.experiments.instruments.client import Client
 from genesis_workbench.experiments.instruments.plan import Plan, Step
@@ -26,8 +25,7 @@ ASKER = "experiments"
 class InstrumentExecutor:
     """A procedure: parameters become the steps of a plan.
 
-    A subclass says what differs in class constants and defines :meth:`steps`. `scheduler` is what every executor is
-    given; a laboratory needs none.
+    A subclass says what differs in class constants and defines :meth:`steps`.
     """
 
     name: ClassVar[str]
@@ -36,8 +34,8 @@ class InstrumentExecutor:
         Mapping[str, str]
     ]  # name -> unit of what its steps measure, by the names of their outcomes
 
-    def __init__(self, scheduler: Scheduler | None = None) -> None:
-        self._state = State(local_state())
+    def __init__(self, place: Place | None = None) -> None:
+        self._state = State(local_state()) if place is None else place.state
 
     @classmethod
     def steps(cls, key: str, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[Step]:
@@ -52,8 +50,12 @@ class InstrumentExecutor:
     @property
     def simulated(self) -> bool:
         """Whether any device that it uses is simulated, as the gateway says."""
-        used = {step.device for step in self.steps("check", self.example(), {})}
-        return any(each["simulated"] for each in self._client().state()["devices"] if each["name"] in used)
+        return any(self._simulated())
+
+    @property
+    def laboratory(self) -> bool:
+        """Whether any of them is not: by default a person then approves each trial."""
+        return not all(self._simulated())
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Let the gateway refuse what could never run. See :class:`Executor`."""
@@ -100,6 +102,10 @@ class InstrumentExecutor:
             asker=ASKER,
             steps=tuple(self.steps(key, parameters, arguments)),
         )
+
+    def _simulated(self) -> list[bool]:
+        used = {step.device for step in self.steps("check", self.example(), {})}
+        return [bool(each["simulated"]) for each in self._client().state()["devices"] if each["name"] in used]
 
     def _client(self) -> Client:
         for section in address.laboratories(this_site(), self._state):
