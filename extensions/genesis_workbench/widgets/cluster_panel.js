@@ -179,7 +179,7 @@ function controls(model, view, status, redraw) {
     view.timer = setTimeout(() => {
       view.sure = false;
       redraw();
-    }, 5000);
+    }, 8000);
     redraw();
   });
   form.append(stop);
@@ -228,8 +228,17 @@ function draw(root, model, view) {
   }
   const history = model.get("history");
   if (history.length > 1) parts.push(chart(history));
-  if (!status.closed) parts.push(table(status.workers, view, redraw), controls(model, view, status, redraw));
-  root.replaceChildren(...parts);
+  if (!status.closed) parts.push(table(status.workers, view, redraw));
+  // The form stays where it is while nothing in it changes: a button that is replaced under the pointer loses the click.
+  const shown = JSON.stringify([status.closed, view.sure, status.minimum, status.maximum]);
+  if (view.form?.isConnected && view.shown === shown) {
+    for (const old of [...root.children]) if (old !== view.form) old.remove();
+    view.form.before(...parts);
+  } else {
+    view.form = status.closed ? undefined : controls(model, view, status, redraw);
+    view.shown = shown;
+    root.replaceChildren(...parts, ...(view.form ? [view.form] : []));
+  }
   root.querySelector(".rows")?.scrollTo(0, scrolled);
   if (active) root.querySelector(`[data-focus='${active}']`)?.focus();
 }
