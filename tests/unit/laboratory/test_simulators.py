@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes.util
+import math
 import time
+from importlib.util import find_spec
 
 import pytest
 
@@ -20,7 +22,7 @@ def run(tmp_path):
         executor = plugins.load("executors", name)(LocalScheduler(tmp_path))
         executor.check(arguments)
         executor.submit("trial", parameters, arguments)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while (found := executor.observe("trial")) is None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -70,6 +72,23 @@ def test_a_diode_has_the_field_and_slope_of_the_textbook(run):
     assert found["slope"] == pytest.approx(59.5, rel=0.02)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(
+    find_spec("torax") is None, reason='TORAX is not installed: pip install "genesis-workbench[torax]"'
+)
+def test_a_tokamak_keeps_greenwalds_density_and_its_gain(run):
+    parameters = {"plasma_current": 15.0, "heating_power": 50.0, "heating_width": 0.1}
+    found = run("torax", parameters, {})
+    # Greenwald et al. (1988), Nuclear Fusion 28, 2199: the limit is I/(pi a^2) in 1e20/m3, MA and m; a = 2 m.
+    assert found["density"] / found["greenwald_fraction"] == pytest.approx(
+        15.0 / (math.pi * 2.0**2) * 1e20, rel=1e-3
+    )
+    # Fusion gain is fusion power over what comes from outside: 50 MW and a few MW of the current's own heat.
+    assert 50 < found["fusion_power"] / found["fusion_gain"] < 65
+    assert found["core_temperature"] > 3
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
@@ -77,6 +96,7 @@ def test_a_diode_has_the_field_and_slope_of_the_textbook(run):
         ("ase", {"host": "Cu", "solute": "Au", "cells": 100}, "whole number from 1 to 8"),
         ("pybamm", {"model": "P2D"}, "DFN or SPMe"),
         ("devsim", {"colour": "red"}, "takes no arguments"),
+        ("torax", {"duration_s": 0}, "1 to 500"),
     ],
 )
 def test_what_no_trial_could_run_with_is_refused(name, arguments, words, tmp_path):

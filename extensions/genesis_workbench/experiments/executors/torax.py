@@ -1,0 +1,111 @@
+"""A tokamak of ITER's size, by TORAX: heat, particles and current through the radius, to a steady burn.
+
+TORAX: Citrin et al. (2024), arXiv:2406.06718. The cross-section is circular and the transport coefficients constant, so
+this is for trying out a loop over a real solver, not for predicting ITER: the gain comes out far below ITER's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.experiments.executors._base import ProcessSimulator, run_as_job
+
+_LIMITS = {
+    "plasma_current": (2.0, 17.0, "MA"),
+    "heating_power": (1.0, 120.0, "MW"),
+    "heating_width": (0.05, 0.5, ""),
+}
+
+
+class TokamakSimulator(ProcessSimulator):
+    """The state after `duration_s` seconds of plasma, 20 where left out. A run compiles first: about half a minute."""
+
+    name: ClassVar[str] = "torax"
+    walltime_s: ClassVar[float] = 1800
+    memory_bytes: ClassVar[int] = 4 * 2**30
+    parameters: ClassVar[Mapping[str, str]] = {name: unit for name, (_, _, unit) in _LIMITS.items()}
+    outcomes: ClassVar[Mapping[str, str]] = {
+        "fusion_power": "MW",
+        "fusion_gain": "",
+        "core_temperature": "keV",  # of the electrons
+        "stored_energy": "MJ",
+        "density": "1/m**3",  # of the electrons, averaged over the volume
+        "greenwald_fraction": "",
+    }
+
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        """Refuse a duration that is not covered. See :class:`Executor`."""
+        _duration(arguments)
+
+    @classmethod
+    def simulate(cls, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, float]:
+        """Return powers, temperatures and the density at the end."""
+        given = {name: float(parameters[name]) for name in _LIMITS}
+        for name, (low, high, unit) in _LIMITS.items():
+            if not low <= given[name] <= high:
+                raise InvalidInput(
+                    f"{name} is {given[name]:g} {unit}; the simulator covers {low:g} to {high:g}."
+                )
+        import torax
+
+        config = torax.ToraxConfig.from_dict(_described(given, _duration(arguments)))
+        tree, history = torax.run_simulation(config, progress_bar=False)
+        if history.sim_error is not torax.SimError.NO_ERROR:
+            raise InvalidInput(f"TORAX did not reach the end of the discharge: {history.sim_error.name}.")
+        last = tree.scalars.dataset.isel(time=-1)
+        return {
+            "fusion_power": float(last["P_fusion"]) / 1e6,
+            "fusion_gain": float(last["Q_fusion"]),
+            "core_temperature": float(tree.profiles.dataset["T_e"][-1, 0]),
+            "stored_energy": float(last["W_thermal_total"]) / 1e6,
+            "density": float(last["n_e_volume_avg"]),
+            "greenwald_fraction": float(last["fgw_n_e_volume_avg"]),
+        }
+
+
+def _described(given: Mapping[str, float], duration_s: float) -> dict[str, Any]:
+    """Return TORAX' own description of the discharge: its defaults, with what is varied."""
+    return {
+        "profile_conditions": {"Ip": given["plasma_current"] * 1e6},
+        "plasma_composition": {},
+        "numerics": {"t_final": duration_s},
+        "geometry": {"geometry_type": "circular"},
+        "neoclassical": {"bootstrap_current": {}},
+        "sources": {
+            "generic_current": {},
+            "generic_particle": {},
+            "gas_puff": {},
+            "pellet": {},
+            "generic_heat": {
+                "P_total": given["heating_power"] * 1e6,
+                "gaussian_width": given["heating_width"],
+            },
+            "fusion": {},
+            "ei_exchange": {},
+            "ohmic": {},
+        },
+        "pedestal": {},
+        "transport": {"model_name": "constant"},
+        "solver": {"solver_type": "linear"},
+        "time_step_calculator": {"calculator_type": "chi"},
+    }
+
+
+def _duration(arguments: Mapping[str, Any]) -> float:
+    value = arguments.get("duration_s", 20.0)
+    if (
+        set(arguments) - {"duration_s"}
+        or isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 1 <= value <= 500
+    ):
+        raise InvalidInput(
+            f"The simulator has the one argument duration_s, 1 to 500; it was given {dict(arguments)!r:.200}."
+        )
+    return float(value)
+
+
+if __name__ == "__main__":
+    run_as_job(TokamakSimulator)
