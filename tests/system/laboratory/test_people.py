@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import psutil
 import pytest
 from fastapi import FastAPI
 
@@ -51,6 +58,26 @@ def test_a_notebook_shows_the_laboratory_and_stops_it(here):
     here.start()
     with pytest.raises(NotFound, match="There is lab"):
         gw.laboratories()["other"]
+
+
+def test_one_command_runs_the_simulated_laboratory_and_leaves_nothing_behind(tmp_path):
+    command = [str(Path(sys.executable).with_name("workbench")), "laboratory"]
+    unknown = subprocess.run(
+        [*command, "nope", "--state", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert unknown.returncode == 1
+    assert "has no laboratory 'nope'" in unknown.stderr
+    options = ["--simulated", "--state", str(tmp_path), "--time-scale", "600"]
+    process = subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout.readline().startswith("The laboratory simulated is at")
+    twin = tmp_path / "laboratories/simulated/twin/twin.json"
+    number = json.loads(wait_until(lambda: twin.exists() and twin.read_text()))["pid"]
+    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C
+    process.wait(timeout=30)
+    process.stdout.close()
+    wait_until(lambda: not psutil.pid_exists(number))
 
 
 class _Identity:

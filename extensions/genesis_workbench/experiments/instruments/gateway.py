@@ -168,12 +168,13 @@ class Gateway:
         fact: dict[str, Any] = {"who": who, "why": why, "since": now(), "devices": {}}
         with ThreadPoolExecutor(1) as pool:  # the journal must not delay the devices, nor they the journal
             written = pool.submit(self.journal.keep, "stop", fact, who, f"emergency stop: {why}")
-            fact["devices"] = self._tell_all("stop")
+            self._tell_all("stop")
+            for name in self.devices:  # a start that was on its way has arrived by now
+                if self._execution.locks[name].acquire(timeout=_STOP_WITHIN_S):
+                    self._execution.locks[name].release()
+            told = self._tell_all("stop")
             written.result()
-        for name, device in self.devices.items():  # a start that was on its way has arrived by now
-            if self._execution.locks[name].acquire(timeout=_STOP_WITHIN_S):
-                self._execution.locks[name].release()
-            fact["devices"][name] = _told(device, "stop")
+        fact = {**fact, "devices": told}
         self.journal.keep("stop", fact, who, f"stopped: {fact['devices']}")
         return fact
 
