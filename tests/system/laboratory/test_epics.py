@@ -74,7 +74,7 @@ def _answers(instrument):
         return None
 
 
-class TestStage(InstrumentContract):
+class _Stage:
     action, arguments = "scan", {"start": 0.0, "stop": 5.0, "points": 21.0}
     lasting = "scan", {"start": -40.0, "stop": 40.0, "points": 100.0}
 
@@ -90,6 +90,13 @@ class TestStage(InstrumentContract):
         self.process.kill()
         self.process.wait()
 
+
+@pytest.mark.slow
+class TestContract(_Stage, InstrumentContract):
+    """All that any instrument must do."""
+
+
+class TestStage(_Stage):
     def test_a_scan_finds_the_line_and_keeps_the_documents(self, instrument):
         instrument.start("scan", "scan", {"start": 0.0, "stop": 5.0, "points": 51.0})
         wait_until(lambda: instrument.state().status == "idle")

@@ -66,7 +66,7 @@ def _nothing_lost_nothing_twice(laboratory, monkeypatch, trials, kills):
 
 def test_a_gateway_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(start, monkeypatch):
     laboratory = start()
-    _, found = _nothing_lost_nothing_twice(laboratory, monkeypatch, trials=4, kills=6)
+    _, found = _nothing_lost_nothing_twice(laboratory, monkeypatch, trials=3, kills=3)
     # The spectra are in the store of files of whoever observes.
     digest = found["trial-0"].attachments["spectrum.csv"].removeprefix("sha256:")
     assert (laboratory.state.blobs / digest[:2] / digest).read_text().startswith("energy_eV,counts")
@@ -99,13 +99,13 @@ def test_what_a_forgetful_device_did_through_a_kill_is_unknown_and_never_done_ag
 def test_devices_that_recognise_no_key_are_never_told_twice(start):
     """Here nothing but the gateway's own order of writing and asking keeps a run from happening twice."""
     laboratory, chance = start(forgetful=True, time_scale=200.0), random.Random(3)
-    keys = [f"p{number}" for number in range(12)]
+    keys = [f"p{number}" for number in range(6)]
     for key in keys:
         laboratory.client.submit(plan(key, mix(f"sample-{key}")))
     deadline, settled = time.monotonic() + 120, set()
     while any(laboratory.client.plan(key)["state"] not in ("done", "failed") for key in keys):
         assert time.monotonic() < deadline
-        if laboratory.kills < 6:
+        if laboratory.kills < 3:
             time.sleep(chance.uniform(0.1, 0.6))
             laboratory.kill()
             laboratory.start()

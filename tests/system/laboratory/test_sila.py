@@ -17,7 +17,7 @@ from genesis_workbench.testing.instruments import InstrumentContract
 from unit.laboratory.twins import wait_until
 
 
-class TestIncubator(InstrumentContract):
+class _Incubator:
     action, arguments = "incubate", {"temperature": 310.0, "duration": 30.0}
     lasting = "incubate", {"temperature": 320.0, "duration": 86400.0}
 
@@ -52,6 +52,13 @@ class TestIncubator(InstrumentContract):
         self.process.kill()
         self.process.wait()
 
+
+@pytest.mark.slow
+class TestContract(_Incubator, InstrumentContract):
+    """All that any instrument must do."""
+
+
+class TestIncubator(_Incubator):
     def test_the_plate_was_as_warm_as_asked_for(self, instrument):
         instrument.start("warm", "incubate", {"temperature": 310.15, "duration": 600.0})
         found = wait_until(lambda: getattr(instrument.outcome("warm"), "values", None))
