@@ -9,8 +9,9 @@ import subprocess
 import sys
 from collections import Counter
 
-from genesis_workbench.core.site import DeviceSection, LaboratorySection, Site
+from genesis_workbench.core.site import DeviceSection, LaboratorySection, Site, load_site
 from genesis_workbench.core.state import State
+from genesis_workbench.experiments.executors._base import Place
 from genesis_workbench.experiments.instruments.client import Client
 from genesis_workbench.experiments.instruments.simulated import twin
 from genesis_workbench.experiments.instruments.simulated.twin import quit_twin
@@ -33,6 +34,9 @@ class Laboratory:
         command = [sys.executable, "-m", twin.__name__, str(self.twin), *options]
         self._twin = subprocess.Popen([*command, *(["--forgetful"] if forgetful else [])])
         self.kills = 0
+
+    def place(self):
+        return Place(load_site(self.site_file), self.state)
 
     def start(self):
         module = "genesis_workbench.experiments.instruments"

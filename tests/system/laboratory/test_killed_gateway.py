@@ -30,7 +30,7 @@ def _retried(call, *arguments):
 def _campaign(laboratory, monkeypatch, trials, kills, seed):
     monkeypatch.setenv("GENESIS_SITE", str(laboratory.site_file))
     monkeypatch.setenv("GENESIS_STATE", str(laboratory.state.folder))
-    executor, chance = PerovskiteFilm(), random.Random(seed)
+    executor, chance = PerovskiteFilm(laboratory.place()), random.Random(seed)
     keys = [f"trial-{number}" for number in range(trials)]
     for number, key in enumerate(keys):
         recipe = {"bromide": number / trials, "anneal_temperature": 100.0, "anneal_duration": 600.0}
@@ -148,5 +148,7 @@ def test_a_trial_that_nobody_queued_is_told_as_failed(start, monkeypatch):
     laboratory = start()
     monkeypatch.setenv("GENESIS_SITE", str(laboratory.site_file))
     monkeypatch.setenv("GENESIS_STATE", str(laboratory.state.folder))
-    assert isinstance(PerovskiteFilm().observe("never"), Failure)
-    assert PerovskiteFilm().simulated is True
+    executor = PerovskiteFilm(laboratory.place())
+    assert isinstance(executor.observe("never"), Failure)
+    signature = executor.signature({})
+    assert (signature.simulated, signature.laboratory) == (True, False)

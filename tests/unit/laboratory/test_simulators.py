@@ -6,6 +6,7 @@ import ctypes.util
 import math
 import time
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,7 +20,7 @@ from genesis_workbench.experiments.executors._base import Failure, Observation
 @pytest.fixture
 def run(tmp_path):
     def run(name, parameters, arguments):
-        executor = plugins.load("executors", name)(LocalScheduler(tmp_path))
+        executor = plugins.load("executors", name)(SimpleNamespace(scheduler=LocalScheduler(tmp_path)))
         executor.check(arguments)
         executor.submit("trial", parameters, arguments)
         deadline = time.monotonic() + 300
@@ -101,7 +102,7 @@ def test_a_tokamak_keeps_greenwalds_density_and_its_gain(run):
 )
 def test_what_no_trial_could_run_with_is_refused(name, arguments, words, tmp_path):
     with pytest.raises(InvalidInput, match=words):
-        plugins.load("executors", name)(LocalScheduler(tmp_path)).check(arguments)
+        plugins.load("executors", name)(SimpleNamespace(scheduler=LocalScheduler(tmp_path))).check(arguments)
 
 
 def test_a_cell_beyond_what_is_covered_says_so(run):

@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from genesis_workbench.core.errors import Conflict, NotFound, VerificationFailed
-from genesis_workbench.core.service import local_state
-from genesis_workbench.core.site import this_site
-from genesis_workbench.core.state import State
-from genesis_workbench.core.storage import BlobStore
-from genesis_workbench.experiments.executors._base import Failure, Observation, Place
+from genesis_workbench.experiments.executors._base import (
+    Failure,
+    Observation,
+    Outcome,
+    Place,
+    Signature,
+    Unknown,
+)
 from genesis_workbench.experiments.instruments import address
 from genesis_workbench.experiments.instruments.client import Client
 from genesis_workbench.experiments.instruments.plan import Plan, Step
@@ -34,8 +37,8 @@ class InstrumentExecutor:
         Mapping[str, str]
     ]  # name -> unit of what its steps measure, by the names of their outcomes
 
-    def __init__(self, place: Place | None = None) -> None:
-        self._state = State(local_state()) if place is None else place.state
+    def __init__(self, place: Place) -> None:
+        self._place = place
 
     @classmethod
     def steps(cls, key: str, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[Step]:
@@ -47,15 +50,13 @@ class InstrumentExecutor:
         """Return parameters of a trial that could run, with which arguments are checked."""
         raise NotImplementedError
 
-    @property
-    def simulated(self) -> bool:
-        """Whether any device that it uses is simulated, as the gateway says."""
-        return any(self._simulated())
-
-    @property
-    def laboratory(self) -> bool:
-        """Whether any of them is not: by default a person then approves each trial."""
-        return not all(self._simulated())
+    def signature(self, arguments: Mapping[str, Any]) -> Signature:
+        """Return what it takes and gives, and whether a device that it uses is real. See :class:`Executor`."""
+        used = {step.device for step in self.steps("check", self.example(), arguments)}
+        simulated = [each["simulated"] for each in self._client().state()["devices"] if each["name"] in used]
+        return Signature(
+            self.parameters, self.outcomes, simulated=any(simulated), laboratory=not all(simulated)
+        )
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Let the gateway refuse what could never run. See :class:`Executor`."""
@@ -65,11 +66,8 @@ class InstrumentExecutor:
         """Queue the plan; the gateway knows the key. See :class:`Executor`."""
         self._client().submit(self._plan(key, parameters, arguments))
 
-    def observe(self, key: str) -> Observation | Failure | None:
-        """Read what the plan gave. See :class:`Executor`.
-
-        A plan that is `unknown` is not over: the device may still say, or a person settles it. Until then it is None.
-        """
+    def observe(self, key: str) -> Outcome | None:
+        """Read what the plan gave. See :class:`Executor`."""
         client = self._client()
         try:
             plan = client.plan(key)
@@ -77,6 +75,8 @@ class InstrumentExecutor:
             return Failure(error.message)
         if plan["state"] in ("failed", "canceled"):
             return Failure(plan["reason"])
+        if plan["state"] == "unknown":
+            return Unknown(plan["reason"])
         if plan["state"] != "done":
             return None
         missing = [name for name in self.outcomes if name not in plan["values"]]
@@ -103,14 +103,10 @@ class InstrumentExecutor:
             steps=tuple(self.steps(key, parameters, arguments)),
         )
 
-    def _simulated(self) -> list[bool]:
-        used = {step.device for step in self.steps("check", self.example(), {})}
-        return [bool(each["simulated"]) for each in self._client().state()["devices"] if each["name"] in used]
-
     def _client(self) -> Client:
-        for section in address.laboratories(this_site(), self._state):
+        for section in address.laboratories(self._place.site, self._place.state):
             if self.name in section.procedures:
-                return Client(section, self._state)
+                return Client(section, self._place.state)
         raise NotFound(
             f"No laboratory of this site runs {self.name!r}. Name it in the site file, under `procedures` of a laboratory; "
             "`workbench laboratory --simulated` runs one that does not exist."
@@ -118,7 +114,7 @@ class InstrumentExecutor:
 
     def _brought(self, client: Client, digest: str) -> str:
         """Bring a file into the store of files here, and return its hash."""
-        blobs = BlobStore(self._state.blobs)
+        blobs = self._place.blobs
         if not blobs.has(digest) and blobs.put(client.file(digest)) != digest:
             raise VerificationFailed(f"The laboratory sent another file than the one with the hash {digest}.")
         return digest
