@@ -12,13 +12,18 @@ import socket
 import threading
 import time
 
+import psutil
+
 from genesis_services.context import Context
 from genesis_workbench.catalog import health
 from genesis_workbench.catalog.harvest import harvest
 from genesis_workbench.core.errors import Conflict
-from genesis_workbench.core.leases import Leases
+from genesis_workbench.core.leases import Lease, Leases
 from genesis_workbench.core.site import SourceSection
 from genesis_workbench.experiments import loop
+from genesis_workbench.experiments.effects import Hands, Turn
+from genesis_workbench.experiments.folding import Folds, Following
+from genesis_workbench.experiments.guard import Apart
 from genesis_workbench.experiments.state import PREFIX
 
 HEARTBEAT = "runner"
@@ -31,57 +36,92 @@ log = logging.getLogger(__name__)
 
 
 class Runner:
-    """One runner."""
+    """One runner: all experiments that it holds take their turns together, so that what they write is one transaction."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
         self._leases = Leases(context.ledger.engine)
         self._me = f"{socket.gethostname()}:{os.getpid()}"
+        self._inherit()
+        self._planner = Apart()
+        self._following = Following(context.ledger, Folds(context.ledger))
         self._executors = context.executors
-        self._active: dict[str, float] = {}  # experiment -> when to look at it again
+        self._hands = Hands(context.ledger, self._executors, self._planner)
+        self._due: dict[str, float] = {}  # experiment -> when to look at it again
+        self._held: dict[
+            str, tuple[Lease, float]
+        ] = {}  # experiment -> its lease, and until when it needs no renewal
         self._troubles: dict[str, int] = {}
-        self._read_to = 0
 
     def step(self) -> None:
-        """Advance every experiment once."""
-        self._learn()
+        """Advance every experiment that is due, once."""
+        for experiment in self._following.look():
+            if self._troubles.get(experiment, 0) == 0:
+                self._due[experiment] = 0.0
         now = time.monotonic()
-        for experiment in [each for each, due in self._active.items() if due <= now]:
-            self._advance(experiment)
+        due = self._holding([each for each, when in self._due.items() if when <= now])
+        turns: dict[str, Turn] = {}
+        for experiment in due:
+            try:
+                state = self._following.state(experiment)
+            except Exception as error:  # noqa: BLE001 - events of another version, or the database is away
+                self._trouble(experiment, error)
+                continue
+            turns[experiment] = Turn(loop.turn(state, self._executors), self._held[experiment][0])
+        self._hands.run(list(turns.values()))
+        for experiment, turn in turns.items():
+            self._after(experiment, turn.error)
 
-    def _learn(self) -> None:
-        """Read what was created and what ended since the last look."""
-        kinds = ["experiment.created", "experiment.resumed", "experiment.stopped", "experiment.ended"]
-        while events := self._context.ledger.read(prefix=PREFIX, kinds=kinds, after=self._read_to):
-            self._read_to = events[-1].seq
-            for event in events:
-                experiment = event.stream.removeprefix(PREFIX)
-                if event.kind == "experiment.ended":
-                    self._active.pop(experiment, None)
-                else:
-                    self._active[experiment] = 0.0
+    def _inherit(self) -> None:
+        """Let go of what runners of this machine held that are dead: nobody need wait until their leases run out."""
+        for holder in self._leases.holders():
+            host, _, number = holder.rpartition(":")
+            if host == socket.gethostname() and number.isdigit() and not psutil.pid_exists(int(number)):
+                self._leases.let_go(holder)
 
-    def _advance(self, experiment: str) -> None:
-        lease = self._leases.acquire(f"{PREFIX}{experiment}", self._me, _TTL_S)
-        if lease is None:
-            self._active[experiment] = time.monotonic() + _TTL_S / 4  # another runner has it
-            return
-        try:
-            state = loop.advance(self._context.ledger, experiment, lease, self._executors)
-            if state.state != "running":
-                # Paused: what is under way is still observed, so look again, but not often.
-                self._active[experiment] = time.monotonic() + 2
-            if state.state == "ended":
-                self._active.pop(experiment, None)
-            self._troubles.pop(experiment, None)
-        except Conflict:
+    def close(self) -> None:
+        """End the processes in which proposers run."""
+        self._planner.close()
+
+    def _holding(self, experiments: list[str]) -> list[str]:
+        """Take or renew leases, and return the experiments that this runner may advance."""
+        now = time.monotonic()
+        wanted = [each for each in experiments if self._held.get(each, (None, 0.0))[1] <= now]
+        taken = self._leases.acquire_all([PREFIX + each for each in wanted], self._me, _TTL_S)
+        for each in wanted:
+            lease = taken.get(PREFIX + each)
+            if lease is None:
+                self._held.pop(each, None)
+                self._due[each] = now + _TTL_S / 4  # another runner has it
+            else:
+                self._held[each] = (lease, now + _TTL_S / 2)
+        return [each for each in experiments if each in self._held]
+
+    def _after(self, experiment: str, error: BaseException | None) -> None:
+        if isinstance(error, Conflict):
             # A person's command came in between, or the lease went to another runner: look again.
             log.info("%s changed while it was advanced", experiment)
-        except Exception:  # one experiment must not stop the others; it is tried again, more and more seldom
-            patience = min(2.0 ** self._troubles.get(experiment, 0), _MOST_PATIENCE_S)
-            self._troubles[experiment] = self._troubles.get(experiment, 0) + 1
-            self._active[experiment] = time.monotonic() + patience
-            log.exception("%s could not be advanced; it is tried again in %g s", experiment, patience)
+            self._held.pop(experiment, None)
+            self._following.forget(experiment)
+        elif error is not None:
+            self._trouble(experiment, error)
+        else:
+            self._troubles.pop(experiment, None)
+            state = self._following.state(experiment)
+            if state.state == "ended":
+                self._due.pop(experiment, None)
+                self._following.forget(experiment)
+                self._leases.release(self._held.pop(experiment)[0])
+            elif state.state == "paused":
+                # What is under way is still observed, so look again, but not often.
+                self._due[experiment] = time.monotonic() + 2
+
+    def _trouble(self, experiment: str, error: BaseException) -> None:
+        """Note that it could not be advanced: it must not stop the others, and is tried again, more and more seldom."""
+        patience = min(2.0 ** self._troubles.get(experiment, 0), _MOST_PATIENCE_S)
+        self._troubles[experiment] = self._troubles.get(experiment, 0) + 1
+        self._due[experiment] = time.monotonic() + patience
+        self._following.forget(experiment)
+        log.error("%s could not be advanced; it is tried again in %g s", experiment, patience, exc_info=error)
 
 
 class Harvester(threading.Thread):
@@ -157,4 +197,5 @@ def run() -> None:
             leases.acquire(HEARTBEAT, me, _TTL_S)
             beat = time.monotonic()
         runner.step()
+    runner.close()
     context.ledger.close()

@@ -58,6 +58,32 @@ class Leases:
             )
             return Lease(name, holder, token)
 
+    def acquire_all(self, names: Sequence[str], holder: str, ttl_s: float) -> dict[str, Lease]:
+        """Take the leases on many names in one transaction; those that somebody else holds are left out."""
+        if not names:
+            return {}
+        now = time.time()
+        query = sa.select(_table).where(_table.c.name.in_(names)).order_by(_table.c.name).with_for_update()
+        with self._engine.begin() as connection:
+            rows = {row.name: row for row in connection.execute(query)}
+            found: dict[str, Lease] = {}
+            for name, row in rows.items():
+                mine = row.holder == holder and row.expires > now
+                if mine or row.expires <= now:
+                    found[name] = Lease(name, holder, row.token if mine else row.token + 1)
+            if found:
+                connection.execute(
+                    sa.update(_table)
+                    .where(_table.c.name == sa.bindparam("of"))
+                    .values(holder=holder, token=sa.bindparam("next"), expires=now + ttl_s),
+                    [{"of": lease.name, "next": lease.token} for lease in found.values()],
+                )
+        # New names one by one: another process may insert the same at this moment.
+        for name in names:
+            if name not in rows and (lease := self.acquire(name, holder, ttl_s)):
+                found[name] = lease
+        return found
+
     def renew(self, lease: Lease, ttl_s: float) -> bool:
         """Hold on for `ttl_s` seconds more; False where it was taken over meanwhile."""
         with self._engine.begin() as connection:
@@ -77,6 +103,17 @@ class Leases:
         with self._engine.connect() as connection:
             row = connection.execute(sa.select(_table).where(_table.c.name == name)).first()
         return row.holder if row is not None and row.expires > time.time() else None
+
+    def holders(self) -> list[str]:
+        """Return everybody who holds a lease now."""
+        query = sa.select(_table.c.holder).where(_table.c.expires > time.time()).distinct()
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def let_go(self, holder: str) -> None:
+        """End all leases of a holder that is known to be dead."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.update(_table).where(_table.c.holder == holder).values(expires=0.0))
 
     def release(self, lease: Lease) -> None:
         """Let go, so that another may take it at once."""

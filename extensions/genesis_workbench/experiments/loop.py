@@ -42,6 +42,7 @@ def advance(
     lease: Lease | None,
     executors: Mapping[str, Executor],
     planner: Planner = plan,
+    state: ExperimentState | None = None,
 ) -> ExperimentState:
     """Bring an experiment as far as it goes without waiting, and return its state.
 
@@ -53,8 +54,11 @@ def advance(
         Executors by name.
     planner : callable
         Plans the next trials.
+    state : ExperimentState, optional
+        The experiment as it is now, where that is known; it is brought up to date.
     """
-    state = fold(ledger.all(stream=stream(experiment)))
+    if state is None:
+        state = fold(ledger.all(stream=stream(experiment)))
     taken = Turn(turn(state, executors), lease)
     Hands(ledger, executors, planner).run([taken])
     if taken.error is not None:

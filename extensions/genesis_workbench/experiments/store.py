@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from genesis_workbench.core.access import Person
+from genesis_workbench.core.access import Access, Label, Person
 from genesis_workbench.core.errors import (
     Conflict,
     GenesisError,
@@ -26,11 +26,12 @@ from genesis_workbench.experiments import lineage, people
 from genesis_workbench.experiments.accounts import Accounts
 from genesis_workbench.experiments.checking import Executors, check, check_account
 from genesis_workbench.experiments.executors._base import Executor, Place
+from genesis_workbench.experiments.folding import Folds, catch_up
 from genesis_workbench.experiments.hypothesis import Hypothesis
 from genesis_workbench.experiments.people import Became
 from genesis_workbench.experiments.remote import RemoteExperiments
 from genesis_workbench.experiments.spec import ExperimentSpec
-from genesis_workbench.experiments.state import PREFIX, ExperimentState, fold, stream
+from genesis_workbench.experiments.state import PREFIX, ExperimentState, stream
 from genesis_workbench.experiments.verification import Report, verify_in
 from genesis_workbench.experiments.writing import Entry
 
@@ -149,6 +150,7 @@ class LedgerExperiments:
     ) -> None:
         self._ledger, self._person, self._max_trials, self._blobs = ledger, person, max_trials, blobs
         self._service, self._own_executors = service, executors
+        self._folds = Folds(ledger)
 
     @property
     def _executors(self) -> Mapping[str, Executor]:
@@ -200,10 +202,21 @@ class LedgerExperiments:
 
     def state(self, experiment: str) -> ExperimentState:
         """Return the folded state of an experiment that the person may see."""
-        state = fold(self._ledger.all(stream=stream(experiment)))
+        state = self._folds.load(experiment)
         if not state.access.permits(self._person):
             raise NotFound("There is no such experiment, or none that you may see.")
         return state
+
+    def _allow(self, experiment: str) -> None:
+        """Refuse an experiment that the person may not see, by its description alone: that does not change."""
+        created = self._ledger.read(stream=stream(experiment), kinds=["experiment.created"], limit=1)
+        if created:
+            access = Access(
+                Label.RESTRICTED, frozenset(created[0].body["spec"]["groups"]), created[0].body["owner"]
+            )
+            if access.permits(self._person):
+                return
+        raise NotFound("There is no such experiment, or none that you may see.")
 
     def summary(self, experiment: str) -> dict[str, Any]:
         """Return a summary. See :class:`Experiments`."""
@@ -213,14 +226,14 @@ class LedgerExperiments:
         """Return all summaries. See :class:`Experiments`."""
         found = []
         for event in all_created(self._ledger):
-            state = fold(self._ledger.all(stream=event.stream))
-            if state.access.permits(self._person):
-                found.append(state.summary())
+            access = Access(Label.RESTRICTED, frozenset(event.body["spec"]["groups"]), event.body["owner"])
+            if access.permits(self._person):
+                found.append(self._folds.load(event.stream.removeprefix(PREFIX)).summary())
         return found[::-1]
 
     def events(self, experiment: str, after: int = 0) -> list[dict[str, Any]]:
         """Return events. See :class:`Experiments`."""
-        self.state(experiment)
+        self._allow(experiment)
         return [event.as_dict() for event in self._ledger.read(stream=stream(experiment), after=after)]
 
     def follow(self, experiment: str, after: int = 0) -> Iterator[dict[str, Any]]:
@@ -229,10 +242,10 @@ class LedgerExperiments:
 
         from genesis_workbench.experiments.loop import advance
 
-        executors = self._executors
+        executors, state = self._executors, self.state(experiment)
         while True:
             try:
-                state = advance(self._ledger, experiment, None, executors)
+                advance(self._ledger, experiment, None, executors, state=catch_up(self._ledger, state))
             except Conflict:
                 continue  # somebody said something in between, in another notebook: look again
             for event in self.events(experiment, after):
@@ -348,6 +361,10 @@ class LedgerExperiments:
                 detail=str(error),
             ) from error
         return verify_in(self._ledger, experiment, self._blobs)
+
+    def ended(self, experiment: str) -> bool:
+        """Whether an experiment has ended."""
+        return bool(self._ledger.read(stream=stream(experiment), kinds=["experiment.ended"], limit=1))
 
     def keep_file(self, data: bytes) -> str:
         """Keep a file. See :class:`Experiments`."""

@@ -220,4 +220,4 @@ async def _follow(
 
 
 def _ended(experiments: LedgerExperiments, experiment: str) -> bool:
-    return experiments.state(experiment).state == "ended"
+    return experiments.ended(experiment)
