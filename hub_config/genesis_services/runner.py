@@ -192,10 +192,13 @@ def run() -> None:
     runner, leases = Runner(context), Leases(context.ledger.engine)
     me, beat = f"{socket.gethostname()}:{os.getpid()}", 0.0
     Harvester(context, stopping).start()
-    while not stopping.wait(_EVERY_S):
+    took = 0.0
+    while not stopping.wait(max(_EVERY_S - took, _EVERY_S / 10)):
+        began = time.monotonic()
         if time.monotonic() - beat > _TTL_S / 4:
             leases.acquire(HEARTBEAT, me, _TTL_S)
             beat = time.monotonic()
         runner.step()
+        took = time.monotonic() - began
     runner.close()
     context.ledger.close()

@@ -1,6 +1,6 @@
 """What the loop of experiments costs: a trial, a thousand experiments at once, folding, asking a proposer with a guard.
 
-Measured without the work itself: proposers answer at once, and trials are nothing but a second of waiting. Each figure is
+Measured without the work itself: proposers answer at once, and trials are nothing but waiting. Each figure is
 compared with its goal; the ratio is the worst of them. Run: ``python tests/benchmarks/experiments_engine.py [--quick]``.
 """
 
@@ -31,25 +31,31 @@ from unit.experiments.bench import ALICE, Bench, specification
 OVERHEAD_S, TRIALS_A_SECOND, FOLD_S = 0.010, 1000.0, 0.5
 
 
-class Waiting(Bench):
-    """An executor whose trials take a second and nothing else."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self._seconds, self._begun = seconds, {}
-
-    def submit(self, key, parameters, arguments):
-        self._begun.setdefault(key, time.monotonic())
+class AtOnce(Bench):
+    """An executor whose trials take no time."""
 
     def observe(self, key):
-        if time.monotonic() - self._begun[key] < self._seconds:
-            return None
         return Observation({"y": (0.5, "degC", 0.01)})
+
+
+class Clocked(AtOnce):
+    """An executor that gives one value a second, as an instrument with a clock does, to each experiment at its own phase."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ready = {}
+
+    def submit(self, key, parameters, arguments):
+        now = time.monotonic() - arguments["phase"]
+        self._ready.setdefault(key, int(now) + 1 + arguments["phase"])
+
+    def observe(self, key):
+        return None if time.monotonic() < self._ready[key] else super().observe(key)
 
 
 def overhead(ledger: Ledger, trials: int) -> float:
     """Seconds of one trial of one experiment, one after the other, with nothing to propose and nothing to execute."""
-    executors = {"bench": Waiting(0)}
+    executors = {"bench": AtOnce()}
     experiments = store.LedgerExperiments(ledger, ALICE, executors=executors)
     spec = specification(proposer="random", parallel=1, budget=Budget(trials=trials))
     experiment = experiments.create(spec)
@@ -63,12 +69,16 @@ def overhead(ledger: Ledger, trials: int) -> float:
 
 
 def thousand(ledger: Ledger, experiments: int, seconds: float) -> dict[str, float]:
-    """Trials a second of many experiments on one runner, each with one trial of one second at a time."""
-    executors = {"bench": Waiting(1.0)}
+    """Trials a second of many experiments on one runner, each of which could do one a second."""
+    executors = {"bench": Clocked()}
     mine = store.LedgerExperiments(ledger, ALICE, executors=executors)
-    spec = specification(proposer="random", parallel=1, budget=Budget(trials=10_000))
-    for _ in range(experiments):
-        mine.create(spec)
+    for number in range(experiments):
+        phase = {"phase": number / experiments}
+        mine.create(
+            specification(
+                proposer="random", parallel=1, budget=Budget(trials=10_000), executor_arguments=phase
+            )
+        )
     runner = Runner(SimpleNamespace(ledger=ledger, executors=executors))
     runner.step()  # takes the leases
     first, turns, began = ledger.head()[0], [], time.perf_counter()
@@ -77,7 +87,7 @@ def thousand(ledger: Ledger, experiments: int, seconds: float) -> dict[str, floa
         at = time.perf_counter()
         runner.step()
         turns.append(time.perf_counter() - at)
-        time.sleep(max(0.0, 0.25 - turns[-1]))
+        time.sleep(max(0.025, 0.25 - turns[-1]))
     took, cpu = time.perf_counter() - began, time.process_time() - cpu
     observed = len(ledger.read(kinds=["trial.observed"], after=first, limit=10**6))
     runner.close()
@@ -97,9 +107,7 @@ def fold(ledger: Ledger, events: int) -> float:
         ledger.append_many(new[first : first + 5000])
     folds = Folds(ledger)
     folds.load(experiment)  # makes the snapshot
-    began = time.perf_counter()
-    assert folds.load(experiment).version == len(new) + 2
-    return time.perf_counter() - began
+    return _fastest(lambda: folds.load(experiment))
 
 
 def _trial(experiment: str, number: int) -> list[NewEvent]:
@@ -133,6 +141,16 @@ def _grid(spec, trials, count):
     from genesis_workbench.core import plugins
 
     return plugins.load("proposers", "grid")().propose(spec, trials, count)
+
+
+def _fastest(act, times: int = 5) -> float:
+    """Seconds of the fastest of several: what else this machine does is no part of it."""
+    took = []
+    for _ in range(times):
+        began = time.perf_counter()
+        act()
+        took.append(time.perf_counter() - began)
+    return min(took)
 
 
 def _median(act, times: int = 50) -> float:

@@ -1,0 +1,130 @@
+"""People's part in experiments over the API: approvals, values, points, shared budgets, files, and who may do what."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, PermissionRefused
+from genesis_workbench.experiments import Approval, Budget, Hypothesis, Objective, Real, Threshold
+from genesis_workbench.experiments.spec import ExperimentSpec
+from genesis_workbench.experiments.store import RemoteExperiments
+
+
+def by_hand(**changes):
+    """A person weighs; so nothing but people and the runner is needed."""
+    fields = {
+        "title": "Weighing",
+        "hypothesis": Hypothesis(statement="s", rule=Threshold(metric="mass", at_least=1, unit="g")),
+        "space": (Real("temperature", 100, 200, unit="degC"),),
+        "objective": Objective("mass", "g"),
+        "executor": "person",
+        "executor_arguments": {"outcomes": {"mass": "g"}, "asks": "Weigh the crystal."},
+        "budget": Budget(trials=2),
+        "parallel": 1,
+        "proposer": "sobol",
+        "groups": ("solar",),
+    }
+    return ExperimentSpec(**{**fields, **changes})
+
+
+def until(ask, timeout_s=60):
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if found := ask():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not come")
+
+
+def test_a_trial_is_approved_by_another_person_and_its_value_entered(client):
+    alice, bob, carol = (RemoteExperiments(client(name)) for name in ("alice", "bob", "carol"))
+    experiment = alice.create(by_hand(approval=Approval("each")))
+    [asked] = until(lambda: alice.pending(experiment))
+    assert (asked["for"], asked["trial"]) == ("approval", 1)
+    # Alice and Bob may run experiments; approving is a right of its own, and who may not see it may not know of it.
+    for each in (alice, bob):
+        with pytest.raises(PermissionRefused, match="custom:experiments:approve"):
+            each.approve(experiment, 1)
+    with pytest.raises(NotFound):
+        carol.pending(experiment)
+    with pytest.raises(NotFound):
+        RemoteExperiments(client("admin")).approve(experiment, 1, asked["digest"])
+    with pytest.raises(Conflict, match="waits for nobody's word"):
+        alice.say(experiment, 1, "observed", values={"mass": 1})
+    alice.command(experiment, "stop", "nobody here may approve")
+    until(lambda: alice.summary(experiment)["state"] == "ended")
+    assert alice.verify(experiment).ok
+
+
+def test_an_approver_of_the_group_approves_and_refuses(client, workbench):
+    alice = RemoteExperiments(client("alice"))
+    experiment = alice.create(by_hand(approval=Approval("each"), groups=()))
+    until(lambda: alice.pending(experiment))
+    chief = RemoteExperiments(client("admin"))
+    mine = chief.create(by_hand(approval=Approval("each"), groups=()))
+    until(lambda: chief.pending(mine))
+    with pytest.raises(PermissionRefused, match="launched themselves"):
+        chief.approve(mine, 1)
+    for each, store in ((experiment, alice), (mine, chief)):
+        store.command(each, "stop", "enough seen")
+
+
+def test_values_are_entered_with_units_and_points_added(client):
+    alice, bob = RemoteExperiments(client("alice")), RemoteExperiments(client("bob"))
+    experiment = alice.create(by_hand(proposer="person"))
+    with pytest.raises(PermissionRefused, match="Only alice"):
+        bob.add_points(experiment, [{"temperature": 150}])
+    with pytest.raises(InvalidInput, match="between 100"):
+        alice.add_points(experiment, [{"temperature": 15}])
+    alice.add_points(experiment, [{"temperature": 150.0}, {"temperature": 120.0}])
+    for number, mass in ((1, (900, "mg")), (2, 1.2)):
+        until(lambda wanted=number: [each for each in bob.pending(experiment) if each["trial"] == wanted])
+        with pytest.raises(InvalidInput, match="cannot be given in g"):
+            bob.say(experiment, number, "observed", values={"mass": (1, "m")})
+        bob.say(experiment, number, "observed", values={"mass": mass})
+    summary = until(lambda: (s := alice.summary(experiment))["state"] == "ended" and s)
+    assert summary["finding"]["decision"] == "supported"
+    assert summary["simulated"] is False
+    assert [e["actor"] for e in alice.events(experiment) if e["kind"] == "outcome.entered"] == ["bob", "bob"]
+    assert alice.verify(experiment).ok
+
+
+def test_a_shared_budget_is_opened_by_who_may_approve_and_drawn_from_by_its_groups(client):
+    alice, chief = RemoteExperiments(client("alice")), RemoteExperiments(client("admin"))
+    with pytest.raises(PermissionRefused, match="custom:experiments:approve"):
+        alice.open_budget("weighing", {"samples": 2}, groups=("solar",))
+    with pytest.raises(PermissionRefused, match="not in the group 'solar'"):
+        chief.open_budget("weighing", {"samples": 2}, groups=("solar",))
+    chief.open_budget("weighing", {"samples": 2})
+    with pytest.raises(Conflict, match="already"):
+        chief.open_budget("weighing", {"samples": 5})
+    with pytest.raises(NotFound):
+        alice.budget("weighing")
+    spec = by_hand(budget=Budget(trials=5, account="weighing"), cost={"samples": 1}, groups=())
+    with pytest.raises(NotFound, match="no shared budget"):
+        alice.create(spec)
+    experiment = chief.create(spec)
+    for number in (1, 2):
+        until(lambda wanted=number: [each for each in chief.pending(experiment) if each["trial"] == wanted])
+        chief.say(experiment, number, "observed", values={"mass": 0.5})
+    summary = until(lambda: (s := chief.summary(experiment))["state"] == "ended" and s)
+    assert "shared budget 'weighing'" in summary["reason"]
+    assert chief.budget("weighing")["amounts"]["samples"]["spent"] == 2
+    report = chief.verify(experiment)
+    assert report.ok
+    assert any(check.name == "account" and check.state == "holds" for check in report.checks)
+
+
+def test_the_service_refuses_functions_and_own_code_that_the_site_has_not_allowed(client):
+    alice = RemoteExperiments(client("alice"))
+    with pytest.raises(InvalidInput, match="in a notebook only"):
+        alice.create(
+            by_hand(executor="function", executor_arguments={"function": "a:b", "outcomes": {"mass": "g"}})
+        )
+    script = alice.keep_file(b"print('hello')")
+    assert script.startswith("sha256:")
+    arguments = {"command": ["python3", "a.py"], "files": {"a.py": script}, "outcomes": {"mass": "g"}}
+    with pytest.raises(PermissionRefused, match=r"experiments\.own_code"):
+        alice.create(by_hand(executor="job", executor_arguments=arguments))
