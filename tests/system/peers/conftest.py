@@ -35,6 +35,7 @@ PEERS: dict[str, list[str]] = {
     # 2.6 is its last release: of a time before SQLAlchemy 2, shapely 2 and a setuptools without pkg_resources.
     "oaipmh": ["pycsw==2.6.2", "sqlalchemy<2", "shapely<2", "pyproj", "lxml", "xmltodict", "geolinks", "setuptools<81"],
     "pydap": ["pydap[server]==3.5.9"],
+    "tiled": ["tiled[server]==0.2.20", "xarray"],
     "stac": ["stac-fastapi-pgstac==7.2.0", "pypgstac[psycopg]==0.10.0", "uvicorn"],
 }  # fmt: skip
 
@@ -170,6 +171,13 @@ def oaipmh() -> Iterator[str]:
 def pydap() -> Iterator[str]:
     """Address of an OPeNDAP server with a catalog of two files, and one below."""
     with running("pydap") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def tiled() -> Iterator[str]:
+    """Address of a Tiled server with an array, a table in a container of its own, and an xarray dataset."""
+    with running("tiled") as url:
         yield url
 
 

@@ -1,14 +1,17 @@
-"""Our sources against the servers that others run: OPTIMADE, pgSTAC, pycsw, moto and pydap."""
+"""Our sources against the servers that others run: OPTIMADE, pgSTAC, pycsw, moto, pydap and Tiled."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from genesis_workbench.catalog.content import Places
 from genesis_workbench.catalog.dataset import Dataset
 from genesis_workbench.catalog.federation import federate
+from genesis_workbench.catalog.opening import open_dataset
 from genesis_workbench.catalog.sources._items import ItemQuery
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.http import Fetcher
@@ -157,3 +160,16 @@ def test_one_question_to_real_peers_and_a_hanging_one(optimade: str) -> None:
             "hanging": "slow",
         }
         assert len(found) == 5
+
+
+def test_what_a_tiled_server_has_is_listed_and_opens(tiled: str, fetcher: Fetcher, tmp_path: Path) -> None:
+    found = {record.title: record for record in datasets(make("tiled", fetcher, tiled))}
+    assert found.keys() == {"Image", "First scan", "grid"}
+    places = Places(private_hosts=("127.0.0.1",), cache=str(tmp_path))
+    image = open_dataset(found["Image"], places=places)["image"]
+    assert image.dims == ("row", "column")
+    assert image.attrs["unit"] == "K"
+    assert float(image.sum()) == 66
+    table = open_dataset(found["First scan"], places=places)
+    assert sorted(table.columns) == ["counts", "energy"]
+    assert float(open_dataset(found["grid"], places=places)["t"].mean()) == 1

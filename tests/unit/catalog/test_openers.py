@@ -114,6 +114,25 @@ def test_units_of_a_fits_file(tmp_path: Path) -> None:
     assert opened(tmp_path / "a.fits", hdu=1)["data"].shape == (3, 4)
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_zarr_array_without_a_group_is_one_variable(tmp_path: Path, version: Any) -> None:
+    zarr = pytest.importorskip("zarr")
+    made = zarr.create_array(
+        tmp_path / "image.zarr", shape=(4, 6), chunks=(2, 3), dtype="f8", zarr_format=version,
+        dimension_names=("row", "column") if version == 3 else None, attributes={"unit": "K"},
+    )  # fmt: skip
+    made[:] = np.arange(24.0).reshape(4, 6)
+    found = opened(tmp_path / "image.zarr", "zarr")["image.zarr"]
+    assert found.dims == (("row", "column") if version == 3 else ("dim_0", "dim_1"))
+    assert found.chunks == ((2, 2), (3, 3))
+    assert found.attrs["unit"] == "K"
+    np.testing.assert_array_equal(found.values, np.arange(24.0).reshape(4, 6))
+    first = found.dims[0]
+    assert opened(tmp_path / "image.zarr", "zarr", chunks={first: 4})["image.zarr"].chunks[0] == (4,)
+    with pytest.raises(InvalidInput, match="no dimensions"):
+        opened(tmp_path / "image.zarr", "zarr", chunks={"time": 1})
+
+
 def test_a_process_that_read_grib_and_asked_postgresql_ends_well() -> None:
     script = (
         "from genesis_workbench.catalog.openers.grib import ecmwf_library\n"

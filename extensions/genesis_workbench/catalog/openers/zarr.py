@@ -13,7 +13,7 @@ from genesis_workbench.core.errors import InvalidInput
 
 
 class ZarrOpener:
-    """Opens a group of a store."""
+    """Opens a group of a store, or a store that is one array."""
 
     formats: ClassVar[tuple[str, ...]] = ("zarr",)
 
@@ -41,6 +41,8 @@ class ZarrOpener:
         from genesis_workbench.catalog.openers._zarr import ContentStore
 
         store = ContentStore(distribution.url, places)
+        if not group and _is_array(store):
+            return _array(store, chunks)
         form, whole = _found(store, group)
         if form is None:
             raise InvalidInput(
@@ -57,6 +59,33 @@ class ZarrOpener:
             warnings.filterwarnings("ignore", message="Numcodecs codecs are not in the Zarr")
             opened = xr.open_zarr(store, group=group, consolidated=whole, zarr_format=form, chunks=None)
         return cut(opened, chunks)
+
+
+def _is_array(store: Any) -> bool:
+    third = store.fetch("zarr.json")
+    if third is not None:
+        return bool(json.loads(third).get("node_type") == "array")
+    return store.fetch(".zgroup") is None and store.fetch(".zarray") is not None
+
+
+def _array(store: Any, chunks: Any) -> Any:
+    """Open an array that belongs to no group, such as one of a Tiled server: a Dataset with one variable of its name."""
+    import dask.array as da
+    import xarray as xr
+    import zarr
+
+    name = store.url.rpartition("/")[2]
+    with reading(name):
+        array = zarr.open_array(store, mode="r")
+    attributes: dict[str, Any] = dict(array.attrs)
+    named = getattr(array.metadata, "dimension_names", None) or attributes.pop("_ARRAY_DIMENSIONS", None)
+    dims = tuple(map(str, named or (f"dim_{number}" for number in range(array.ndim))))
+    asked = chunks if isinstance(chunks, dict) else {}
+    unknown = sorted(set(asked) - set(dims))
+    if unknown:
+        raise InvalidInput(f"{unknown} are no dimensions: there are {sorted(dims)}.")
+    sizes = tuple(asked.get(dim, length) for dim, length in zip(dims, array.chunks, strict=True))
+    return xr.Dataset({name: (dims, da.from_array(array, chunks=sizes), attributes)})
 
 
 def _found(store: Any, group: str | None) -> tuple[int | None, bool]:
