@@ -12,7 +12,9 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +26,7 @@ from genesis_workbench.compute.schedulers._folder import STARTED, JobFolders, re
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.site import ComputeSection
 
+_WAKE_S = 10.0  # a watcher that has not begun its job after so long is dead, or this machine is very busy
 _watchers: list[subprocess.Popen[bytes]] = []  # of this process, so that those that ended are reaped
 
 
@@ -43,6 +46,7 @@ class LocalScheduler:
     def __init__(self, folder: Path, site: ComputeSection | None = None) -> None:
         self.folder = folder
         self._jobs = JobFolders(folder)
+        self._woken: dict[Path, float] = {}
 
     def submit(self, spec: JobSpec) -> Job:
         """Run `spec` unless its key is known. See :class:`Scheduler`."""
@@ -70,6 +74,7 @@ class LocalScheduler:
         if ended := self._jobs.ended(key, spec):
             return ended
         if facts["started"] is None:
+            self._wake(folder, facts["submitted"])
             return Job(state=JobState.QUEUED, reason="It is about to start.", **facts)
         if running:
             return Job(state=JobState.ACTIVE, **facts)
@@ -125,6 +130,13 @@ class LocalScheduler:
                 " ".join([*variables, shlex.join(spec.command)]),
             ]
         )
+
+    def _wake(self, target: Path, submitted: str) -> None:
+        """Start a job whose watcher must have died before it began: only one of two watchers ever starts it."""
+        last = max(self._woken.get(target, 0.0), datetime.fromisoformat(submitted).timestamp())
+        if time.time() - last > _WAKE_S:
+            self._woken[target] = time.time()
+            self._start(target)
 
     def _start(self, target: Path) -> None:
         _watchers[:] = [watcher for watcher in _watchers if watcher.poll() is None]

@@ -1,0 +1,151 @@
+"""Raises runner, API and worker as children of one warm process, and kills them at random moments.
+
+``python nursery.py FOLDER PORT KILLS SEED``: kills until it has killed so often, then lets everybody live; says at the
+end of FOLDER/kills.json what it killed. A child that died is raised again at once. Jobs are killed too: the process that
+watches one, or the work itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+from fastapi import APIRouter, FastAPI
+from furnace import FurnaceExecutor, work
+
+from genesis_services import problems
+from genesis_services.routes import budgets, experiments
+from genesis_services.runner import Runner
+from genesis_workbench.compute.schedulers.local import LocalScheduler
+from genesis_workbench.core.access import Person
+from genesis_workbench.core.ledger import Ledger
+from genesis_workbench.core.scopes import SCOPES
+from genesis_workbench.core.site import Site
+from genesis_workbench.core.state import State
+from genesis_workbench.experiments.executors._base import Place
+from genesis_workbench.experiments.executors.job import JobExecutor
+
+MEAN_S = 0.25  # between two kills, so that there is something to kill
+EVERYTHING = frozenset(scope.name for scope in SCOPES)
+
+
+def context(folder: Path) -> SimpleNamespace:
+    """What runner and API work with, each with a ledger of its own."""
+    state, site = State(folder), Site(name="chaos", experiments={"own_code": True})
+    place = Place(site, state, service=True)
+    place.__dict__["scheduler"] = LocalScheduler(state.jobs)
+    executors = {"furnace": FurnaceExecutor(folder), "job": JobExecutor(place)}
+    ledger = Ledger.open(os.environ.get("CHAOS_LEDGER") or state.ledger_url())
+    return SimpleNamespace(site=site, state=state, ledger=ledger, executors=executors)
+
+
+class Names:
+    """Takes a token for the name of the person: there is no hub here."""
+
+    async def person(self, token: str, *, fresh: bool = False) -> Person:
+        """Return the person of a token."""
+        return Person(token, groups=frozenset({"solar"}), scopes=EVERYTHING)
+
+
+def serve(folder: Path, port: int) -> None:
+    """Be the API."""
+    import uvicorn
+
+    app = FastAPI()
+    app.state.context, app.state.identity = context(folder), Names()
+    problems.install(app)
+    api = APIRouter(prefix="/api")
+    api.include_router(experiments.router)
+    api.include_router(budgets.router)
+    app.include_router(api)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="critical")
+
+
+def advance(folder: Path) -> None:
+    """Be the runner."""
+    runner = Runner(context(folder))
+    while True:
+        runner.step()
+        time.sleep(0.05)
+
+
+class Nursery:
+    """The children, and who of them is killed when."""
+
+    def __init__(self, folder: Path, port: int, kills: int, seed: int) -> None:
+        self._folder, self._left, self._dice = folder, kills, random.Random(seed)
+        self._roles = {"runner": (advance, folder), "api": (serve, folder, port), "worker": (work, folder)}
+        self._children: dict[str, int] = {}
+        self.killed = dict.fromkeys([*self._roles, "job"], 0)
+
+    def run(self) -> None:
+        """Raise and kill until the file `stop` is there."""
+        while not (self._folder / "stop").exists():
+            self._raise()
+            time.sleep(self._dice.expovariate(1 / MEAN_S))
+            if self._left > 0 and (self._folder / "begin").exists():
+                self._kill()
+                self._tell()
+        for number in self._children.values():
+            os.kill(number, signal.SIGKILL)
+            os.waitpid(number, 0)
+
+    def _raise(self) -> None:
+        for role, number in list(self._children.items()):
+            if os.waitpid(number, os.WNOHANG)[0]:
+                del self._children[role]
+        for role, (act, *arguments) in self._roles.items():
+            if role not in self._children:
+                child = os.fork()
+                if child == 0:
+                    try:
+                        act(*arguments)
+                    finally:
+                        os._exit(1)
+                self._children[role] = child
+
+    def _kill(self) -> None:
+        role = self._dice.choice(["runner", "api", "worker", "job"])
+        if role == "job":
+            number = self._a_job()
+            if number is None:
+                return
+        else:
+            number = self._children[role]
+        try:
+            os.kill(number, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        self.killed[role] += 1
+        self._left -= 1
+        if role in self._children:
+            os.waitpid(self._children.pop(role), 0)
+
+    def _a_job(self) -> int | None:
+        """Return a process of a job that runs now: the one that watches it, or the work."""
+        mine = [
+            each
+            for each in psutil.process_iter(["pid", "cmdline"])
+            if str(self._folder / "jobs") in " ".join(each.info["cmdline"] or ())
+        ]
+        try:
+            found = [child for each in mine for child in [each, *each.children(recursive=True)]]
+        except psutil.NoSuchProcess:
+            return None
+        return self._dice.choice(found).pid if found else None
+
+    def _tell(self) -> None:
+        draft = self._folder / "kills.draft"
+        draft.write_text(json.dumps({**self.killed, "left": self._left}))
+        draft.replace(self._folder / "kills.json")
+
+
+if __name__ == "__main__":
+    Nursery(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])).run()

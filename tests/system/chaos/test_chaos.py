@@ -1,0 +1,281 @@
+"""kill -9 of runner, API, worker and jobs at random moments: nothing is lost, nothing runs twice, the end is the same."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from genesis_workbench.compute.job import JobState
+from genesis_workbench.compute.schedulers.local import LocalScheduler
+from genesis_workbench.core.access import Person
+from genesis_workbench.core.errors import Conflict, DeadlineExceeded, Unavailable
+from genesis_workbench.core.identifiers import new_id
+from genesis_workbench.core.ledger import Ledger
+from genesis_workbench.core.service import Service
+from genesis_workbench.core.state import State
+from genesis_workbench.core.storage import BlobStore
+from genesis_workbench.experiments import Budget, Hypothesis, Objective, Real, Threshold, loop, store
+from genesis_workbench.experiments.accounts import stream as account_stream
+from genesis_workbench.experiments.auditing import account_faults
+from genesis_workbench.experiments.executors._base import Observation
+from genesis_workbench.experiments.folding import Folds
+from genesis_workbench.experiments.spec import ExperimentSpec
+from genesis_workbench.experiments.state import fold, stream
+from genesis_workbench.experiments.store import RemoteExperiments
+from genesis_workbench.experiments.verification import verify
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+from furnace import law  # noqa: E402 - it lies beside this file
+
+# It says in the log what it does in the world, and when it has done it.
+SCRIPT = """
+import json, os, time
+given = json.load(open("arguments.json"))
+key, log = os.path.basename(os.getcwd()), given["arguments"]["log"]
+def write(line):
+    handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(handle, (line + "\\n").encode())
+    os.close(handle)
+write("begin " + key)
+time.sleep(0.3)
+x = given["parameters"]["x"]
+json.dump({"y": round(1 - (x - 0.4) ** 2, 12)}, open("result.draft", "w"))
+os.replace("result.draft", "result.json")
+write("end " + key)
+"""
+TRIALS, AT_ONCE = 5, 8
+
+
+def described(folder: Path, blobs: BlobStore, number: int) -> ExperimentSpec:
+    """Every third in the furnace, each trial approved by another person; the others as jobs of a shared budget."""
+    furnace = number % 3 == 0
+    arguments = {
+        "command": [sys.executable, "-S", "-E", "model.py"],
+        "files": {"model.py": blobs.put(SCRIPT.encode())},
+        "arguments": {"log": str(folder / "world.log")},
+        "outcomes": {"y": ""},
+        "parameters": {"x": ""},
+        "walltime_s": 600,
+    }
+    return ExperimentSpec(
+        title=f"number {number}",
+        hypothesis=Hypothesis(statement="s", rule=Threshold(metric="y", at_least=0.99)),
+        space=(Real("x", 0, 1),),
+        objective=Objective("y"),
+        executor="furnace" if furnace else "job",
+        executor_arguments={} if furnace else arguments,
+        budget=Budget(trials=TRIALS, samples=TRIALS, account="" if furnace else "shared"),
+        cost={"samples": 1},
+        proposer="sobol",
+        seed=number,
+        parallel=1,
+        groups=("solar",),
+    )
+
+
+class Instant:
+    """What an undisturbed run has for an executor: the same law, at once."""
+
+    simulated, parameters, outcomes = True, {"x": ""}, {"y": ""}
+
+    def __init__(self, name: str) -> None:
+        self.name, self._ran = name, {}
+
+    def check(self, arguments):
+        """Nothing to refuse."""
+
+    def submit(self, key, parameters, arguments):
+        """Take what is asked."""
+        self._ran[key] = parameters["x"]
+
+    def observe(self, key):
+        """Give it."""
+        return Observation({"y": (law(self._ran[key]), "", None)})
+
+    def cancel(self, key):
+        """Nothing to cancel."""
+
+
+def undisturbed(tmp_path: Path, spec: ExperimentSpec) -> list:
+    """Return what the same experiment gives where nobody is killed."""
+    executors = {name: Instant(name) for name in ("furnace", "job")}
+    ledger = Ledger.open(f"sqlite:///{tmp_path / 'undisturbed.sqlite'}")
+    try:
+        mine = store.LedgerExperiments(ledger, Person("alice", frozenset({"solar"})), executors=executors)
+        budget = Budget(trials=TRIALS, samples=TRIALS)
+        state = mine.state(mine.create(spec.model_copy(update={"budget": budget})))
+        while state.state != "ended":
+            loop.advance(ledger, state.id, None, executors, state=state)
+        return outcome(state)
+    finally:
+        ledger.close()
+
+
+def outcome(state) -> list:
+    """Return what of an experiment must not depend on who was killed when."""
+    trials = [(t.number, t.point, t.parameters, t.state, t.values, t.proposer) for t in state.trials]
+    return [trials, state.finding["decision"], state.finding["evidence"]["best"]]
+
+
+class Persistent(RemoteExperiments):
+    """A client that asks again until the API lives: everything it says may be said twice."""
+
+    def __init__(self, url: str, name: str) -> None:
+        super().__init__(Service(url, name))
+
+    def __enter__(self) -> Persistent:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._service.close()
+
+    def again(self, what: str, *arguments, **more):
+        """Call a method through deaths of the API."""
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                return getattr(self, what)(*arguments, **more)
+            except (Unavailable, DeadlineExceeded, OSError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def nursery(folder: Path, kills: int, seed: int):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (folder / "nursery.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(HERE / "nursery.py"), str(folder), str(port), str(kills), str(seed)],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            yield f"http://127.0.0.1:{port}", process
+        finally:
+            (folder / "stop").touch()
+            try:
+                process.wait(30)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+
+def chaos(folder: Path, experiments: int, kills: int, seed: int, timeout_s: float) -> dict:
+    """Run at least so many experiments to their ends, a few at a time, until so many were killed; return what was found."""
+    blobs, ledger = BlobStore(State(folder).blobs), Ledger.open(State(folder).ledger_url())
+    Folds(ledger)
+    specs: dict[str, ExperimentSpec] = {}
+    resolved, began, ended = set(), time.monotonic(), set()
+    with contextlib.ExitStack() as closing:
+        url, process = closing.enter_context(nursery(folder, kills, seed))
+        alice, erin = (closing.enter_context(Persistent(url, name)) for name in ("alice", "erin"))
+        with contextlib.suppress(Conflict):  # it was opened, and the answer was lost
+            alice.again("open_budget", "shared", {"samples": 100_000}, groups=("solar",))
+        (folder / "begin").touch()
+        while len(ended) < len(specs) or len(specs) < experiments or _kills_left(folder):
+            log = (folder / "nursery.log").read_text()[-2000:]
+            assert time.monotonic() - began < timeout_s, (len(specs), len(ended), log)
+            assert process.poll() is None, log
+            if len(specs) - len(ended) < AT_ONCE and (len(specs) < experiments or _kills_left(folder)):
+                spec, key = described(folder, blobs, len(specs)), new_id("key")
+                each = alice.again("create", spec, key=key)
+                assert alice.again("create", spec, key=key) == each
+                specs[each] = spec
+            for event in ledger.read(kinds=["experiment.ended"], limit=100_000):
+                ended.add(event.stream.removeprefix("experiment/"))
+            for each in specs.keys() - ended:
+                if specs[each].executor == "furnace":
+                    _answer(erin, each, resolved)
+            time.sleep(0.05)
+    found = _judge(folder, ledger, blobs, specs, resolved)
+    ledger.close()
+    killed = json.loads((folder / "kills.json").read_text())
+    return {**found, "seconds": round(time.monotonic() - began), "kills": killed}
+
+
+def _answer(erin: Persistent, experiment: str, resolved: set) -> None:
+    """Approve what waits for approval, and say of what nobody knows that it has failed."""
+    for asked in erin.again("pending", experiment):
+        with contextlib.suppress(Conflict):  # it was said, and the answer was lost
+            if asked["for"] == "approval":
+                erin.again("approve", experiment, asked["trial"], asked["digest"])
+            else:
+                resolved.add((experiment, asked["trial"]))
+                erin.again("say", experiment, asked["trial"], "failed", reason="nobody knows")
+
+
+def _kills_left(folder: Path) -> bool:
+    file = folder / "kills.json"
+    return not file.exists() or json.loads(file.read_text())["left"] > 0
+
+
+def _judge(folder, ledger, blobs, specs, resolved) -> dict:
+    begun = collections.Counter(
+        line.split()[1]
+        for line in (folder / "world.log").read_text().splitlines()
+        if line.startswith("begin")
+    )
+    assert [key for key, times in begun.items() if times > 1] == []  # nothing ran twice
+    chain, jobs = ledger.verify(), LocalScheduler(State(folder).jobs)
+    assert chain.ok
+    shared = list(ledger.all(stream=account_stream("shared")))
+    same = failed = observed = 0
+    for each, spec in specs.items():
+        events = list(ledger.all(stream=stream(each)))
+        state, report = fold(events), verify(events, chain=chain, blobs=blobs)
+        assert report.ok, report
+        assert [event.kind for event in events].count("finding.made") == 1
+        assert len(state.trials) == TRIALS or "trials in a row failed" in state.reason
+        if spec.budget.account:
+            assert list(account_faults(state, shared)) == []
+        for trial in state.trials:
+            if spec.executor == "job":
+                job = jobs.status(trial.key)
+                done = job is not None and job.state is JobState.COMPLETED
+            else:
+                # What a person was asked about is settled by that person's word.
+                done = (each, trial.number) not in resolved
+            # Nothing is lost: what its executor completed is there, with the value that it gave.
+            assert (trial.state == "observed") == done, (each, trial)
+            if done:
+                observed += 1
+                assert trial.values["y"]["value"] == law(trial.parameters["x"])
+        killed = sum(trial.state == "failed" for trial in state.trials)
+        failed += killed
+        if not killed:
+            assert outcome(state) == undisturbed(folder, spec)
+            same += 1
+    assert set(begun) <= {
+        trial.key for each in specs for trial in fold(ledger.all(stream=stream(each))).trials
+    }
+    return {"experiments": len(specs), "observed": observed, "failed": failed, "same_as_undisturbed": same}
+
+
+def test_a_few_experiments_through_many_kills(tmp_path):
+    found = chaos(tmp_path, experiments=6, kills=30, seed=1, timeout_s=200)
+    print(found)
+    assert found["same_as_undisturbed"] > 0
+    assert sum(found["kills"][role] for role in ("runner", "api", "worker", "job")) >= 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_two_hundred_experiments_through_a_thousand_kills(tmp_path):
+    found = chaos(tmp_path, experiments=200, kills=1000, seed=2, timeout_s=3500)
+    print(found)
+    assert sum(found["kills"][role] for role in ("runner", "api", "worker", "job")) == 1000
