@@ -32,6 +32,10 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "Threshold": ("genesis_workbench.experiments", "Threshold"),
     "Budget": ("genesis_workbench.experiments", "Budget"),
     "laboratories": ("genesis_workbench.experiments.instruments.laboratories", "laboratories"),
+    "Approval": ("genesis_workbench.experiments", "Approval"),
+    "Cost": ("genesis_workbench.experiments", "Cost"),
+    "Step": ("genesis_workbench.experiments", "Step"),
+    "Fidelity": ("genesis_workbench.experiments", "Fidelity"),
     "compute_panel": ("genesis_workbench.widgets", "compute_panel"),
     "explore": ("genesis_workbench.widgets", "explore"),
     "progress": ("genesis_workbench.widgets", "progress"),
@@ -49,13 +53,17 @@ if TYPE_CHECKING:
     from genesis_workbench.core.service import me
     from genesis_workbench.dashboards import share
     from genesis_workbench.experiments import (
+        Approval,
         Budget,
         Categorical,
+        Cost,
         Experiment,
+        Fidelity,
         Hypothesis,
         Integer,
         Objective,
         Real,
+        Step,
         Threshold,
     )
     from genesis_workbench.experiments.instruments.laboratories import laboratories

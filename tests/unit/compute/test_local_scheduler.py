@@ -75,6 +75,19 @@ def test_a_submission_killed_between_intent_and_start_runs_once_when_repeated(sc
     assert (tmp_path / "ran").read_text() == "x"
 
 
+def test_a_job_whose_watcher_died_before_it_began_is_started_by_whoever_looks(
+    scheduler, tmp_path, monkeypatch
+):
+    spec = python(COUNT.format(file=str(tmp_path / "ran")))
+    monkeypatch.setattr(LocalScheduler, "_start", lambda *_: None)
+    scheduler.submit(spec)
+    monkeypatch.undo()
+    assert scheduler.status(spec.key).state is JobState.QUEUED  # it may still be about to start
+    monkeypatch.setattr(local, "_WAKE_S", 0.0)
+    assert wait(scheduler, spec.key).state is JobState.COMPLETED
+    assert (tmp_path / "ran").read_text() == "x"  # however many were started, one did the work
+
+
 def test_another_job_under_the_same_key_is_a_conflict(scheduler):
     spec = python("pass")
     scheduler.submit(spec)
