@@ -45,7 +45,7 @@ class Runner:
         self._planner = Apart()
         self._following = Following(context.ledger, Folds(context.ledger))
         self._executors = context.executors
-        self._hands = Hands(context.ledger, self._executors, self._planner)
+        self._hands = Hands(context.ledger, self._executors, self._planner, patience_s=_TTL_S / 4)
         self._due: dict[str, float] = {}  # experiment -> when to look at it again
         self._held: dict[
             str, tuple[Lease, float]

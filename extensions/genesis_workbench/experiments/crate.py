@@ -215,7 +215,7 @@ def _software(state: ExperimentState) -> Iterator[Entity]:
     yield {
         "@id": "#executor",
         "@type": kind,
-        "name": f"{state.spec.executor} ({'simulation' if state.simulated else 'instrument'})",
+        "name": f"{', '.join(step.executor for step in state.spec.graph)} ({'simulation' if state.simulated else 'instrument'})",
         "isPartOf": {"@id": "#workbench"},
     }
     hypothesis = state.spec.hypothesis

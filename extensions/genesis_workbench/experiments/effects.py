@@ -7,7 +7,10 @@ take each step together: their events are one transaction, their trials one subm
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as StillRunning
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -94,10 +97,21 @@ class Hands:
         Executors by name.
     planner : callable
         Plans the next trials of a state.
+    patience_s : float, optional
+        How long an executor may take to answer before the others go on without it; for ever where left out.
     """
 
-    def __init__(self, ledger: Ledger, executors: Mapping[str, Executor], planner: Planner) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        executors: Mapping[str, Executor],
+        planner: Planner,
+        *,
+        patience_s: float | None = None,
+    ) -> None:
         self._ledger, self._executors, self._planner = ledger, executors, planner
+        self._patience_s = patience_s
+        self._busy: dict[str, Future[Any]] = {}
         self._accounts = Accounts(ledger)
 
     def run(self, turns: Sequence[Turn]) -> None:
@@ -146,13 +160,28 @@ class Hands:
     ) -> Iterable[tuple[Turn, Any]]:
         """Do what several want of one executor at once; where that fails, each alone, so that one harms no other."""
         try:
-            executor = self._executors[name]
-            answers = act(executor, [each for _, each in group])
+            answers = self._within(name, act, [each for _, each in group])
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
             if len(group) == 1:
                 return [(group[0][0], error)]
             return [pair for single in group for pair in self._guarded(name, [single], act)]
         return [(turn, answer) for (turn, _), answer in zip(group, answers, strict=True)]
+
+    def _within(self, name: str, act: Callable[..., list[Any]], wanted: list[Any]) -> list[Any]:
+        """Ask an executor, in a thread of its own where patience has an end: what it has not answered is asked again later."""
+        executor = self._executors[name]
+        if self._patience_s is None:
+            return act(executor, wanted)
+        hangs = self._busy.get(name)
+        if hangs is None or hangs.done():
+            hangs = self._busy[name] = _begun(f"executor {name}", act, executor, wanted)
+            try:
+                answers: list[Any] = hangs.result(self._patience_s)
+                return answers
+            except StillRunning:
+                log.warning("The executor %s has not answered for %g s", name, self._patience_s)
+        # Keys are safe to submit and to observe again.
+        return [{} if isinstance(each, Observe) else None for each in wanted]
 
     @staticmethod
     def _observe(executor: Executor, wanted: Sequence[Observe]) -> list[dict[str, Outcome]]:
@@ -208,6 +237,20 @@ class Hands:
                 yield turn, error
             return
         yield from _shared_out(together, events)
+
+
+def _begun(name: str, act: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    """Call in a thread that keeps no process from ending, and return what will be its answer."""
+    answer: Future[Any] = Future()
+
+    def call() -> None:
+        try:
+            answer.set_result(act(*arguments))
+        except BaseException as error:  # noqa: BLE001 - raised again where it was asked
+            answer.set_exception(error)
+
+    threading.Thread(target=call, name=name, daemon=True).start()
+    return answer
 
 
 def _shared_out(

@@ -40,17 +40,6 @@ if TYPE_CHECKING:
     from genesis_workbench.experiments.steps import Step
 
 
-_ASKS = (
-    "trial.proposed",
-    "trial.unknown",
-    "trial.started",
-    "step.started",
-    "trial.again",
-    "approval.expired",
-)
-"""Events after which a person may be asked for something."""
-
-
 class Experiment:
     """A closed loop, described and not yet launched.
 
@@ -227,11 +216,13 @@ class Run:
         DeadlineExceeded
             If that takes longer than `timeout_s` seconds; the experiment goes on.
         Conflict
-            If it is paused, or waits for a person: nothing would come of waiting here.
+            If it is paused, or, in a bare notebook, waits for a person: nothing would come of waiting.
         """
         deadline = time.monotonic() + timeout_s
+        by_hand = any(step.executor == "person" for step in self.state().spec.graph)
         for event in self.follow():
-            if event["kind"] in _ASKS and (asked := self.pending()):
+            # In a bare notebook nobody else can answer while this process waits.
+            if self._store.alone and _asks(event, by_hand) and (asked := self.pending()):
                 about = ", ".join(f"trial {each['trial']} for {each['for']}" for each in asked[:5])
                 raise Conflict(
                     f"The experiment waits for a person: {about}. See pending(); then approve, enter or resolve, and wait "
@@ -459,6 +450,14 @@ def budget(name: str) -> dict[str, Any]:
 def verify(experiment: str) -> Report:
     """Check an experiment from the ledger alone: chain, commitment, trials, attachments and decision, line by line."""
     return _store().verify(experiment)
+
+
+def _asks(event: Mapping[str, Any], by_hand: bool) -> bool:
+    """Whether a person may be asked for something after an event."""
+    kind = event["kind"]
+    if kind in ("trial.started", "step.started"):
+        return by_hand
+    return kind in ("trial.unknown", "approval.expired") or "approval" in event["body"]
 
 
 def _described(fields: dict[str, Any]) -> ExperimentSpec:

@@ -125,6 +125,7 @@ class Apart:
     def __init__(self, processes: int = 2) -> None:
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="proposing")
         self._idle: Queue[_Process] = Queue()
+        self._all: set[_Process] = set()
         self._asked: dict[str, tuple[int, int, Future[Plan]]] = {}
 
     def __call__(self, state: ExperimentState, count: int) -> Plan | None:
@@ -166,13 +167,14 @@ class Apart:
             process = self._idle.get_nowait()
         except Empty:
             process = _Process()
+            self._all.add(process)
         try:
             line = process.ask(question, spec.proposer_limit_s)
         except Empty:
-            process.kill()
+            self._end(process)
             raise _too_long(proposer, spec.proposer_limit_s) from None
         if not line:
-            process.kill()
+            self._end(process)
             raise ProposerFailed("its process died")
         self._idle.put(process)
         answer = json.loads(line)
@@ -184,9 +186,12 @@ class Apart:
     def close(self) -> None:
         """End the processes."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        with contextlib.suppress(Empty):
-            while True:
-                self._idle.get_nowait().kill()
+        for process in list(self._all):
+            self._end(process)
+
+    def _end(self, process: _Process) -> None:
+        self._all.discard(process)
+        process.kill()
 
 
 def _still(state: ExperimentState) -> ExperimentState:

@@ -16,6 +16,8 @@ from genesis_workbench.experiments.verification import Report
 class RemoteExperiments:
     """Experiments behind the service."""
 
+    alone = False
+
     def __init__(self, service: Service) -> None:
         self._service = service
 

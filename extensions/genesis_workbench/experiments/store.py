@@ -41,7 +41,16 @@ _TRIES = 20
 
 
 class Experiments(Protocol):
-    """Keeps experiments. What the asker may not see does not exist for them."""
+    """Keeps experiments. What the asker may not see does not exist for them.
+
+    Attributes
+    ----------
+    alone : bool
+        Whether nobody else works here, and experiments advance in this process only.
+    """
+
+    @property
+    def alone(self) -> bool: ...
 
     def create(self, spec: ExperimentSpec, *, key: str | None = None) -> str:
         """Commit the hypothesis, create the experiment and return its id; the same key twice creates one."""
@@ -151,6 +160,11 @@ class LedgerExperiments:
         self._ledger, self._person, self._max_trials, self._blobs = ledger, person, max_trials, blobs
         self._service, self._own_executors = service, executors
         self._folds = Folds(ledger)
+
+    @property
+    def alone(self) -> bool:
+        """Whether this is a bare notebook. See :class:`Experiments`."""
+        return not self._service
 
     @property
     def _executors(self) -> Mapping[str, Executor]:
@@ -265,13 +279,15 @@ class LedgerExperiments:
 
     def approve(self, experiment: str, trial: int, digest: str = "") -> None:
         """Approve a trial. See :class:`Experiments`."""
-        alone = not self._service
-        self._write(experiment, lambda state: people.approve(state, self._person, trial, digest, alone=alone))
+        self._write(
+            experiment, lambda state: people.approve(state, self._person, trial, digest, alone=self.alone)
+        )
 
     def refuse(self, experiment: str, trial: int, reason: str) -> None:
         """Refuse a trial. See :class:`Experiments`."""
-        alone = not self._service
-        self._write(experiment, lambda state: people.refuse(state, self._person, trial, reason, alone=alone))
+        self._write(
+            experiment, lambda state: people.refuse(state, self._person, trial, reason, alone=self.alone)
+        )
 
     def say(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from types import SimpleNamespace
 
@@ -79,6 +80,30 @@ def test_an_executor_that_breaks_harms_no_other_experiment(world):
     runner._due[bad] = 0.0
     until_ended(world, runner, [bad])
     assert all(len(calls) == 1 for calls in world.executors["other"].ran.values())
+
+
+def test_an_executor_that_hangs_holds_up_nobody_else(world, monkeypatch):
+    monkeypatch.setattr("genesis_services.runner._TTL_S", 0.4)
+    hanging, gate = (
+        world.mine.create(specification(executor="other", budget=Budget(trials=3))),
+        threading.Event(),
+    )
+    submit = world.executors["other"].submit
+
+    def hang(*arguments):
+        gate.wait(60)
+        submit(*arguments)
+
+    world.executors["other"].submit = hang
+    runner = world.runner()
+    monkeypatch.setattr("genesis_services.runner._TTL_S", 20.0)
+    good = world.mine.create(specification(budget=Budget(trials=6)))
+    until_ended(world, runner, [good])
+    assert {trial.state for trial in state(world, hanging).trials} == {"proposed"}
+    gate.set()
+    until_ended(world, runner, [hanging])
+    # What was submitted twice has one key: an executor runs it once.
+    assert len(world.executors["other"].ran) == 3
 
 
 def test_a_persons_word_in_between_is_taken_up_and_loses_nothing(world):
