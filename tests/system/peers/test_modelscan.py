@@ -16,6 +16,8 @@ from genesis_workbench.core.errors import GenesisError
 from genesis_workbench.models.selftest import examine, format_of
 from unit.models import corpus
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # installs a scanner, which reads every artifact
+
 
 def refused(case):
     try:
