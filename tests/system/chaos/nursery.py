@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
+import sqlalchemy as sa
 from fastapi import APIRouter, FastAPI
 from furnace import FurnaceExecutor, work
 
@@ -32,6 +33,11 @@ from genesis_workbench.core.state import State
 from genesis_workbench.experiments.executors._base import Place
 from genesis_workbench.experiments.executors.job import JobExecutor
 
+DATABASE = os.environ.get("CHAOS_LEDGER", "")
+CUT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
+    "pg_backend_pid() ORDER BY random() LIMIT 1"
+)
 MEAN_S = 0.25  # between two kills, so that there is something to kill
 EVERYTHING = frozenset(scope.name for scope in SCOPES)
 
@@ -42,7 +48,7 @@ def context(folder: Path) -> SimpleNamespace:
     place = Place(site, state, service=True)
     place.__dict__["scheduler"] = LocalScheduler(state.jobs)
     executors = {"furnace": FurnaceExecutor(folder), "job": JobExecutor(place)}
-    ledger = Ledger.open(os.environ.get("CHAOS_LEDGER") or state.ledger_url())
+    ledger = Ledger.open(DATABASE or state.ledger_url())
     return SimpleNamespace(site=site, state=state, ledger=ledger, executors=executors)
 
 
@@ -84,6 +90,10 @@ class Nursery:
         self._roles = {"runner": (advance, folder), "api": (serve, folder, port), "worker": (work, folder)}
         self._children: dict[str, int] = {}
         self.killed = dict.fromkeys([*self._roles, "job"], 0)
+        self._database = None
+        if DATABASE:
+            self._database = sa.create_engine(DATABASE, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+            self.killed["connection"] = 0
 
     def run(self) -> None:
         """Raise and kill until the file `stop` is there."""
@@ -112,21 +122,28 @@ class Nursery:
                 self._children[role] = child
 
     def _kill(self) -> None:
-        role = self._dice.choice(["runner", "api", "worker", "job"])
-        if role == "job":
-            number = self._a_job()
-            if number is None:
+        role = self._dice.choice(list(self.killed))
+        if role == "connection":
+            if not self._cut():
                 return
         else:
-            number = self._children[role]
-        try:
-            os.kill(number, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+            number = self._a_job() if role == "job" else self._children[role]
+            if number is None:
+                return
+            try:
+                os.kill(number, signal.SIGKILL)
+            except ProcessLookupError:
+                return
         self.killed[role] += 1
         self._left -= 1
         if role in self._children:
             os.waitpid(self._children.pop(role), 0)
+
+    def _cut(self) -> bool:
+        """Cut one connection of somebody to the database."""
+        assert self._database is not None
+        with self._database.connect() as connection:
+            return bool(connection.execute(sa.text(CUT)).scalar())
 
     def _a_job(self) -> int | None:
         """Return a process of a job that runs now: the one that watches it, or the work."""
