@@ -72,6 +72,7 @@ class Slurm:
         self._site = site
         self._mine: tuple[float, dict[str, Waiting]] | None = None
         self._order: tuple[float, dict[str, list[str]]] | None = None
+        self._queues: tuple[float, list[Queue]] | None = None
 
     def run(self, program: str, *arguments: str, text: str | None = None) -> str:
         """Run one of Slurm's programs and return what it prints.
@@ -215,7 +216,7 @@ class Slurm:
 
     def explain(self, job: Waiting) -> str:
         """Say why a job waits, in plain words."""
-        queue = next((each for each in self.queues() if each.name == job.partition), None)
+        queue = next((each for each in self._there() if each.name == job.partition), None)
         limit = queue.max_walltime_s if queue else None
         if limit is not None and job.walltime_s is not None and job.walltime_s > limit:
             return (
@@ -230,6 +231,12 @@ class Slurm:
             free = f"; {queue.free_cores} cores are free now" if queue else ""
             return f"It waits for free machines; {before}{free}."
         return _WORDS.get(job.reason) or _prefixed(job.reason)
+
+    def _there(self) -> list[Queue]:
+        """Return the partitions as they were a moment ago: thousands of jobs that wait are explained by one look."""
+        if self._queues is None or time.monotonic() - self._queues[0] > self._site.poll_s:
+            self._queues = (time.monotonic(), self.queues())
+        return self._queues[1]
 
     def _from_accounting(self, number: str) -> Ended | None:
         if shutil.which("sacct", path=self._site.programs or None) is None:
