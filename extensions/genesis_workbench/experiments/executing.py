@@ -22,7 +22,7 @@ from genesis_workbench.experiments.executors._base import (
 from genesis_workbench.experiments.permission import wanted
 from genesis_workbench.experiments.state import ExperimentState, Trial
 from genesis_workbench.experiments.steps import Step, active, before, key_of
-from genesis_workbench.experiments.trial import Executed
+from genesis_workbench.experiments.trial import UNDONE, Executed
 from genesis_workbench.experiments.writing import Entry
 
 Values = Mapping[str, Mapping[str, Any]]
@@ -94,7 +94,7 @@ def due(
             try:
                 parameters = _inputs(executors[each.step.executor], each)
             except InvalidInput as error:
-                entries.append(_failure(each, error.message, None))
+                entries.append(_failure(each, error.message, None, state))
                 break
             request = Request(each.execution.key, parameters, each.step.arguments)
             ready.setdefault(each.step.executor, []).append(Ready(each, request))
@@ -245,6 +245,13 @@ def _failure(each: Running, reason: str, cost: Amounts | None, state: Experiment
         settled = _all_costs(state, each.trial, {each.step.name: ({}, cost or {})})
         return Entry("trial.failed", {**body, **({"cost": settled} if settled else {})})
     return Entry("trial.failed", body if cost is None else {**body, "cost": cost})
+
+
+def abandoned(state: ExperimentState, trial: Trial) -> Entry:
+    """Return the entry of a trial that the end of its experiment cuts off: what was never started has cost nothing."""
+    begun = any(execution.started for _, execution in trial.executions)
+    cost = _all_costs(state, trial, {}) if begun else {}
+    return Entry("trial.failed", {"trial": trial.number, "reason": UNDONE, "cost": cost})
 
 
 def _cost(state: ExperimentState, each: Running, values: Values, said: Amounts) -> dict[str, Any]:

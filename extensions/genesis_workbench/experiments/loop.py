@@ -23,14 +23,14 @@ from genesis_workbench.experiments.effects import (
     Submit,
     Turn,
 )
-from genesis_workbench.experiments.executing import due, outcome_events, running, unfinished
+from genesis_workbench.experiments.executing import abandoned, due, outcome_events, running, unfinished
 from genesis_workbench.experiments.executors._base import Executor
 from genesis_workbench.experiments.finding import decide, verdict
 from genesis_workbench.experiments.permission import permissions
 from genesis_workbench.experiments.planning import plan
 from genesis_workbench.experiments.proposing import propose
 from genesis_workbench.experiments.state import ExperimentState, Trial, fold, stream
-from genesis_workbench.experiments.trial import MOST_FAILURES, UNDONE, too_many_failures
+from genesis_workbench.experiments.trial import MOST_FAILURES, too_many_failures
 from genesis_workbench.experiments.writing import Entry, Writer
 
 ACTOR = "service:runner"
@@ -153,6 +153,6 @@ def _end(state: ExperimentState, write: Writer, reason: str) -> Loop:
     undone = list(state.under_way.values())
     for trial in undone:
         yield from _cancel(state, trial)
-    yield from write([Entry("trial.failed", {"trial": trial.number, "reason": UNDONE}) for trial in undone])
+    yield from write([abandoned(state, trial) for trial in undone])
     # Together, so that no death in between can leave a finding without an end, and make a second one.
     yield from write([Entry("finding.made", decide(state)), Entry("experiment.ended", {"reason": reason})])

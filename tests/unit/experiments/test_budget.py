@@ -12,7 +12,7 @@ from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, PermissionRefused
 from genesis_workbench.core.leases import Leases
 from genesis_workbench.core.ledger import Ledger
-from genesis_workbench.experiments import Budget, Cost, Real, loop, store
+from genesis_workbench.experiments import Approval, Budget, Cost, Real, loop, store
 from genesis_workbench.experiments.accounts import Accounts
 from genesis_workbench.experiments.accounts import stream as account_stream
 from genesis_workbench.experiments.auditing import account_faults
@@ -71,6 +71,27 @@ def test_a_trial_that_fails_costs_what_was_planned_and_one_that_was_refused_at_o
 
     bench.submit = refuse
     assert run(ledger, experiments.create(spec), bench).spending.spent == {}
+
+
+def test_what_was_never_started_costs_nothing_when_the_experiment_is_stopped(ledger, experiments, bench):
+    experiments.open_budget("beamtime", {"samples": 30}, groups=("solar",))
+    spec = specification(
+        parallel=4,
+        approval=Approval("first", first=3),
+        budget=Budget(trials=9, account="beamtime"),
+        cost={"samples": 2},
+    )
+    bench.slow = True
+    experiment = experiments.create(spec)
+    loop.advance(ledger, experiment, None, {"bench": bench})
+    assert experiments.budget("beamtime")["amounts"]["samples"]["reserved"] == 8
+    experiments.command(experiment, "stop", "enough")
+    state = loop.advance(ledger, experiment, None, {"bench": bench})
+    assert [trial.state for trial in state.trials] == ["failed"] * 4
+    assert state.spending.spent == {"samples": 2.0}  # three waited for approval, one was under way
+    amounts = experiments.budget("beamtime")["amounts"]["samples"]
+    assert (amounts["reserved"], amounts["spent"]) == (0, 2)
+    assert verify_in(ledger, experiment).ok
 
 
 def test_a_trial_that_costs_more_than_planned_is_charged_and_told(ledger, experiments, bench):
