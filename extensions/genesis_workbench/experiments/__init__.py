@@ -13,18 +13,17 @@ if TYPE_CHECKING:
     from genesis_workbench.experiments.approval import Approval
     from genesis_workbench.experiments.budget import Budget, Cost
     from genesis_workbench.experiments.constraints import Condition, Linear, Mixture
-    from genesis_workbench.experiments.experiment import (
-        Experiment,
-        Run,
-        budget,
+    from genesis_workbench.experiments.experiment import Experiment
+    from genesis_workbench.experiments.hypothesis import Hypothesis
+    from genesis_workbench.experiments.notebook import (
         compare,
         get,
         keep,
         open_budget,
         search,
+        shared_budget,
         verify,
     )
-    from genesis_workbench.experiments.hypothesis import Hypothesis
     from genesis_workbench.experiments.outcomes import Limit
     from genesis_workbench.experiments.parameters import Categorical, Integer, Ordinal, Real, When
     from genesis_workbench.experiments.rules import (
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
         Threshold,
     )
     from genesis_workbench.experiments.rules.posterior import Prior
+    from genesis_workbench.experiments.run import Run
     from genesis_workbench.experiments.spec import Arm, ExperimentSpec, Objective
     from genesis_workbench.experiments.steps import Fidelity, Step
 
@@ -61,19 +61,19 @@ _WHERE = {
     "Posterior": "rules",
     "Prior": "rules.posterior",
     "Real": "parameters",
-    "Run": "experiment",
+    "Run": "run",
     "Sequential": "rules",
     "Step": "steps",
     "Superiority": "rules",
     "Threshold": "rules",
     "When": "parameters",
-    "budget": "experiment",
-    "compare": "experiment",
-    "get": "experiment",
-    "keep": "experiment",
-    "open_budget": "experiment",
-    "search": "experiment",
-    "verify": "experiment",
+    "compare": "notebook",
+    "get": "notebook",
+    "keep": "notebook",
+    "open_budget": "notebook",
+    "search": "notebook",
+    "shared_budget": "notebook",
+    "verify": "notebook",
 }
 
 __all__ = [
@@ -104,12 +104,12 @@ __all__ = [
     "Superiority",
     "Threshold",
     "When",
-    "budget",
     "compare",
     "get",
     "keep",
     "open_budget",
     "search",
+    "shared_budget",
     "verify",
 ]
 

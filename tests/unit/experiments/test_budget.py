@@ -272,3 +272,16 @@ def test_a_forged_reservation_is_seen(ledger, experiments, bench):
     assert any(
         each.name == "budget" and "by its description it needs" in each.says for each in verify(forged).checks
     )
+
+
+def test_a_notebook_opens_and_reads_a_shared_budget(experiments, monkeypatch):
+    import genesis_workbench as gw
+    from genesis_workbench.experiments import notebook
+
+    monkeypatch.setattr(notebook, "store", lambda: experiments)
+    gw.experiments.open_budget("beamtime", groups=["solar"], samples=20, money=500, currency="EUR")
+    amounts = gw.experiments.shared_budget("beamtime")["amounts"]
+    assert {name: (each["limit"], each["unit"]) for name, each in amounts.items()} == {
+        "samples": (20.0, "samples"),
+        "money": (500.0, "EUR"),
+    }

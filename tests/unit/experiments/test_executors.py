@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from genesis_workbench.compute.schedulers import local
 from genesis_workbench.compute.schedulers.local import LocalScheduler
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, PermissionRefused, Unavailable
@@ -24,9 +25,9 @@ from genesis_workbench.experiments import (
     Real,
     Run,
     Threshold,
+    notebook,
     store,
 )
-from genesis_workbench.experiments import experiment as notebook
 from genesis_workbench.experiments.checking import Executors
 from genesis_workbench.experiments.executors._base import (
     Failure,
@@ -55,7 +56,9 @@ json.dump({"y": {"value": a * x, "uncertainty": 0.5}, "z": 1.0}, open("result.js
 def place(tmp_path):
     made = Place(Site(name="test"), State(tmp_path))
     made.__dict__["scheduler"] = LocalScheduler(tmp_path / "jobs")
-    return made
+    yield made
+    for watcher in local._watchers:
+        watcher.wait(timeout=60)  # nothing goes on after its test
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ def at_home(tmp_path, monkeypatch, place):
     ledger, executors = Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}"), Executors(place)
     blobs = BlobStore(tmp_path / "blobs")
     mine = store.LedgerExperiments(ledger, ALICE, blobs=blobs, executors=executors)
-    monkeypatch.setattr(notebook, "_store", lambda: mine)
+    monkeypatch.setattr(notebook, "store", lambda: mine)
     yield SimpleNamespace(ledger=ledger, store=mine, blobs=blobs)
     ledger.close()
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from genesis_workbench.core.errors import InvalidInput, NotFound
-from genesis_workbench.experiments import Arm, Budget, Objective, Real, Run, compare, loop, store
-from genesis_workbench.experiments import experiment as notebook
+from genesis_workbench.experiments import Arm, Budget, Objective, Real, Run, compare, loop, notebook, store
 from genesis_workbench.experiments.lineage import compared
 from genesis_workbench.experiments.state import fold, stream
 from genesis_workbench.experiments.verification import verify_in
@@ -15,7 +14,7 @@ from unit.experiments.bench import CAROL, run, specification
 
 @pytest.fixture
 def at_home(monkeypatch, experiments):
-    monkeypatch.setattr(notebook, "_store", lambda: experiments)
+    monkeypatch.setattr(notebook, "store", lambda: experiments)
     return experiments
 
 

@@ -23,8 +23,8 @@ from genesis_workbench.experiments import (
     When,
     loop,
 )
-from genesis_workbench.experiments.experiment import Finding
 from genesis_workbench.experiments.plot import convergence
+from genesis_workbench.experiments.showing import Finding
 from unit.experiments.bench import run, specification
 
 DASHBOARD = Path(__file__).parents[3] / "notebooks" / "dashboards" / "experiment.py"
