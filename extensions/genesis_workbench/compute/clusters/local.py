@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genesis_workbench.compute.clusters import _quiet
 from genesis_workbench.compute.clusters._keeper import Seen
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.site import ComputeSection
@@ -74,6 +75,7 @@ class LocalWorkers:
             protocol="tls://" if security else "tcp://",
             security=security,
             silence_logs=logging.ERROR,
+            preload=[_quiet.__name__],
             # Without an address each worker's status page opens on all interfaces.
             dashboard_address="127.0.0.1:0",
             worker_dashboard_address="127.0.0.1:0",
