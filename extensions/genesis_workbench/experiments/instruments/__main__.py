@@ -54,8 +54,6 @@ def main(arguments: list[str] | None = None) -> int:
             if given.simulated
             else None,
         )
-    except KeyboardInterrupt:
-        return 0
     except GenesisError as error:
         sys.stderr.write(f"workbench: {error.message}\n")
         return 1
@@ -73,11 +71,21 @@ def serve(section: LaboratorySection, state: State, *, twin: list[str] | None = 
             f"A gateway listens on loopback only, not on {here.hostname}. Put a proxy with TLS before it for other machines."
         )
     gateway = Gateway(section, address.folder(state, section.name))
+    token = address.token(section, state, make=True)
+    config = uvicorn.Config(
+        application(gateway, token), log_level="warning", access_log=False, lifespan="off"
+    )
+    server = uvicorn.Server(config)
+
+    def end(*_: object) -> None:
+        # Not an exception: one that is raised inside a callback is lost, and the process would go on for ever.
+        server.should_exit = True
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, end)
     try:
         if twin is not None:
             _start_twin(address.folder(state, section.name) / "twin", twin)
-        token = address.token(section, state, make=True)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that `finally` is reached
         with socket.create_server((here.hostname, here.port or 0)) as listener:
             gateway.start()
             address.write_address(section, state, listener.getsockname()[1])
@@ -85,10 +93,7 @@ def serve(section: LaboratorySection, state: State, *, twin: list[str] | None = 
                 f"The laboratory {section.name} is at http://127.0.0.1:{listener.getsockname()[1]}\n"
             )
             sys.stdout.flush()
-            config = uvicorn.Config(
-                application(gateway, token), log_level="warning", access_log=False, lifespan="off"
-            )
-            uvicorn.Server(config).run(sockets=[listener])
+            server.run(sockets=[listener])
     finally:
         gateway.close()
         if twin is not None:
