@@ -177,17 +177,24 @@ def test_a_full_queue_is_told_and_the_work_waits(site, slurm):
     blocker = slurm.run(
         "sbatch", "--parsable", "-N4", "-c4", "-o", "/dev/null", "--wrap", "sleep 120"
     ).strip()
-    with compute.cluster(workers=1) as cluster:
-        future = cluster.client.submit(slow_square, 3)
-        told = until(lambda: [e for e in cluster.status()["workers"] if e["position"] == 1 and e["reason"]])
-        assert "waits for free machines" in told[0]["reason"]
-        assert "waits for free machines" in repr(cluster)
-        panel = compute_panel(cluster)
-        shown = panel.status["workers"][0]
-        assert (shown["position"], shown["reason"]) == (1, told[0]["reason"])
-        panel.close()
-        slurm.run("scancel", blocker)
-        assert future.result(timeout=60) == 9
+    try:
+        with compute.cluster(workers=1) as cluster:
+            future = cluster.client.submit(slow_square, 3)
+
+            def told():
+                first = cluster.status()["workers"][:1]
+                return first and first[0]["position"] == 1 and "waits for free machines" in first[0]["reason"]
+
+            until(told)
+            assert "waits for free machines" in repr(cluster)
+            panel = compute_panel(cluster)
+            shown = panel.status["workers"][0]
+            assert (shown["position"], "waits for free machines" in shown["reason"]) == (1, True)
+            panel.close()
+            slurm.run("scancel", blocker)
+            assert future.result(timeout=60) == 9
+    finally:
+        slurm.run("scancel", blocker, check=False)
 
 
 def test_a_node_that_dies_is_replaced_and_comes_back(site, slurm):

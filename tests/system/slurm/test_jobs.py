@@ -146,7 +146,7 @@ def test_what_can_never_run_is_refused_before_it_is_queued(scheduler, slurm, ask
     before = slurm.jobs()
     with pytest.raises(InvalidInput, match=words):
         scheduler.submit(python("pass", **asked))
-    assert slurm.jobs() == before
+    assert set(slurm.jobs()) <= set(before)
 
 
 def test_a_full_queue_says_the_place_and_why(scheduler):
@@ -265,7 +265,7 @@ def test_rendering_submits_nothing(scheduler, slurm):
     text = scheduler.render(python("pass", resources=Resources(memory_bytes=1_500_000_000), walltime_s=90))
     assert "#SBATCH --mem=1431M" in text  # rounded up to MiB, not to GiB
     assert "#SBATCH --time=00:02:00" in text
-    assert slurm.jobs() == before
+    assert set(slurm.jobs()) <= set(before)
     assert not scheduler.folder.exists()
 
 
