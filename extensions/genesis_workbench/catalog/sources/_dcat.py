@@ -44,6 +44,8 @@ def fields(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text_or_id(value: Any) -> str:
+    if value is None or isinstance(value, str):  # what most are
+        return clean(value, 2000)
     if isinstance(value, list):
         value = next(iter(value), "")
     if isinstance(value, Mapping):

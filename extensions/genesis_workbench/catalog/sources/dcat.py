@@ -31,6 +31,7 @@ class DcatSource:
     kind: ClassVar[str] = "dcat"
     protocol: ClassVar[str] = "DCAT-US 1.1 and 3.0 (data.json)"
     incremental: ClassVar[bool] = False
+    one_file: ClassVar[bool] = True
     max_bytes: ClassVar[int] = 4 * 2**30
     """Most bytes of a file; half a million records are about 1 GB."""
     whole_bytes: ClassVar[int] = 8 * 2**20
