@@ -59,6 +59,7 @@ def run(
         reports = _harvest(catalog, chosen, fresh=fresh, quiet=as_json, allow_private=allow_private)
         # The index follows now, so that the first search after it does not have to.
         catalog.catch_up(3600)
+        catalog.learn_meanings()
         _print(catalog, reports, as_json)
         return 0 if all(report.ok for report in reports) else 1
     finally:

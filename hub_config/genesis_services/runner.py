@@ -17,7 +17,7 @@ import psutil
 from genesis_services.context import Context
 from genesis_workbench.catalog import health
 from genesis_workbench.catalog.harvest import harvest
-from genesis_workbench.core.errors import Conflict
+from genesis_workbench.core.errors import Conflict, GenesisError
 from genesis_workbench.core.leases import Lease, Leases
 from genesis_workbench.core.site import SourceSection
 from genesis_workbench.experiments import loop
@@ -177,10 +177,17 @@ class Harvester(threading.Thread):
                 report.rejected,
                 report.reason,
             )
+            self._learn_meanings()
         except Exception:  # it must not stop the others; it is due again
             log.exception("%s could not be harvested", section.name)
         finally:
             self._leases.release(lease)
+
+    def _learn_meanings(self) -> None:
+        try:
+            self._context.catalog.learn_meanings()
+        except GenesisError as error:  # no searches by meaning then; everything else goes on
+            log.warning("searches by meaning: %s", error.message)
 
 
 def run() -> None:

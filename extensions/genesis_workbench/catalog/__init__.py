@@ -39,6 +39,7 @@ def search(
     bbox: tuple[float, float, float, float] | None = None,
     period: tuple[str | None, str | None] | None = None,
     sort: str = "relevance",
+    by_meaning: bool = False,
     limit: int = 20,
     cursor: str | None = None,
 ) -> SearchResult:
@@ -60,6 +61,9 @@ def search(
         Only records whose period touches this one: start and end as ISO 8601 dates, None for an open end.
     sort : str
         ``relevance``, ``newest`` or ``title``.
+    by_meaning : bool
+        Look also for keywords of the catalog that are near in meaning to the words; the result's `note` names them. The
+        site must have an embedding model for it.
     limit : int
         Most hits of one page, up to 200.
     cursor : str, optional
@@ -88,6 +92,7 @@ def search(
         bbox=bbox,
         period=period,
         sort=sort,
+        by_meaning=by_meaning,
         limit=limit,
         cursor=cursor,
     )

@@ -17,6 +17,7 @@ EXACTLY, NEAR, SOME = "exactly", "near", "some"
 """How the words of a request are understood: as they are, near spellings too, or any of them."""
 _BY_WORDS = ("agency", "keyword", "licence")
 _TITLE_BOOST = 2.0
+_NEAR_BOOST = 0.3
 _PLAIN = plain_analyzer()
 
 
@@ -81,8 +82,23 @@ class Compiler:
             return [(Occur.MustNot, inner)] if inner is not None else []
         if isinstance(node, language.Years):
             return [(Occur.Must, self._years(node))]
+        if isinstance(node, language.Related):
+            return self._near_in_meaning(node, way)
         found = self._term_of(node, way)
         return [(Occur.Must, found)] if found is not None else []
+
+    def _near_in_meaning(self, node: language.Related, way: str) -> list[tuple[Occur, Query]]:
+        exact = self._whole(node.part, way)
+        if exact is None:
+            return []
+        others = [(self._words(text), nearness) for text, nearness in node.phrases]
+        some = [
+            Query.boost_query(query, _NEAR_BOOST * nearness)
+            for query, nearness in others
+            if query is not None
+        ]
+        both = [(Occur.Should, each) for each in (exact, *some)]
+        return [(Occur.Must, Query.boolean_query(both))]
 
     def _whole(self, node: language.Node, way: str) -> Query | None:
         clauses = self._node(node, way)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +17,8 @@ from genesis_workbench.catalog.dataset import Dataset, Rejected
 from genesis_workbench.catalog.following import Follower, Following
 from genesis_workbench.catalog.highlighting import highlights
 from genesis_workbench.catalog.index import SearchIndex
+from genesis_workbench.catalog.meaning import Vocabulary, load_encoder, widened
+from genesis_workbench.catalog.query import related
 from genesis_workbench.catalog.request import Request, request
 from genesis_workbench.catalog.result import (
     DISABLED,
@@ -97,7 +101,7 @@ class LocalCatalog:
         """Search what `person` may see. See :func:`genesis_workbench.catalog.search`."""
         if not 1 <= limit <= MAX_LIMIT:
             raise InvalidInput(f"A page can have 1 to {MAX_LIMIT} datasets, not {limit}.")
-        asked = request(text, **narrow)
+        asked = self._with_meaning(request(text, **narrow))
         searching, complete = self._current()
         tokens = may(person)
         hits = searching.search(asked, tokens, limit=limit, cursor=cursor)
@@ -169,6 +173,14 @@ class LocalCatalog:
         """Bring the index up to the store for up to `budget_s` seconds; return whether it has everything then."""
         return self._ready()[1].catch_up(budget_s)
 
+    def learn_meanings(self) -> int:
+        """Bring the vocabulary of searches by meaning up to the store; return how many keywords are new to it.
+
+        Nothing happens where the site has no model for it.
+        """
+        vocabulary = self._vocabulary
+        return 0 if vocabulary is None else vocabulary.learn(self.store, hidden=self._hidden)
+
     def follow(self) -> Follower:
         """Keep the index up to the store in a thread of its own from now on; for services. Stop it at the end."""
         self._ready()
@@ -196,8 +208,32 @@ class LocalCatalog:
     def _index_folder(self) -> Path | None:
         if self._folder is None:
             return None
-        what = "\0".join([self.store.name, *sorted(self._hidden)])
-        return self._folder / "index" / blake2b(what.encode(), digest_size=6).hexdigest()
+        return self._folder / "index" / self._mark(self.store.name, *sorted(self._hidden))
+
+    @staticmethod
+    def _mark(*what: str) -> str:
+        return blake2b("\0".join(what).encode(), digest_size=6).hexdigest()
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary | None:
+        if not self._section.meaning_model or self._folder is None:
+            return None
+        model = Path(self._section.meaning_model)
+        mark = self._mark(self.store.name, *sorted(self._hidden), str(model))
+        return Vocabulary(self._folder / "index" / f"meaning-{mark}.npz", load_encoder(model))
+
+    def _with_meaning(self, asked: Request) -> Request:
+        if not asked.by_meaning:
+            return asked
+        vocabulary = self._vocabulary
+        if vocabulary is None:
+            raise InvalidInput(
+                "This catalog is searched by words only: its operator can let it search by meaning with "
+                "`meaning_model` under [catalog] of the site file."
+            )
+        if self._follower is None:
+            vocabulary.learn(self.store, hidden=self._hidden)
+        return replace(asked, tree=widened(asked.tree, vocabulary.near))
 
     def _result(
         self, asked: Request, person: Person, hits: Hits, statuses: Sequence[SourceStatus], complete: bool
@@ -205,7 +241,9 @@ class LocalCatalog:
         found = self.store.get(hits.ids)
         # The records may be newer than the index: what may be seen is decided by them.
         items = [found[i] for i in hits.ids if i in found and found[i].access_rule.permits(person)]
-        notes = [hits.note, "" if complete else self._behind()]
+        near = related(asked.tree)
+        meant = f"Also looked for: {', '.join(near)}." if near else ""
+        notes = [hits.note, meant, "" if complete else self._behind()]
         return SearchResult(
             items=items,
             total=hits.total,
@@ -215,6 +253,7 @@ class LocalCatalog:
             note=" ".join(note for note in notes if note),
             highlights={item.id: where for item in items if (where := highlights(asked.tree, item))},
             places=self._places(items, person),
+            by_meaning=bool(self._section.meaning_model),
         )
 
     def _statuses(self, person: Person, tokens: frozenset[str]) -> tuple[SourceStatus, ...]:

@@ -97,7 +97,15 @@ class Or:
     parts: tuple[Node, ...]
 
 
-Node = Word | Phrase | Years | Not | And | Or
+@dataclass(frozen=True)
+class Related:
+    """What matches `part`, and after it what has one of `phrases`, each with its nearness from 0 to 1. Nobody types it."""
+
+    part: Node
+    phrases: tuple[tuple[str, float], ...]
+
+
+Node = Word | Phrase | Years | Not | And | Or | Related
 EVERYTHING = And()
 
 
@@ -128,6 +136,8 @@ def parse(text: str) -> Node:
 
 def show(node: Node) -> str:
     """Write a tree as text that :func:`parse` reads back into the same tree."""
+    while isinstance(node, Related):
+        node = node.part
     if isinstance(node, And):
         return " ".join(_bracketed(part, And, Or) for part in node.parts)
     if isinstance(node, Or):
@@ -150,6 +160,16 @@ def words(node: Node) -> Iterator[Word | Phrase]:
     elif isinstance(node, And | Or):
         for part in node.parts:
             yield from words(part)
+    elif isinstance(node, Related):
+        yield from words(node.part)
+        yield from (Phrase(text) for text, _ in node.phrases)
+
+
+def related(node: Node) -> tuple[str, ...]:
+    """Return the phrases that are looked for because they are near in meaning."""
+    if isinstance(node, And):
+        return tuple(text for part in node.parts for text in related(part))
+    return tuple(text for text, _ in node.phrases) if isinstance(node, Related) else ()
 
 
 def _bracketed(node: Node, *kinds: type) -> str:

@@ -33,6 +33,8 @@ class Request:
         West, south, east, north in degrees.
     period : tuple of str, optional
         Start and end, ISO 8601 dates; None for an open end.
+    by_meaning : bool
+        Whether keywords that are near in meaning are looked for too.
     """
 
     tree: query.Node = query.EVERYTHING
@@ -41,6 +43,7 @@ class Request:
     bbox: Box | None = None
     period: Period | None = None
     sort: str = "relevance"
+    by_meaning: bool = False
 
 
 def request(
@@ -50,6 +53,7 @@ def request(
     bbox: Sequence[float] | None = None,
     period: Sequence[Any] | None = None,
     sort: str = "relevance",
+    by_meaning: bool = False,
     **exact: str | None,
 ) -> Request:
     """Check what was asked.
@@ -75,6 +79,7 @@ def request(
         None if bbox is None else _box(bbox),
         None if period is None else _period(period),
         sort,
+        by_meaning,
     )
 
 

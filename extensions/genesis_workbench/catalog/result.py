@@ -104,6 +104,8 @@ class SearchResult:
         Where the words stand: id to field to ``[start, end]`` pairs of characters.
     places : dict
         Where else a hit is listed: id to a list of :class:`Place`.
+    by_meaning : bool
+        Whether this catalog can be searched by meaning too.
     """
 
     items: list[Dataset]
@@ -114,6 +116,7 @@ class SearchResult:
     note: str = ""
     highlights: dict[str, dict[str, list[list[int]]]] = field(default_factory=dict)
     places: dict[str, list[Place]] = field(default_factory=dict)
+    by_meaning: bool = False
 
     def __iter__(self) -> Iterator[Dataset]:
         return iter(self.items)
@@ -135,6 +138,7 @@ class SearchResult:
             "note": self.note,
             "highlights": self.highlights,
             "places": {name: [asdict(place) for place in each] for name, each in self.places.items()},
+            "by_meaning": self.by_meaning,
         }
 
     @cached_property
@@ -156,6 +160,7 @@ class SearchResult:
             note=values.get("note", ""),
             highlights=values.get("highlights", {}),
             places={name: [Place(**p) for p in each] for name, each in values.get("places", {}).items()},
+            by_meaning=values.get("by_meaning", False),
         )
 
     def to_frame(self) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
@@ -116,7 +116,7 @@ class Searching:
         """
         mark = _mark(asked, tokens)
         view, offset, note = self._place(cursor, mark)
-        key = (view.number, mark)
+        key = (view.number, asked, tokens)
         limit = min(limit, DEEPEST - offset)
 
         def page(way: str) -> list[str]:
@@ -283,6 +283,8 @@ def _value(key: Any) -> str:
 
 
 def _mark(asked: Request, tokens: frozenset[str]) -> str:
+    # What is near in meaning may change between two pages: what was typed does not.
+    asked = replace(asked, tree=language.parse(language.show(asked.tree))) if asked.by_meaning else asked
     return blake2b(repr((asked, sorted(tokens))).encode("utf-8", "replace"), digest_size=12).hexdigest()
 
 

@@ -218,6 +218,11 @@ class CatalogSection(Section):
         description="Folder that keeps the references of cubes made from many files, for everybody who may write "
         "there; each person's own state folder where empty.",
     )
+    meaning_model: str = Field(
+        "",
+        description="Folder of a sentence-embedding model (modules.json and model.safetensors), such as "
+        "all-MiniLM-L6-v2: searches may then ask for what is near in meaning. They cannot where it is empty.",
+    )
     max_read_bytes: int = Field(
         2**30, gt=0, description="Most bytes read from one remote dataset unless `max_bytes` asks for more."
     )

@@ -427,6 +427,7 @@ function draw(parts, model, view, change) {
   const sameSearch = view.shown === JSON.stringify(asked);
   view.shown = JSON.stringify(asked);
   parts.total.textContent = `${result.total.toLocaleString()} dataset${result.total === 1 ? "" : "s"}${model.get("busy") ? " …" : ""}`;
+  parts.meaning.hidden = !result.by_meaning;
   parts.note.textContent = model.get("message") || result.note;
   parts.note.className = `line${model.get("message") ? " fault" : ""}`;
   const side = node("div", undefined, "side");
@@ -445,6 +446,12 @@ function render({ model, el }) {
   const root = node("section", undefined, "genesis-catalog");
   const parts = { body: node("div", undefined, "body"), note: node("div", undefined, "line"), total: node("strong") };
   const view = { open: {} };
+  const near = node("input");
+  near.type = "checkbox";
+  near.checked = model.get("asked").by_meaning === true;
+  parts.meaning = node("label");
+  parts.meaning.title = "Look for keywords that are near in meaning too; the line below names them";
+  parts.meaning.append(near, " by meaning");
   const ask = node("div", undefined, "ask");
   const words = node("input");
   words.type = "search";
@@ -470,7 +477,8 @@ function render({ model, el }) {
     timer = setTimeout(() => change({ text: words.value }), 200);
   });
   sort.addEventListener("change", () => change({ sort: sort.value }));
-  ask.append(words, sort, parts.total);
+  near.addEventListener("change", () => change({ by_meaning: near.checked || undefined }));
+  ask.append(words, parts.meaning, sort, parts.total);
   parts.note.setAttribute("role", "status");
   root.append(ask, parts.note, parts.body);
   el.append(node("style", STYLE), root);

@@ -103,6 +103,7 @@ class CatalogExplorer(anywidget.AnyWidget):
                 "more": found.next is not None,
                 "facets": found.facets,
                 "note": found.note,
+                "by_meaning": found.by_meaning,
                 "sources": [{**asdict(each), "line": each.line()} for each in found.sources],
             }
             self.message, self.busy = "", False
@@ -162,6 +163,7 @@ def _arguments(asked: dict[str, Any]) -> dict[str, Any]:
             made["period"] = (str(start) if start else None, str(end) if end else None)
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"A year, a box or a period could not be read: {error}") from error
+    made["by_meaning"] = asked.get("by_meaning") is True
     if asked.get("sort"):
         made["sort"] = str(asked["sort"])
     return made

