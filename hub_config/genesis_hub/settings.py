@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from genesis_hub import profiles, resources, roles
+from genesis_hub import choosing, profiles, resources, roles
 from genesis_hub.authentication import PeopleAuthenticator
 from genesis_hub.ports import Ports
 from genesis_hub.secrets import Secrets
@@ -76,6 +76,7 @@ class Settings:
         c.JupyterHub.init_spawners_timeout = 1
         c.JupyterHub.activity_resolution = 60
         c.JupyterHub.last_activity_interval = 600
+        c.JupyterHub.template_paths = [str(choosing.TEMPLATES)]
         c.JupyterHub.template_vars = {"announcement": ""}
 
     def _people(self, c: Any) -> None:
@@ -106,9 +107,8 @@ class Settings:
         c.JupyterHub.allow_named_servers = True
         c.WorkbenchSpawner.tutorials = str(resources.tutorials())
         c.WorkbenchSpawner.profiles = list(self.site.servers.profiles)
-        c.Spawner.options_form = lambda spawner: profiles.form(
-            self.site.servers.profiles, spawner.groups, spawner.last_words
-        )
+        c.WorkbenchSpawner.default_queue = self.site.compute.queue
+        c.Spawner.options_form = lambda spawner: spawner.page()
         c.Spawner.options_from_form = profiles.from_form
         c.Spawner.default_url = "/lab"
         c.Spawner.start_timeout = self.site.servers.start_timeout_s
@@ -129,6 +129,7 @@ class Settings:
     def _local(self, c: Any) -> None:
         c.JupyterHub.spawner_class = LocalSpawner
         c.LocalSpawner.homes = str(self.state.homes)
+        c.LocalSpawner.logs = str(self.state.logs)
 
     def _container(self, c: Any) -> None:
         section = self.site.servers.containers

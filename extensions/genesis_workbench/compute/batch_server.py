@@ -1,6 +1,6 @@
 """A person's server as a batch job: asked for, looked at and ended in that person's name.
 
-``python -m genesis_workbench.compute.batch_server start|look|end`` reads JSON and answers with one JSON line. The hub
+``python -m genesis_workbench.compute.batch_server start|look|end|queues`` reads JSON and answers with one JSON line. The hub
 runs it as the person (by sudo where people have accounts of their own), so the hub itself needs no right over anybody's
 jobs or files, and what a person's server says of itself is never believed to be about another's. ``serve`` is what the
 job runs.
@@ -129,6 +129,12 @@ def look(server: Server, site: ComputeSection) -> dict[str, Any]:
     }
 
 
+def queues(server: Server, site: ComputeSection) -> dict[str, Any]:
+    """Return the queues as they are now: what is free, and how many wait."""
+    there = [queue.model_dump(mode="json") for queue in Slurm(site.slurm).queues()]
+    return {"queues": there, "default": site.queue}
+
+
 def end(server: Server, site: ComputeSection) -> dict[str, Any]:
     """End the job, whether it waits or runs."""
     slurm = Slurm(site.slurm)
@@ -223,7 +229,7 @@ def _main(words: list[str]) -> int:
         serve(Path(options[0]), site)
     try:
         server = Server.model_validate_json(sys.stdin.buffer.read(2**20))
-        answer = {"start": start, "look": look, "end": end}[verb](server, site)
+        answer = {"start": start, "look": look, "end": end, "queues": queues}[verb](server, site)
     except ValidationError as error:
         fault = error.errors()[0]
         answer = {"error": f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}", "code": "invalid-input"}

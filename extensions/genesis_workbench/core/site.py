@@ -98,8 +98,21 @@ class ProfileSection(Section):
         "", description="Queue or partition of the server's job; that of `compute` where empty."
     )
     image: str = Field("", description="Container image by digest, where the server runs in one.")
+    accelerator: str = Field("", description="What the page says of its accelerator, such as '1 A100'.")
     groups: list[str] = Field(
         default_factory=list, description="Groups that may use it; empty for everybody."
+    )
+    limits: dict[Literal["cpu_cores", "memory_bytes", "walltime_s"], tuple[float, float]] = Field(
+        default_factory=dict,
+        description="What the person may set, with the lowest and the highest, such as {cpu_cores = [1, 16]}; the values "
+        "above are where the fields start.",
+    )
+    queues: list[str] = Field(
+        default_factory=list, description="Queues that the person may choose from; the first is the default."
+    )
+    images: dict[str, str] = Field(
+        default_factory=dict,
+        description="Images that the person may choose from, by what the page calls them; the first is the default.",
     )
 
 

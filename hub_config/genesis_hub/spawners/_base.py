@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import html
 import re
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar
 
 from jupyterhub.spawner import SpawnException
 from traitlets import List, Unicode
 from traitlets.config import Configurable
 
-from genesis_hub import profiles
+from genesis_hub import choosing, profiles
+from genesis_hub.availability import Look, Places
 from genesis_workbench.core.errors import GenesisError, InvalidInput
 from genesis_workbench.core.site import ProfileSection
 
@@ -22,11 +26,18 @@ class WorkbenchSpawner(Configurable):
 
     user: Any
     user_options: Any
+    orm_spawner: Any
     name: Any
     _last_words: ClassVar[dict[tuple[str, str], str]] = {}  # the hub makes a new spawner for the next start
+    _looks: ClassVar[dict[type, Look]] = {}  # one for all people: what is free is the same for everybody
 
     tutorials = Unicode(help="Folder of tutorials copied into each home.").tag(config=True)
     profiles: Any = List(help="Profiles of the site.").tag(config=True)
+    default_queue = Unicode(help="Queue of profiles that name none.").tag(config=True)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._told: list[dict[str, Any]] = []
 
     @property
     def groups(self) -> list[str]:
@@ -55,6 +66,44 @@ class WorkbenchSpawner(Configurable):
         except InvalidInput as error:
             raise refused("profile", error) from error
 
+    async def page(self) -> str:
+        """Return the fields of the page on which the person chooses; empty where there is nothing to choose or to say."""
+        choices = profiles.permitted(self.profiles, self.groups)
+        if not profiles.asks(choices) and not self.last_words:
+            return ""
+        look = self._looks.setdefault(type(self), Look(self.free))
+        return choosing.page(
+            choices, self._last_options(), await look.now(), self.default_queue, last_words=self.last_words
+        )
+
+    async def free(self) -> Places:
+        """Return what is free now, by queue; nothing where nobody can tell."""
+        return {}
+
+    def tell(self, progress: int, message: str) -> None:
+        """Say on the waiting page what happens now; whoever loads the page again reads it from the beginning."""
+        event = {"progress": progress, "message": message}
+        if not self._told or self._told[-1] != event:
+            self._told.append(event)
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield what was told from the start on; the hub ends it with the start."""
+        told = 0
+        while True:
+            for event in self._told[told:]:
+                told += 1
+                yield dict(event)
+            await asyncio.sleep(0.2)
+
+    def _last_options(self) -> dict[str, Any]:
+        """Return the options of this server's last start, or else of the person's last start of any."""
+        mine = self.orm_spawner.user_options if self.orm_spawner else None
+        if mine:
+            return dict(mine)
+        started = [each for each in self.user.orm_user._orm_spawners if each.started and each.user_options]
+        last = max(started, key=lambda each: each.started, default=None)
+        return dict(last.user_options) if last else {}
+
     def command(self, python: str) -> list[str]:
         """Return what the server runs where `python` has the workbench, without arguments."""
         module = "genesis_workbench.dashboards.serve" if self.dashboard else "jupyterhub.singleuser"
@@ -63,4 +112,20 @@ class WorkbenchSpawner(Configurable):
 
 def refused(reason: str, error: GenesisError) -> SpawnException:
     """Return what tells the person on the waiting page why their server did not start."""
-    return SpawnException(reason=reason, log_message=error.message, message=error.message)
+    return _failure(reason, error.message)
+
+
+def ended_at_once(reason: str, message: str, log: Sequence[str]) -> SpawnException:
+    """Return what tells the person that their server has ended before it was ready, with its last lines."""
+    lines = html.escape("\n".join(log))
+    shown = f"<details open><summary>Its last lines</summary><pre>{lines}</pre></details>" if log else ""
+    return _failure(reason, message, log=log, message_html=f"<p>{html.escape(message)}</p>{shown}")
+
+
+def _failure(reason: str, message: str, log: Sequence[str] = (), message_html: str = "") -> SpawnException:
+    failure = SpawnException(
+        message, reason=reason, log_message="\n".join([message, *log]), message_html=message_html
+    )
+    # JupyterHub's pages and streams read these two; without them a person reads the words of the log.
+    failure.jupyterhub_message, failure.jupyterhub_html_message = message, message_html or None
+    return failure

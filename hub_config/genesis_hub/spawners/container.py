@@ -8,17 +8,18 @@ those of others; what listens on the hub's loopback, its database first, cannot 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jupyterhub.spawner import Spawner, SpawnException
+from jupyterhub.spawner import Spawner
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from traitlets import Any as AnyTrait
 from traitlets import List, Unicode
 
+from genesis_hub.availability import Free, Places
 from genesis_hub.names import safe_name
-from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner, refused
+from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner, ended_at_once, refused
 from genesis_hub.spawners._confinement import USER, bind, confinement, owned, pinned
 from genesis_hub.spawners._engine import Engine
 from genesis_hub.spawners._machines import MEMORY_LABEL, SERVER_LABEL, SITE_LABEL, Machines, machines_of
@@ -41,7 +42,6 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
 
     node = Unicode(help="Name of the machine; empty where there is none.")
     container = Unicode(help="Identifier of the container; empty where there is none.")
-    _step = ""
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up a server that an earlier hub started."""
@@ -56,7 +56,7 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
     def clear_state(self) -> None:
         """Forget a server that has ended."""
         super().clear_state()
-        self.node, self.container, self._step = "", "", ""
+        self.node, self.container = "", ""
 
     async def start(self) -> tuple[str, int]:
         """Place, create and start the container, and wait until it answers or ends."""
@@ -65,12 +65,12 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
         try:
             image = pinned(profile.image or self.section.image)
             self.last_words = ""
-            self._step = "Looking for a machine with room for you."
+            self.tell(10, "Looking for a machine with room for you.")
             node = await self.machines.place(self._key, self._memory(profile))
             self.node = node.name
-            self._step = f"Preparing your container on {node.name}."
+            self.tell(35, f"Preparing your container on {node.name}.")
             await self._launch(node, image, profile)
-            self._step = f"Your container runs on {node.name}; JupyterLab is starting in it."
+            self.tell(60, f"Your container runs on {node.name}; JupyterLab is starting in it.")
             return await self._reachable(node)
         except GenesisError as error:
             await self._clear_away()
@@ -125,14 +125,10 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
             self.log.warning("cannot end a server on %s now: %s", self.node, error.message)
         await self._clear_away()
 
-    async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Say on the waiting page what is being done."""
-        steps: list[str] = []
-        while True:
-            if self._step and self._step not in steps:
-                steps.append(self._step)
-                yield {"progress": 10 + 25 * len(steps), "message": self._step}
-            await asyncio.sleep(0.2)
+    async def free(self) -> Places:
+        """Return the memory of the machine that has most of it free."""
+        rooms = await self.machines.rooms()
+        return {"": Free(memory_bytes=max(room.free_bytes for room in rooms))} if rooms else {}
 
     @property
     def section(self) -> ContainersSection:
@@ -240,7 +236,7 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
                 status = ended.result()
                 said = await self._engine.last_lines(self.container)
                 message = f"Your server ended before it could be reached. {_why(status, about['HostConfig']['Memory'], said)}"
-                raise SpawnException(reason="ended", log_message="\n".join([message, *said]), message=message)
+                raise ended_at_once("ended", message, said)
             return node.address, answers.result()
         finally:
             for task in (answers, ended):

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
 import resource
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 from jupyterhub.spawner import LocalProcessSpawner
 from traitlets import Unicode
 
-from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner
+from genesis_hub.availability import Free, Places
+from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner, ended_at_once
 from genesis_workbench.core.homes import copy_tutorials, runtime_folder
+
+_LAST_LINES = 20
 
 
 class LocalSpawner(WorkbenchSpawner, LocalProcessSpawner):
@@ -21,6 +29,7 @@ class LocalSpawner(WorkbenchSpawner, LocalProcessSpawner):
     """
 
     homes = Unicode(help="Folder that holds one home for each person.").tag(config=True)
+    logs = Unicode(help="Folder that holds what each server says.").tag(config=True)
 
     def user_env(self, env: dict[str, str]) -> dict[str, str]:
         """Give the server its own home."""
@@ -43,12 +52,45 @@ class LocalSpawner(WorkbenchSpawner, LocalProcessSpawner):
 
     async def start(self) -> Any:
         """Start in the person's home: their Lab, or one of their dashboards."""
+        self.tell(20, "Starting JupyterLab on this machine.")
         self.mem_limit = self.profile().memory_bytes or None
         if self.dashboard:
             self.cmd = self.command(sys.executable)
             self.args: list[str] = []
-        self.popen_kwargs = {"cwd": str(self._home()), "start_new_session": True}
-        return await super().start()
+        with self._log.open("wb") as log:
+            told = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            self.popen_kwargs = {"cwd": str(self._home()), "start_new_session": True, **told}
+            address = await super().start()
+        self.tell(60, "Your server runs; waiting until JupyterLab answers.")
+        await self._reachable()
+        return address
+
+    async def free(self) -> Places:
+        """Return what this machine has free: cores that nothing waits for, and memory."""
+        load, _, _ = os.getloadavg()
+        idle = max((os.cpu_count() or 1) - load, 0.0)
+        return {"": Free(idle, psutil.virtual_memory().available)}
+
+    async def _reachable(self) -> None:
+        """Wait until the server listens; one that ends first is told at once, with its last lines."""
+        while self.proc.poll() is None:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection(self.ip or "127.0.0.1", self.port)
+                writer.close()
+                return
+            await asyncio.sleep(0.1)
+        said = self._log.read_text("utf-8", "replace").splitlines()[-_LAST_LINES:]
+        last = f"Its last words: {said[-1][:300]}" if said else "It left no words."
+        raise ended_at_once(
+            "ended",
+            f"Your server ended before it could be reached, with status {self.proc.returncode}. {last} Choose another "
+            "profile, or show these lines to an administrator.",
+            said,
+        )
+
+    @property
+    def _log(self) -> Path:
+        return Path(self.logs) / f"server-{self.user.name}-{self.name or 'lab'}.log"
 
     def _home(self) -> Path:
         return Path(self.homes) / self.user.name

@@ -11,13 +11,13 @@ import asyncio
 import json
 import secrets
 import sys
-from collections.abc import AsyncIterator
 from typing import Any
 
-from jupyterhub.spawner import Spawner, SpawnException
+from jupyterhub.spawner import Spawner
 from traitlets import Float, List, Unicode
 
-from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner, refused
+from genesis_hub.availability import Free, Places
+from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner, ended_at_once, refused
 from genesis_workbench.core.errors import BY_CODE, DeadlineExceeded, GenesisError, Unavailable
 
 _PROGRAM = "genesis_workbench.compute.batch_server"
@@ -36,7 +36,6 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
 
     job = Unicode(help="Number of the job; empty where there is none.")
     _start_id = Unicode()
-    _said: Any = None
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up a server that an earlier hub started."""
@@ -50,12 +49,13 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
     def clear_state(self) -> None:
         """Forget a server that has ended."""
         super().clear_state()
-        self.job, self._start_id, self._said = "", "", None
+        self.job, self._start_id = "", ""
 
     async def start(self) -> str:
         """Submit the job and wait until it listens; the hub's own limit ends the wait."""
         profile = self.profile()
         self._start_id = secrets.token_hex(8)
+        self.tell(10, "Asking the queue for a machine.")
         asked = {
             "command": [*self.command("python" if profile.image else self._python()), *self.get_args()],
             "environment": self._variables(),
@@ -75,12 +75,15 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
                 now = await self._ask("look", {})
             except Unavailable as error:  # the queue is away for a moment; the job is not
                 now = {"state": "waiting", "reason": error.message}
-            self._said = now
+            if now["state"] != "ended":
+                self.tell(*_words(now))
             if now["state"] == "running":
                 where = now["address"]
                 return f"http://{where['host']}:{where['port']}"
             if now["state"] == "ended":
-                raise _ended_at_once(now)
+                log = now.get("log") or []
+                message = f"Your server ended before it could be reached. {now['reason']}"
+                raise ended_at_once("ended", f"{message} {_last(log)}", log)
             await asyncio.sleep(self.poll_s)
 
     async def poll(self) -> int | None:
@@ -101,15 +104,14 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
         """End the job."""
         await self._ask("end", {})
 
-    async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Say on the waiting page where the job is: its place in the queue and why it waits."""
-        told = None
-        while True:
-            event = _event(self._said or {"state": "submitting"})
-            if event != told:
-                told = event
-                yield event
-            await asyncio.sleep(0.5)
+    async def free(self) -> Places:
+        """Return the idle cores of each queue, and who waits there, as the person sees them."""
+        queues = (await self._ask("queues", {}))["queues"]
+        return {
+            name: Free(each["free_cores"], waiting=each["waiting_jobs"])
+            for each in queues
+            for name in (each["name"], *([""] if each["default"] else []))
+        }
 
     def _python(self) -> str:
         return self.python or sys.executable
@@ -154,23 +156,18 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
         return answer
 
 
-def _event(now: dict[str, Any]) -> dict[str, Any]:
-    """Return what the waiting page shows."""
+def _words(now: dict[str, Any]) -> tuple[int, str]:
+    """Return how far the server is, and what the waiting page says."""
     if now["state"] == "waiting":
         place = f"Place {now['position']} in the queue. " if now.get("position") else "In the queue. "
         when = (
             f" Expected to start at {now['estimated_start'][:16]} UTC." if now.get("estimated_start") else ""
         )
-        return {"progress": 30, "message": f"{place}{now['reason']}{when}"}
+        return 30, f"{place}{now['reason']}{when}"
     if now["state"] == "starting":
-        return {"progress": 60, "message": "A machine is yours; your server is starting on it."}
-    if now["state"] == "running":
-        return {"progress": 80, "message": "Your server runs; the hub is connecting to it."}
-    return {"progress": 10, "message": "Asking the queue for a machine."}
+        return 60, "A machine is yours; your server is starting on it."
+    return 80, "Your server runs; the hub is connecting to it."
 
 
-def _ended_at_once(now: dict[str, Any]) -> SpawnException:
-    log = "\n".join(now.get("log") or [])
-    last = now["log"][-1][:300] if now.get("log") else "It left no words."
-    message = f"Your server ended before it could be reached. {now['reason']} Its last words: {last}"
-    return SpawnException(reason="ended", log_message=f"{now['reason']}\n{log}", message=message)
+def _last(log: list[str]) -> str:
+    return f"Its last words: {log[-1][:300]}" if log else "It left no words."

@@ -8,7 +8,7 @@ import pytest
 
 from genesis_hub import resources
 from genesis_hub.settings import Settings
-from genesis_hub.spawners.slurm import _event
+from genesis_hub.spawners.slurm import _words
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.site import load_site
 
@@ -37,4 +37,4 @@ def test_a_hub_as_root_starts_nobodys_server_as_root(site, monkeypatch):
     ],
 )
 def test_the_waiting_page_says_where_the_job_is(now, words):
-    assert words in _event(now)["message"]
+    assert words in _words(now)[1]

@@ -1,0 +1,91 @@
+"""What is free now, for the page on which a person chooses a server.
+
+Asking a queue or an engine takes a while, and everybody asks in the same minute: one question at a time, its answer kept for
+some seconds, and nobody waits longer than the deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from genesis_workbench.core.errors import GenesisError
+from genesis_workbench.core.site import ProfileSection
+
+log = logging.getLogger(__name__)
+_KEEP_S, _DEADLINE_S = 5.0, 2.0
+
+
+@dataclass(frozen=True)
+class Free:
+    """What one place has free.
+
+    Attributes
+    ----------
+    cpu_cores : float or None
+        Idle processor cores; None where nobody counts them.
+    memory_bytes : int or None
+        Memory that is free on the machine that has most of it; None where nobody counts it.
+    waiting : int
+        Jobs that wait there.
+    """
+
+    cpu_cores: float | None = None
+    memory_bytes: int | None = None
+    waiting: int = 0
+
+    def holds(self, profile: ProfileSection) -> bool:
+        """Tell whether a server of the profile would find room now."""
+        enough_cores = self.cpu_cores is None or self.cpu_cores >= profile.cpu_cores
+        enough_memory = self.memory_bytes is None or self.memory_bytes >= profile.memory_bytes
+        return enough_cores and enough_memory and not self.waiting
+
+    def words(self) -> str:
+        """Say what is free, for a person."""
+        said = []
+        if self.cpu_cores is not None:
+            said.append(f"{self.cpu_cores:.0f} core{'' if round(self.cpu_cores) == 1 else 's'}")
+        if self.memory_bytes is not None:
+            said.append(f"{max(self.memory_bytes, 0) / 2**30:,.1f} GiB of memory")
+        waiting = f"; {self.waiting} waiting" if self.waiting else ""
+        return " and ".join(said) + waiting
+
+
+Places = Mapping[str, Free]
+"""What is free by the name of a queue; the only place has the empty name."""
+
+
+class Look:
+    """One look at what is free, shared by everybody who asks.
+
+    Parameters
+    ----------
+    ask : callable
+        Coroutine function that looks.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[Places]]) -> None:
+        self._ask = ask
+        self._asking: asyncio.Task[None] | None = None
+        self._answer: Places = {}
+        self._at = 0.0
+
+    async def now(self) -> Places:
+        """Return what is free: an answer of the last seconds, or nothing where none comes in time."""
+        if time.monotonic() - self._at < _KEEP_S:
+            return self._answer
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._look())
+        await asyncio.wait({self._asking}, timeout=_DEADLINE_S)
+        return self._answer if self._asking.done() else {}
+
+    async def _look(self) -> None:
+        try:
+            self._answer = await self._ask()
+        except (GenesisError, OSError) as error:
+            log.warning("what is free cannot be told: %s", error)
+            self._answer = {}
+        self._at = time.monotonic()
