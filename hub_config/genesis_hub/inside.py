@@ -15,11 +15,13 @@ from genesis_workbench.core.homes import copy_tutorials
 
 def main() -> None:
     """Copy the tutorials that are not there yet, then run the module."""
-    copy_tutorials(resources.tutorials(), Path.home() / "tutorials")
+    if (
+        "IPYTHONDIR" not in os.environ
+    ):  # the hub sets it for a home that is full: nothing is written into that
+        copy_tutorials(resources.tutorials(), Path.home() / "tutorials")
     Path(os.environ["JUPYTER_RUNTIME_DIR"]).mkdir(mode=0o700, exist_ok=True)
-    settings = f"--LabApp.app_settings_dir={resources.lab_settings()}"
     os.chdir(Path.home())
-    os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:], settings])  # noqa: S606 - a program and its arguments
+    os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:], *resources.lab_options()])  # noqa: S606 - a program and its arguments
 
 
 if __name__ == "__main__":

@@ -44,5 +44,14 @@ def lab_settings() -> Path:
     return _pick(_SHARE / "lab_settings", _CHECKOUT / "extensions/genesis_lab/settings")
 
 
+def lab_options() -> list[str]:
+    """Return the options of JupyterLab that bring the workbench's settings and its warning before an idle server ends."""
+    extensions = _pick(_SHARE / "labextensions", _CHECKOUT / "extensions/genesis_lab/labextensions")
+    return [
+        f"--LabApp.app_settings_dir={lab_settings()}",
+        f"--LabApp.extra_labextensions_path={extensions}",
+    ]
+
+
 def _pick(installed: Path, checkout: Path) -> Path:
     return installed if installed.exists() else checkout

@@ -8,6 +8,7 @@ from genesis_workbench.core.scopes import EVERYONE, SCOPES
 
 SERVICE = "workbench"
 SUPERVISOR = "supervisor"
+CULLER = "culler"
 STEWARDS = "stewards"
 """Group of those who keep data, models and ledger; administrators are in it."""
 
@@ -34,6 +35,18 @@ def roles() -> list[dict[str, Any]]:
             "services": [SUPERVISOR],
         },
         {
+            "name": CULLER,
+            "description": "`workbench up`: ends idle servers that have stopped telling the hub anything",
+            "scopes": [
+                "list:users",
+                "read:users:name",
+                "read:users:groups",
+                "read:servers",
+                "delete:servers",
+            ],
+            "services": [CULLER],
+        },
+        {
             "name": "workbench-service",
             "description": "The API service: looks up people's groups, starts dashboards of their owners",
             "scopes": ["read:users:name", "read:users:groups", "read:servers", "servers"],
@@ -49,4 +62,9 @@ def dashboard_token_scopes() -> list[str]:
 
 def server_token_scopes() -> list[str]:
     """Return what the token inside a person's server may do; what the person lacks is dropped at spawn."""
-    return ["users:activity!user", "access:servers!server", *(scope.name for scope in SCOPES)]
+    own = [
+        "users:activity!user",
+        "access:servers!server",
+        "delete:servers!server",
+    ]  # it ends itself when idle
+    return [*own, *(scope.name for scope in SCOPES)]

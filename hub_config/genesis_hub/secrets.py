@@ -25,7 +25,15 @@ class Secrets:
     @property
     def supervisor_token(self) -> str:
         """Token with which the supervisor tells the hub that the proxy was started again."""
-        return hmac.new(bytes.fromhex(self.cookie_secret), b"supervisor", hashlib.sha256).hexdigest()
+        return self._derived("supervisor")
+
+    @property
+    def culler_token(self) -> str:
+        """Token with which servers that have fallen silent are ended."""
+        return self._derived("culler")
+
+    def _derived(self, purpose: str) -> str:
+        return hmac.new(bytes.fromhex(self.cookie_secret), purpose.encode(), hashlib.sha256).hexdigest()
 
     @classmethod
     def load_or_make(cls, path: Path) -> Secrets:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from genesis_hub import choosing, profiles, resources, roles
+from genesis_hub import choosing, culling, profiles, resources, roles, tuning
 from genesis_hub.authentication import PeopleAuthenticator
 from genesis_hub.ports import Ports
 from genesis_hub.secrets import Secrets
@@ -27,6 +27,7 @@ _SERVER = (
     "--KernelManager.transport=ipc",  # TCP kernels are not encrypted; a socket file is for its owner alone
     "--HubOAuth.cache_max_age=15",  # for how long a server believes an answer of the hub
     "--LabApp.expose_app_in_browser=True",  # so that a widget can put a line into the notebook
+    "--ServerApp.jpserver_extensions=genesis_workbench.server=True",  # ends it when idle
 )
 
 
@@ -72,10 +73,7 @@ class Settings:
             )
             # The hub answers at its own host only; the proxy sends unknown hosts to the service, their gate.
             c.JupyterHub.hub_routespec = f"{urlsplit(self.site.public_url).hostname}/"
-        # One server that does not answer must not hold up the hub's start.
-        c.JupyterHub.init_spawners_timeout = 1
-        c.JupyterHub.activity_resolution = 60
-        c.JupyterHub.last_activity_interval = 600
+        tuning.tune(c, self.state.hub_database)
         c.JupyterHub.template_paths = [str(choosing.TEMPLATES)]
         c.JupyterHub.template_vars = {"announcement": ""}
 
@@ -107,6 +105,7 @@ class Settings:
         c.JupyterHub.allow_named_servers = True
         c.WorkbenchSpawner.tutorials = str(resources.tutorials())
         c.WorkbenchSpawner.profiles = list(self.site.servers.profiles)
+        c.WorkbenchSpawner.home_bytes = self.site.servers.home_bytes
         c.WorkbenchSpawner.default_queue = self.site.compute.queue
         c.Spawner.options_form = lambda spawner: spawner.page()
         c.Spawner.options_from_form = profiles.from_form
@@ -115,11 +114,12 @@ class Settings:
         c.Spawner.server_token_scopes = lambda spawner: (
             roles.dashboard_token_scopes() if spawner.dashboard else roles.server_token_scopes()
         )
-        c.Spawner.args = ["--allow-root", *_SERVER, f"--LabApp.app_settings_dir={resources.lab_settings()}"]
+        c.Spawner.args = ["--allow-root", *_SERVER, *resources.lab_options()]
         c.Spawner.environment = {
             "GENESIS_SERVICE_URL": f"{self._inside(self.ports.service)}/services/{roles.SERVICE}",
             "GENESIS_SITE": os.environ["GENESIS_SITE"],  # where notebooks read what compute there is
-            "JUPYTERHUB_ACTIVITY_INTERVAL": "300",
+            "JUPYTERHUB_ACTIVITY_INTERVAL": lambda spawner: str(culling.report_every_s(spawner.idle_s)),
+            "GENESIS_IDLE_S": lambda spawner: str(spawner.idle_s),
             "PANEL_INLINE": "true",
         }
         {"local": self._local, "container": self._container, "slurm": self._slurm}[self.site.servers.spawner](
@@ -192,4 +192,5 @@ class Settings:
                 f"/services/{roles.SERVICE}/oauth_callback",
             },
             {"name": roles.SUPERVISOR, "api_token": self.secrets.supervisor_token},
+            {"name": roles.CULLER, "api_token": self.secrets.culler_token},
         ]

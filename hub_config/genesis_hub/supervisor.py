@@ -19,7 +19,7 @@ from typing import IO
 import httpx
 import psutil
 
-from genesis_hub import resources
+from genesis_hub import culling, resources
 from genesis_hub.people import People
 from genesis_hub.ports import Ports
 from genesis_hub.roles import SERVICE
@@ -29,6 +29,7 @@ from genesis_workbench.core.site import Site, load_site
 from genesis_workbench.core.state import State
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_ROUTES_EVERY_S, _CULL_EVERY_S = 600.0, 60.0
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -71,6 +72,8 @@ class Supervisor:
     _lock: IO[str] | None = None
     _stopping: bool = False
     _proxy_forgot: bool = False
+    _routes_at: float = field(default_factory=time.monotonic)
+    _culled_at: float = field(default_factory=time.monotonic)
 
     @classmethod
     def prepare(
@@ -112,8 +115,7 @@ class Supervisor:
                 self._welcome(password)
             while not self._stopping:
                 self._revive()
-                if self._proxy_forgot:
-                    self._proxy_forgot = not self._routes_restored()
+                self._keep_house()
                 time.sleep(0.3)
         finally:
             self.say("Stopping ...")
@@ -223,13 +225,35 @@ class Supervisor:
             program.start()
             self._proxy_forgot |= program.name == "proxy"
 
-    def _routes_restored(self) -> bool:
-        """Ask the hub to tell a new proxy the way to every server; it would look by itself only after minutes."""
-        token = Secrets.load_or_make(self.state.secrets).supervisor_token
+    def _keep_house(self) -> None:
+        """Do what is due for the hub: mend the proxy's routes, end idle servers that have fallen silent."""
+        now = time.monotonic()
+        if self._proxy_forgot or now - self._routes_at > _ROUTES_EVERY_S:
+            self._proxy_forgot = not self._routes_restored()
+            self._routes_at = now
+        if now - self._culled_at > _CULL_EVERY_S:
+            self._culled_at = now
+            token = Secrets.load_or_make(self.state.secrets).culler_token
+            try:
+                with self._hub(token) as hub:
+                    culling.cull(hub, self.site.servers.profiles)
+            except httpx.HTTPError as error:
+                self.say(f"Silent servers cannot be looked for now: {error!r}")  # again in a minute
+
+    def _hub(self, token: str) -> httpx.Client:
+        """Return a client of the hub's API."""
         inside = self.site.hub.private_address
-        url = f"http://{inside}:{_ports(self.state, inside).hub}/hub/api/proxy"
+        url = f"http://{inside}:{_ports(self.state, inside).hub}/hub/api"
+        return httpx.Client(
+            base_url=url, headers={"Authorization": f"token {token}"}, trust_env=False, timeout=20
+        )
+
+    def _routes_restored(self) -> bool:
+        """Ask the hub to compare the proxy's routes with its servers, and to mend what differs."""
+        token = Secrets.load_or_make(self.state.secrets).supervisor_token
         try:
-            answer = httpx.post(url, headers={"Authorization": f"token {token}"}, trust_env=False, timeout=20)
+            with self._hub(token) as hub:
+                answer = hub.post("/proxy")
         except httpx.TransportError:
             return False  # hub or proxy is not up yet: asked again in a moment
         return answer.is_success

@@ -102,6 +102,9 @@ class ProfileSection(Section):
     groups: list[str] = Field(
         default_factory=list, description="Groups that may use it; empty for everybody."
     )
+    idle_s: float = Field(
+        0, ge=0, description="Seconds without work after which the server ends; 0 lets it run on."
+    )
     limits: dict[Literal["cpu_cores", "memory_bytes", "walltime_s"], tuple[float, float]] = Field(
         default_factory=dict,
         description="What the person may set, with the lowest and the highest, such as {cpu_cores = [1, 16]}; the values "
@@ -163,6 +166,12 @@ class ServersSection(Section):
         "'slurm': batch jobs of the person.",
     )
     containers: ContainersSection = Field(default_factory=ContainersSection)
+    home_bytes: int = Field(
+        0,
+        ge=0,
+        description="What the files of one home may take before no more servers start but the one for deleting; 0 for no limit. "
+        "Where the file system has a project quota for each home, that counts. Of local servers and containers.",
+    )
     become: list[str] = Field(
         default_factory=list,
         description="Words that run a program as '{person}', such as ['sudo', '-n', '-u', '{person}', '--']; none where "

@@ -6,18 +6,20 @@ import asyncio
 import html
 import re
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from jupyterhub.spawner import SpawnException
-from traitlets import List, Unicode
+from traitlets import Integer, List, Unicode
 from traitlets.config import Configurable
 
-from genesis_hub import choosing, profiles
+from genesis_hub import choosing, homes, profiles
 from genesis_hub.availability import Look, Places
 from genesis_workbench.core.errors import GenesisError, InvalidInput
 from genesis_workbench.core.site import ProfileSection
 
 DASHBOARD_VARIABLE = "GENESIS_DASHBOARD"
+RESCUE_VARIABLE = "GENESIS_RESCUE"
 _DASHBOARD = re.compile(r"dsh-[0-9a-f]{16}")
 
 
@@ -26,6 +28,8 @@ class WorkbenchSpawner(Configurable):
 
     user: Any
     user_options: Any
+    args: Any
+    hub: Any
     orm_spawner: Any
     name: Any
     _last_words: ClassVar[dict[tuple[str, str], str]] = {}  # the hub makes a new spawner for the next start
@@ -34,6 +38,8 @@ class WorkbenchSpawner(Configurable):
     tutorials = Unicode(help="Folder of tutorials copied into each home.").tag(config=True)
     profiles: Any = List(help="Profiles of the site.").tag(config=True)
     default_queue = Unicode(help="Queue of profiles that name none.").tag(config=True)
+
+    home_bytes = Integer(0, help="What one home may hold; 0 for no limit.").tag(config=True)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -59,8 +65,15 @@ class WorkbenchSpawner(Configurable):
         wanted = str((self.user_options or {}).get("dashboard", ""))
         return wanted if wanted == self.name and _DASHBOARD.fullmatch(wanted) else ""
 
+    @property
+    def idle_s(self) -> float:
+        """Seconds without work after which the server ends; 0 where it does not."""
+        return 0.0 if self.dashboard else self.profile().idle_s
+
     def profile(self) -> ProfileSection:
         """Return the profile that was chosen; SpawnException where the person may not use it."""
+        if self.rescue:
+            return homes.RESCUE
         try:
             return profiles.chosen(self.profiles, self.groups, self.user_options or {})
         except InvalidInput as error:
@@ -68,13 +81,68 @@ class WorkbenchSpawner(Configurable):
 
     async def page(self) -> str:
         """Return the fields of the page on which the person chooses; empty where there is nothing to choose or to say."""
-        choices = profiles.permitted(self.profiles, self.groups)
-        if not profiles.asks(choices) and not self.last_words:
+        choices, home = profiles.permitted(self.profiles, self.groups), await self.home()
+        full = home is not None and home.full
+        if not profiles.asks(choices) and not self.last_words and not full:
             return ""
         look = self._looks.setdefault(type(self), Look(self.free))
         return choosing.page(
-            choices, self._last_options(), await look.now(), self.default_queue, last_words=self.last_words
+            [homes.RESCUE] if full else choices,
+            self._last_options(),
+            await look.now(),
+            self.default_queue,
+            last_words=self.last_words,
+            home=home,
         )
+
+    async def home(self) -> homes.Home | None:
+        """Return how full the person's home is; None where the hub cannot see it."""
+        folder = self.home_folder()
+        return await homes.measure(folder, self.home_bytes) if folder else None
+
+    def home_folder(self) -> Path | None:
+        """Return the person's home where the hub sees it."""
+        return None
+
+    @property
+    def rescue(self) -> bool:
+        """Whether this server is only for deleting files of a home that is full."""
+        return not self.dashboard and (self.user_options or {}).get("profile") == homes.RESCUE.name
+
+    async def refuse_full_home(self) -> None:
+        """Refuse to start in a home that is full, with the way out; SpawnException."""
+        home = await self.home()
+        if home is None or not home.full or self.rescue or self.dashboard:
+            return
+        way = f"{self.hub.base_url}spawn/{self.user.escaped_name}"
+        said = (
+            f"{home.words} Start the Rescue server, delete what you no longer need, stop it, and start again."
+        )
+        link = f'<p>{html.escape(said)}</p><p><a class="btn btn-primary" href="{html.escape(way, quote=True)}">To the Rescue server</a></p>'
+        raise _failure("home", said, message_html=link)
+
+    def rescue_variables(self, folder: str) -> dict[str, str]:
+        """Return variables with which a server of a full home writes nothing into it, but below `folder`."""
+        names = (
+            "JUPYTER_CONFIG_DIR",
+            "JUPYTER_DATA_DIR",
+            "JUPYTERLAB_WORKSPACES_DIR",
+            "JUPYTERLAB_SETTINGS_DIR",
+            "IPYTHONDIR",
+            "XDG_CACHE_HOME",
+            "NPM_CONFIG_CACHE",
+        )
+        return (
+            {RESCUE_VARIABLE: "1", **{name: f"{folder}/{name.lower()}" for name in names}}
+            if self.rescue
+            else {}
+        )
+
+    def rescue_options(self) -> list[str]:
+        """Return options with which what is deleted is gone: a trash would be in the home, too."""
+        if not self.rescue:
+            return []
+        return ["--FileContentsManager.delete_to_trash=False", "--FileContentsManager.always_delete_dir=True"]
 
     async def free(self) -> Places:
         """Return what is free now, by queue; nothing where nobody can tell."""

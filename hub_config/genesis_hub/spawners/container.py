@@ -61,6 +61,7 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
     async def start(self) -> tuple[str, int]:
         """Place, create and start the container, and wait until it answers or ends."""
         profile = self.profile()
+        await self.refuse_full_home()
         self.ip, self.port = "0.0.0.0", _PORT  # noqa: S104 - within its own network
         try:
             image = pinned(profile.image or self.section.image)
@@ -124,6 +125,10 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
         except Unavailable as error:
             self.log.warning("cannot end a server on %s now: %s", self.node, error.message)
         await self._clear_away()
+
+    def home_folder(self) -> Path:
+        """Return the person's home, as the hub's machine sees it."""
+        return Path(self.folder) / "homes" / safe_name(self.user.name)
 
     async def free(self) -> Places:
         """Return the memory of the machine that has most of it free."""
@@ -194,7 +199,7 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
     def _mounts(self) -> Iterator[dict[str, Any]]:
         """Give home, groups' folders, and for reading only the site's data and its file."""
         folder = Path(self.folder)
-        home = owned(folder / "homes" / safe_name(self.user.name), 0o700)
+        home = owned(self.home_folder(), 0o700)
         yield bind(home, _HOME, read_only=bool(self.dashboard))
         for group in self.groups:
             shared = owned(folder / "groups" / safe_name(group), 0o770)
@@ -206,7 +211,8 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
     def _command(self) -> list[str]:
         if self.dashboard:
             return self.command("python")
-        return ["python", "-m", "genesis_hub.inside", "jupyterhub.singleuser", *self.get_args()]
+        words = ["python", "-m", "genesis_hub.inside", "jupyterhub.singleuser", *self.get_args()]
+        return [*words, *self.rescue_options()]
 
     def _variables(self, profile: ProfileSection) -> dict[str, str]:
         variables = {name: str(value) for name, value in self.get_env().items()}
@@ -218,6 +224,7 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
             "MEM_LIMIT": str(self._memory(profile)),
             "CPU_LIMIT": str(profile.cpu_cores or self.section.cpu_cores),
         }
+        variables |= self.rescue_variables("/tmp/rescue")  # noqa: S108 - of this container alone
         if self.dashboard:
             variables[DASHBOARD_VARIABLE] = self.dashboard
         return variables

@@ -16,6 +16,7 @@ from jupyterhub.spawner import LocalProcessSpawner
 from traitlets import Unicode
 
 from genesis_hub.availability import Free, Places
+from genesis_hub.names import safe_name
 from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner, ended_at_once
 from genesis_workbench.core.homes import copy_tutorials, runtime_folder
 
@@ -37,6 +38,7 @@ class LocalSpawner(WorkbenchSpawner, LocalProcessSpawner):
         env["HOME"] = str(self._home())
         env["SHELL"] = "/bin/sh"
         env["JUPYTER_RUNTIME_DIR"] = str(runtime_folder(self._home()))
+        env |= self.rescue_variables(env["JUPYTER_RUNTIME_DIR"])
         if self.dashboard:
             env[DASHBOARD_VARIABLE] = self.dashboard
         return env
@@ -45,18 +47,22 @@ class LocalSpawner(WorkbenchSpawner, LocalProcessSpawner):
         """Change no account: there is one."""
         home = self._home()
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        copy_tutorials(Path(self.tutorials), home / "tutorials")
+        if not self.rescue:
+            copy_tutorials(Path(self.tutorials), home / "tutorials")
+            self._link_groups(home)
         memory = self.profile().memory_bytes
         # Of each process, its kernels included: what is asked for beyond fails in that process alone.
         return lambda: resource.setrlimit(resource.RLIMIT_DATA, (memory, memory)) if memory else None
 
     async def start(self) -> Any:
         """Start in the person's home: their Lab, or one of their dashboards."""
+        await self.refuse_full_home()
+        self.args = [*self.args, *self.rescue_options()]
         self.tell(20, "Starting JupyterLab on this machine.")
         self.mem_limit = self.profile().memory_bytes or None
         if self.dashboard:
             self.cmd = self.command(sys.executable)
-            self.args: list[str] = []
+            self.args = []
         with self._log.open("wb") as log:
             told = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
             self.popen_kwargs = {"cwd": str(self._home()), "start_new_session": True, **told}
@@ -80,7 +86,7 @@ class LocalSpawner(WorkbenchSpawner, LocalProcessSpawner):
                 return
             await asyncio.sleep(0.1)
         said = self._log.read_text("utf-8", "replace").splitlines()[-_LAST_LINES:]
-        last = f"Its last words: {said[-1][:300]}" if said else "It left no words."
+        last = f"Its last words: {said[-1][:300]}." if said else "It left no words."
         raise ended_at_once(
             "ended",
             f"Your server ended before it could be reached, with status {self.proc.returncode}. {last} Choose another "
@@ -91,6 +97,24 @@ class LocalSpawner(WorkbenchSpawner, LocalProcessSpawner):
     @property
     def _log(self) -> Path:
         return Path(self.logs) / f"server-{self.user.name}-{self.name or 'lab'}.log"
+
+    def home_folder(self) -> Path:
+        """Return the person's home."""
+        return self._home()
+
+    def _link_groups(self, home: Path) -> None:
+        """Put the folders of the person's groups below ``groups`` in their home, and take away those of groups they left."""
+        shared = home / "groups"
+        if not shared.is_symlink():  # a link of their own stays as they made it
+            shared.mkdir(exist_ok=True, mode=0o700)
+            for link in shared.iterdir():
+                if link.is_symlink() and link.name not in map(safe_name, self.groups):
+                    link.unlink()
+            for group in map(safe_name, self.groups):
+                folder = Path(self.homes).parent / "groups" / group
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                if not (shared / group).exists() and not (shared / group).is_symlink():
+                    (shared / group).symlink_to(folder)
 
     def _home(self) -> Path:
         return Path(self.homes) / self.user.name

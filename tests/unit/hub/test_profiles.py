@@ -106,7 +106,7 @@ def test_the_last_choice_is_filled_in_within_todays_limits():
 def test_a_card_says_what_is_free_where_its_server_would_run():
     places = {"day": Free(1, waiting=3), "night": Free(40), "": Free(7, 2**34)}
     page = shown([OPEN, SMALL], places=places)
-    assert "<b>Full now.</b> Free: 1 core; 3 waiting." in page
+    assert "<b>Busy now.</b> Free: 1 core; 3 waiting." in page
     assert "<b>Free now:</b> 7 cores and 16.0 GiB of memory." in page
     assert "Free" not in shown([OPEN, SMALL])
 

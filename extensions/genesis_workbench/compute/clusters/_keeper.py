@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from genesis_workbench.core.busy import say
 from genesis_workbench.core.errors import Conflict, DeadlineExceeded, GenesisError, Unavailable
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _RETRY_S = 10  # after a refused submission
 _LAST_CALL_S = 5  # before a job's end, from when on results that cannot be moved are given up
 _SETTLE_S = 5  # a job that was just submitted may not be in the queue's answer yet
 _TELL_S = 120  # how long a lost worker is spoken of
+_SAY_EVERY_S = 20.0
 _ADAPT_DOWN_AFTER = 5  # turns in a row that ask for fewer workers
 _SPILL_EARLY = {
     "distributed.worker.memory.target": 0.25,
@@ -125,6 +127,7 @@ class Keeper:
     _queue_wait_s: float = 0.0
     _arrived: set[Any] = field(default_factory=set)
     _idle_since: float | None = None
+    _said_at: float = -_SAY_EVERY_S
     _retry_at: float = 0.0
     _lower: int = 0
     _holder: Worker | None = None
@@ -333,6 +336,9 @@ class Keeper:
         )
         if busy:
             self._idle_since = None
+            if time.monotonic() - self._said_at > _SAY_EVERY_S:
+                self._said_at = time.monotonic()
+                say("a Dask computation")
         elif self._idle_since is None:
             self._idle_since = time.monotonic()
 

@@ -1,0 +1,98 @@
+"""How full a home is, and who may start what in a full one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import namedtuple
+from types import SimpleNamespace
+
+import pytest
+from jupyterhub.spawner import SimpleLocalProcessSpawner, SpawnException
+
+from genesis_hub import homes
+from genesis_hub.spawners._base import WorkbenchSpawner
+from genesis_workbench.core.site import ProfileSection
+
+Disk = namedtuple("Disk", "total used free")
+MIB = 2**20
+
+
+@pytest.fixture
+def home(tmp_path):
+    folder = tmp_path / "homes" / "alice"
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / "deep" / "er" / "data").write_bytes(os.urandom(4 * MIB))
+    return folder
+
+
+class InHome(WorkbenchSpawner, SimpleLocalProcessSpawner):
+    folder = None
+
+    def home_folder(self):
+        return self.folder
+
+
+@pytest.fixture
+def spawner(home):
+    made = InHome(profiles=[ProfileSection(name="small", title="Small")], home_bytes=2 * MIB)
+    made.folder = home
+    made.user = SimpleNamespace(
+        name="alice", escaped_name="alice", groups=[], orm_user=SimpleNamespace(_orm_spawners=[])
+    )
+    made.hub = SimpleNamespace(base_url="/hub/")
+    made.user_options = {}
+    return made
+
+
+def test_files_are_counted_once_and_links_not_followed(home, tmp_path):
+    os.link(home / "deep/er/data", home / "again")
+    (tmp_path / "elsewhere").write_bytes(os.urandom(8 * MIB))
+    (home / "link").symlink_to(tmp_path / "elsewhere")
+    found = homes.look(home, 10 * MIB)
+    assert 4 * MIB <= found.used_bytes < 5 * MIB
+    assert found.whole
+    assert not found.full
+    assert found.words == "Your home holds: 0.00 GiB of 0.01 GiB."
+
+
+def test_counting_that_takes_too_long_says_so(home):
+    found = homes.look(home, 10 * MIB, deadline_s=-1)
+    assert not found.whole
+    assert "at least" in found.words
+
+
+def test_a_project_quota_of_the_file_system_counts_before_the_sites_own(home, monkeypatch):
+    sizes = {home: Disk(6 * MIB, 6 * MIB, 0), home.parent: Disk(900 * MIB, 1, 899 * MIB)}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: sizes[path])
+    found = homes.look(home, 0)
+    assert (found.used_bytes, found.limit_bytes, found.full) == (6 * MIB, 6 * MIB, True)
+
+
+def test_a_full_disk_is_told_as_such(home, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Disk(900 * MIB, 899 * MIB, MIB))
+    assert "The disk of your home is full" in homes.look(home, 0).words
+    assert homes.look(home, 0).full
+
+
+async def test_in_a_full_home_only_the_rescue_server_starts_and_the_refusal_leads_to_it(spawner):
+    page = await spawner.page()
+    assert "Your home is full" in page
+    assert 'value="rescue"' in page
+    assert 'value="small"' not in page
+    with pytest.raises(SpawnException) as refused:
+        await spawner.refuse_full_home()
+    assert "Start the Rescue server" in refused.value.jupyterhub_message
+    assert 'href="/hub/spawn/alice"' in refused.value.jupyterhub_html_message
+    spawner.user_options = {"profile": "rescue"}
+    await spawner.refuse_full_home()
+    assert spawner.profile() == homes.RESCUE
+    assert spawner.rescue_variables("/run/x")["JUPYTER_DATA_DIR"] == "/run/x/jupyter_data_dir"
+    assert "--FileContentsManager.delete_to_trash=False" in spawner.rescue_options()
+
+
+async def test_deleting_helps_at_once(spawner, home):
+    assert (await spawner.home()).full
+    (home / "deep/er/data").unlink()
+    await spawner.refuse_full_home()
+    assert await spawner.page() == ""  # one profile, nothing to choose
