@@ -33,15 +33,18 @@ class GenesisError(Exception):
         One or two sentences for the person: what happened, the value seen, what to do next.
     detail : str, optional
         For the log only.
+    where : str, optional
+        Which part of what was given is meant, as a path such as ``space.0.low``; empty where it is not one part.
     """
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
 
-    def __init__(self, message: str, *, detail: str = "") -> None:
+    def __init__(self, message: str, *, detail: str = "", where: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.detail = detail
+        self.where = where
 
     def __str__(self) -> str:
         return self.message

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from genesis_workbench.core import plugins
 from genesis_workbench.core.access import Person
-from genesis_workbench.core.errors import InvalidInput, PermissionRefused
+from genesis_workbench.core.errors import GenesisError, InvalidInput, PermissionRefused
 from genesis_workbench.core.units import convert
 from genesis_workbench.experiments.accounts import Accounts
 from genesis_workbench.experiments.budget import UNITS
@@ -30,6 +31,16 @@ class Executors(dict[str, Executor]):
         made: Executor = plugins.load("executors", name)(self._place)
         self[name] = made
         return made
+
+
+@contextmanager
+def about(where: str) -> Iterator[None]:
+    """Let errors say which part of the description they are about."""
+    try:
+        yield
+    except GenesisError as error:
+        error.where = ".".join(filter(None, (where, error.where)))
+        raise
 
 
 @dataclass(frozen=True)
@@ -57,61 +68,79 @@ def check(
     PermissionRefused
         Naming the group or the right that is missing.
     """
-    for proposer in (spec.fall_back, *([] if spec.proposer == PERSON else [spec.proposer])):
-        plugins.load("proposers", proposer)
+    for field in ("fall_back", *([] if spec.proposer == PERSON else ["proposer"])):
+        with about(field):
+            plugins.load("proposers", getattr(spec, field))
     if spec.budget.trials > max_trials:
         raise InvalidInput(
-            f"A budget of {spec.budget.trials} trials is more than the {max_trials} that this site allows."
+            f"A budget of {spec.budget.trials} trials is more than the {max_trials} that this site allows.",
+            where="budget.trials",
         )
     outside = set(spec.groups) - person.groups
     if outside:
         raise PermissionRefused(
-            f"You are not in the group {sorted(outside)[0]!r}, so you cannot share the experiment with it."
+            f"You are not in the group {sorted(outside)[0]!r}, so you cannot share the experiment with it.",
+            where="groups",
         )
-    signatures = {}
-    for step in spec.graph:
-        executor = executors[step.executor]
-        why = getattr(executor, "notebook_only", "")
-        if service and why:
-            raise InvalidInput(f"The executor {step.executor!r} works in a notebook only: {why}")
-        executor.check(step.arguments)
-        signatures[step.name] = signature(executor, step.arguments)
+    signatures = {step.name: _signature(spec, step, executors, service=service) for step in spec.graph}
     _parameters(spec, signatures)
-    sample = random_values(spec, 0)  # InvalidInput where nothing fits the constraints
+    with about("constraints"):
+        sample = random_values(spec, 0)  # InvalidInput where nothing fits the constraints
     for costs in (spec.cost, *(step.cost for step in spec.steps)):
-        for cost in costs.values():
-            cost.of(spec.space, sample)
+        for name, cost in costs.items():
+            with about(f"cost.{name}"):
+                cost.of(spec.space, sample)
     _outcomes(spec, signatures)
     laboratory = tuple(name for name, takes in signatures.items() if takes.laboratory)
     if laboratory and service and spec.approval.policy == "never" and APPROVE not in person.scopes:
         raise PermissionRefused(
             f"The step {laboratory[0]!r} touches the laboratory. Only who may approve trials ({APPROVE}) can launch it "
-            "without approvals; leave `approval` out."
+            "without approvals; leave `approval` out.",
+            where="approval.policy",
         )
     return Checked(all(takes.simulated for takes in signatures.values()), laboratory)
+
+
+def _signature(
+    spec: ExperimentSpec, step: Step, executors: Mapping[str, Executor], *, service: bool
+) -> Signature:
+    """Return what the executor of a step takes and gives, once it has accepted the step's arguments."""
+    place = "" if spec.executor else f"steps.{spec.steps.index(step)}."
+    with about(f"{place}executor"):
+        executor = executors[step.executor]
+        why = getattr(executor, "notebook_only", "")
+        if service and why:
+            raise InvalidInput(f"The executor {step.executor!r} works in a notebook only: {why}")
+    with about(f"{place}arguments" if place else "executor_arguments"):
+        executor.check(step.arguments)
+        return signature(executor, step.arguments)
 
 
 def check_account(spec: ExperimentSpec, accounts: Accounts, person: Person) -> None:
     """Refuse a shared budget that the person may not draw from, and trials of which it cannot know the cost."""
     if not spec.budget.account:
         return
-    account = accounts.seen_by(spec.budget.account, person)
+    with about("budget.account"):
+        account = accounts.seen_by(spec.budget.account, person)
     planned = {"trials", *(name for costs in (spec.cost, *(s.cost for s in spec.steps)) for name in costs)}
     missing = sorted(set(account.limits) - planned)
     if missing:
         raise InvalidInput(
             f"The shared budget {account.name!r} limits {missing[0]}, but nothing says how much one trial needs: give "
-            f"cost={{{missing[0]!r}: ...}}."
+            f"cost={{{missing[0]!r}: ...}}.",
+            where=f"cost.{missing[0]}",
         )
     if "money" in account.limits and account.currency != spec.budget.currency:
         raise InvalidInput(
             f"The shared budget {account.name!r} counts in {account.currency}, the experiment in "
-            f"{spec.budget.currency}. Give Budget(currency={account.currency!r})."
+            f"{spec.budget.currency}. Give Budget(currency={account.currency!r}).",
+            where="budget.currency",
         )
 
 
 def _parameters(spec: ExperimentSpec, signatures: Mapping[str, Signature]) -> None:
     space = {parameter.name: parameter for parameter in spec.space}
+    rows = {parameter.name: f"space.{row}" for row, parameter in enumerate(spec.space)}
     used = {step.when.parameter for step in spec.steps if step.when is not None}
     if spec.fidelity is not None:
         used.add(spec.fidelity.parameter)
@@ -131,18 +160,23 @@ def _parameters(spec: ExperimentSpec, signatures: Mapping[str, Signature]) -> No
                 taken.append((step, name, source, unit))
     for name in space:
         if name not in used:
-            raise InvalidInput(_has_no(spec.graph[-1], signatures[spec.graph[-1].name], name))
+            what = _has_no(spec.graph[-1], signatures[spec.graph[-1].name], name)
+            raise InvalidInput(what, where=f"{rows[name]}.name")
     for step, name, source, unit in taken:
         optional = name in signatures[step.name].optional
         parameter = space.get(source)
         if parameter is None and not optional:
-            raise InvalidInput(f"The space leaves out {source!r}, which {step.executor!r} needs.")
+            raise InvalidInput(
+                f"The space leaves out {source!r}, which {step.executor!r} needs.", where="space"
+            )
         if parameter is None:
             continue
-        _same_unit(source, getattr(parameter, "unit", ""), unit)
+        with about(f"{rows[source]}.unit"):
+            _same_unit(source, getattr(parameter, "unit", ""), unit)
         if parameter.when is not None and not optional and parameter.when != step.when:
             raise InvalidInput(
-                f"The parameter {source!r} is not always active, but {step.executor!r} needs it in every trial."
+                f"The parameter {source!r} is not always active, but {step.executor!r} needs it in every trial.",
+                where=f"{rows[source]}.when",
             )
 
 
@@ -170,26 +204,31 @@ def _outcomes(spec: ExperimentSpec, signatures: Mapping[str, Signature]) -> None
     for takes in signatures.values():
         for name, unit in takes.outcomes.items():
             outcomes.setdefault(name, set()).add(unit)
-    for name, unit in _named(spec):
+    for name, unit, where, field in _named(spec):
         if name not in outcomes:
             who = f"executor {spec.executor!r} does" if spec.executor else "steps do"
             raise InvalidInput(
                 f"The {who} not observe {name!r}; {'it observes' if spec.executor else 'they observe'} "
-                f"{', '.join(outcomes)}."
+                f"{', '.join(outcomes)}.",
+                where=f"{where}.{field}",
             )
-        for each in outcomes[name]:
-            convert(1.0, each, unit)
+        with about(f"{where}.unit"):
+            for each in outcomes[name]:
+                convert(1.0, each, unit)
 
 
-def _named(spec: ExperimentSpec) -> Iterator[tuple[str, str]]:
-    """Iterate over the outcomes that a description names, each with the unit it wants them in."""
-    yield from ((objective.name, objective.unit) for objective in spec.objectives)
-    yield from ((limit.metric, limit.unit) for limit in spec.outcome_constraints)
-    yield spec.hypothesis.rule.metric, spec.hypothesis.rule.unit
+def _named(spec: ExperimentSpec) -> Iterator[tuple[str, str, str, str]]:
+    """Iterate over the outcomes that a description names: name, the unit it wants them in, where, and in which field."""
+    yield spec.objective.name, spec.objective.unit, "objective", "name"
+    for row, objective in enumerate(spec.further_objectives):
+        yield objective.name, objective.unit, f"further_objectives.{row}", "name"
+    for row, limit in enumerate(spec.outcome_constraints):
+        yield limit.metric, limit.unit, f"outcome_constraints.{row}", "metric"
+    yield spec.hypothesis.rule.metric, spec.hypothesis.rule.unit, "hypothesis.rule", "metric"
     for costs in (spec.cost, *(step.cost for step in spec.steps)):
         for amount, cost in costs.items():
             if cost.actual is not None:
-                yield cost.actual, UNITS[amount]
+                yield cost.actual, UNITS[amount], f"cost.{amount}", "actual"
 
 
 def _same_unit(name: str, unit: str, needed: str) -> None:

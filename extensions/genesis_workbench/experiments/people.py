@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 from genesis_workbench.core import clock
 from genesis_workbench.core.access import Person
-from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, PermissionRefused
+from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, NotFound, PermissionRefused
 from genesis_workbench.core.units import check_unit, convert
 from genesis_workbench.experiments.approval import expiry
 from genesis_workbench.experiments.checking import APPROVE
 from genesis_workbench.experiments.domain import Domain
-from genesis_workbench.experiments.executors._base import Executor, signature
+from genesis_workbench.experiments.executing import running
+from genesis_workbench.experiments.executors._base import Executor, Standing, signature
 from genesis_workbench.experiments.state import ExperimentState, Trial
 from genesis_workbench.experiments.steps import Step
 from genesis_workbench.experiments.trial import Executed
@@ -55,6 +56,28 @@ def pending(state: ExperimentState) -> list[dict[str, Any]]:
             elif execution.state == "started" and step.executor == "person":
                 asks = step.arguments.get("asks", "")
                 found.append({"for": "values", "step": name, **about, "why": asks})
+    return found
+
+
+def queue(state: ExperimentState, executors: Mapping[str, Executor]) -> list[dict[str, Any]]:
+    """Return the executions under way, each with where its executor says that it stands."""
+    found = []
+    for each in running(state):
+        standing = Standing()
+        if (ask := getattr(executors[each.step.executor], "standing", None)) is not None:
+            try:
+                standing = ask(each.execution.key)
+            except GenesisError as error:
+                standing = Standing(error.message)
+        about = {**each.place, "executor": each.step.executor, "state": each.execution.state}
+        found.append(
+            {
+                **about,
+                "since": each.execution.started,
+                "words": standing.words,
+                "laboratory": standing.laboratory,
+            }
+        )
     return found
 
 

@@ -23,6 +23,14 @@ class Experiments(Protocol):
     @property
     def alone(self) -> bool: ...
 
+    def choices(self) -> dict[str, Any]:
+        """Return what a description can choose from: executors with their settings, proposers, rules."""
+        ...
+
+    def preview(self, spec: ExperimentSpec) -> dict[str, Any]:
+        """Return what launching it would do, and launch nothing: what refuses it, what it costs, who must agree."""
+        ...
+
     def create(self, spec: ExperimentSpec, *, key: str | None = None) -> str:
         """Commit the hypothesis, create the experiment and return its id; the same key twice creates one."""
         ...
@@ -53,6 +61,10 @@ class Experiments(Protocol):
 
     def pending(self, experiment: str) -> list[dict[str, Any]]:
         """Return what waits for a person: approvals, values to enter, executions of which nobody knows."""
+        ...
+
+    def queue(self, experiment: str) -> list[dict[str, Any]]:
+        """Return the executions under way, each with where it stands in its executor's queue."""
         ...
 
     def approve(self, experiment: str, trial: int, digest: str = "") -> None:

@@ -21,6 +21,16 @@ class RemoteExperiments:
     def __init__(self, service: Service) -> None:
         self._service = service
 
+    def choices(self) -> dict[str, Any]:
+        """Return what can be chosen. See :class:`Experiments`."""
+        found: dict[str, Any] = self._service.get("experiments/choices")
+        return found
+
+    def preview(self, spec: ExperimentSpec) -> dict[str, Any]:
+        """Return what launching would do. See :class:`Experiments`."""
+        found: dict[str, Any] = self._service.post("experiments/preview", spec.model_dump(mode="json"))
+        return found
+
     def create(self, spec: ExperimentSpec, *, key: str | None = None) -> str:
         """Commit and create. See :class:`Experiments`."""
         answer = self._service.post("experiments", spec.model_dump(mode="json"), key=key)
@@ -65,6 +75,11 @@ class RemoteExperiments:
     def pending(self, experiment: str) -> list[dict[str, Any]]:
         """Return what waits for a person. See :class:`Experiments`."""
         found: list[dict[str, Any]] = self._service.get(f"experiments/{experiment}/pending")["items"]
+        return found
+
+    def queue(self, experiment: str) -> list[dict[str, Any]]:
+        """Return the executions under way. See :class:`Experiments`."""
+        found: list[dict[str, Any]] = self._service.get(f"experiments/{experiment}/queue")["items"]
         return found
 
     def approve(self, experiment: str, trial: int, digest: str = "") -> None:

@@ -121,6 +121,10 @@ class Run:
         """Return what waits for a person: approvals, values to enter, trials of which nobody knows what became."""
         return self._store.pending(self.id)
 
+    def queue(self) -> list[dict[str, Any]]:
+        """Return the executions under way, each with where it stands: a job's place in the queue, a laboratory's plan."""
+        return self._store.queue(self.id)
+
     def pending_approvals(self) -> list[dict[str, Any]]:
         """Return the trials that wait for approval, each with its parameters, why, and the digest that is approved."""
         return [each for each in self.pending() if each["for"] == "approval"]
@@ -239,6 +243,12 @@ class Run:
 
         events = [Event(**event) for event in self.events()]
         return write_crate(events, Path(folder), license=license or NO_LICENSE)
+
+    def slices(self) -> list[dict[str, Any]]:
+        """Return what a Gaussian process makes of the observations along each parameter, at the best point."""
+        from genesis_workbench.experiments.surrogate import slices
+
+        return slices(self.state())
 
     def plot(self, *, responsive: bool = False) -> Any:
         """Return a HoloViews plot of the objective over the trials and the best so far.

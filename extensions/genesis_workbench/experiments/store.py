@@ -24,7 +24,7 @@ from genesis_workbench.core.state import State
 from genesis_workbench.core.storage import BlobStore
 from genesis_workbench.experiments import lineage, people
 from genesis_workbench.experiments.accounts import Accounts
-from genesis_workbench.experiments.checking import Executors, check, check_account
+from genesis_workbench.experiments.checking import Checked, Executors, check, check_account
 from genesis_workbench.experiments.executors._base import Executor, Place
 from genesis_workbench.experiments.folding import Folds, catch_up
 from genesis_workbench.experiments.hypothesis import Hypothesis
@@ -83,12 +83,28 @@ class LedgerExperiments:
     def _executors(self) -> Mapping[str, Executor]:
         return local_executors() if self._own_executors is None else self._own_executors
 
-    def create(self, spec: ExperimentSpec, *, key: str | None = None) -> str:
-        """Commit and create. See :class:`Experiments`."""
+    def choices(self) -> dict[str, Any]:
+        """Return what can be chosen. See :class:`Experiments`."""
+        from genesis_workbench.experiments.choices import choices
+
+        return choices(self._executors, service=self._service)
+
+    def preview(self, spec: ExperimentSpec) -> dict[str, Any]:
+        """Return what launching would do. See :class:`Experiments`."""
+        from genesis_workbench.experiments.preview import outlook
+
+        return outlook(spec, lambda: self._check(spec))
+
+    def _check(self, spec: ExperimentSpec) -> Checked:
         checked = check(
             spec, self._executors, self._person, max_trials=self._max_trials, service=self._service
         )
         check_account(spec, Accounts(self._ledger), self._person)
+        return checked
+
+    def create(self, spec: ExperimentSpec, *, key: str | None = None) -> str:
+        """Commit and create. See :class:`Experiments`."""
+        checked = self._check(spec)
         if spec.hypothesis.analysis not in ("", spec.hypothesis.committed().analysis):
             raise Conflict(
                 "The hypothesis names another source of its rule than the one that would decide it here. Leave `analysis` out."
@@ -189,6 +205,10 @@ class LedgerExperiments:
     def pending(self, experiment: str) -> list[dict[str, Any]]:
         """Return what waits for a person. See :class:`Experiments`."""
         return people.pending(self.state(experiment))
+
+    def queue(self, experiment: str) -> list[dict[str, Any]]:
+        """Return the executions under way. See :class:`Experiments`."""
+        return people.queue(self.state(experiment), self._executors)
 
     def approve(self, experiment: str, trial: int, digest: str = "") -> None:
         """Approve a trial. See :class:`Experiments`."""

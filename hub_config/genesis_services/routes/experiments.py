@@ -22,6 +22,7 @@ from genesis_workbench.experiments.store import LedgerExperiments
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
 Reader = Annotated[Person, Depends(person_with("custom:experiments:read"))]
+Author = Annotated[Person, Depends(person_with("custom:experiments:run"))]
 # What starts work is checked with the hub at this moment, not half a minute ago.
 Scientist = Annotated[Person, Depends(person_with("custom:experiments:run", fresh=True))]
 Approver = Annotated[Person, Depends(person_with("custom:experiments:approve", fresh=True))]
@@ -103,6 +104,18 @@ def summaries(request: Request, person: Reader, limit: Limit = 50, cursor: Curso
     return page(_experiments(request, person).summaries(), limit, cursor)
 
 
+@router.get("/choices")
+def choices(request: Request, person: Reader) -> dict[str, Any]:
+    """List what a description can choose from: executors with their settings, proposers, rules."""
+    return _experiments(request, person).choices()
+
+
+@router.post("/preview")
+def preview(request: Request, person: Author, spec: ExperimentSpec) -> dict[str, Any]:
+    """Say what launching it would do, and launch nothing: what refuses it, what it costs, who must agree."""
+    return _experiments(request, person).preview(spec)
+
+
 @router.get("/{experiment}")
 def summary(request: Request, person: Reader, experiment: str) -> dict[str, Any]:
     """Return state, best trial and finding."""
@@ -143,6 +156,12 @@ def change_hypothesis(request: Request, person: Scientist, experiment: str, body
 def pending(request: Request, person: Reader, experiment: str) -> dict[str, Any]:
     """List what waits for a person: trials to approve, values to enter, trials of which nobody knows what became."""
     return {"items": _experiments(request, person).pending(experiment), "next": None}
+
+
+@router.get("/{experiment}/queue")
+def queue(request: Request, person: Reader, experiment: str) -> dict[str, Any]:
+    """List the executions under way, each with where it stands in its executor's queue."""
+    return {"items": _experiments(request, person).queue(experiment), "next": None}
 
 
 @router.post("/{experiment}/trials/{trial}/approval")

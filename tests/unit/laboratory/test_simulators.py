@@ -93,11 +93,11 @@ def test_a_tokamak_keeps_greenwalds_density_and_its_gain(run):
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
-        ("ase", {"host": "Cu", "solute": "Fe"}, "two different ones"),
-        ("ase", {"host": "Cu", "solute": "Au", "cells": 100}, "whole number from 1 to 8"),
-        ("pybamm", {"model": "P2D"}, "DFN or SPMe"),
-        ("devsim", {"colour": "red"}, "takes no arguments"),
-        ("torax", {"duration_s": 0}, "1 to 500"),
+        ("ase", {"host": "Cu", "solute": "Fe"}, "two metals"),
+        ("ase", {"host": "Cu", "solute": "Au", "cells": 100}, "cells"),
+        ("pybamm", {"model": "P2D"}, "DFN"),
+        ("devsim", {"colour": "red"}, "colour"),
+        ("torax", {"duration_s": 0}, "duration_s"),
     ],
 )
 def test_what_no_trial_could_run_with_is_refused(name, arguments, words, tmp_path):

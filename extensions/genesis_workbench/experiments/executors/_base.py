@@ -16,6 +16,7 @@ from genesis_workbench.core.errors import (
     PermissionRefused,
     Unavailable,
 )
+from genesis_workbench.experiments.executors._settings import NoSettings, read
 
 if TYPE_CHECKING:
     from genesis_workbench.compute.job import Job, JobSpec
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from genesis_workbench.core.site import Site
     from genesis_workbench.core.state import State
     from genesis_workbench.core.storage import BlobStore
+    from genesis_workbench.experiments.record import Record
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,22 @@ class Signature:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """Where an execution stands that has not ended.
+
+    Attributes
+    ----------
+    words : str
+        Such as ``place 3 in the queue: waiting for resources``; empty where there is nothing to say.
+    laboratory : str
+        Name of the laboratory in whose queue it is.
+    """
+
+    words: str = ""
+    laboratory: str = ""
+
+
+@dataclass(frozen=True)
 class Request:
     """One execution that is asked for."""
 
@@ -133,7 +151,8 @@ class Executor(Protocol):
     `GenesisError` of `submit` fails the trial.
 
     Instead of the four attributes it may have ``signature(arguments) -> Signature``, where what it takes and gives
-    depends on its arguments. It may have ``submit_all(requests) -> {key: why it was refused}`` and
+    depends on its arguments. A class attribute ``settings``, a record of its arguments, makes a form of them; and
+    ``standing(key) -> Standing`` says where an execution stands that has not ended. It may have ``submit_all(requests) -> {key: why it was refused}`` and
     ``observe_all(keys) -> {key: outcome}`` to do many at once. A class attribute ``notebook_only`` says why the service
     refuses it.
     """
@@ -225,6 +244,7 @@ class ProcessSimulator:
     outcomes: ClassVar[Mapping[str, str]]  # name -> unit of what comes out
     walltime_s: ClassVar[float] = 600
     memory_bytes: ClassVar[int] = 2 * 2**30
+    settings: ClassVar[type[Record]] = NoSettings
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -236,6 +256,11 @@ class ProcessSimulator:
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Refuse arguments that no trial could run with. See :class:`Executor`."""
+        read(self.settings, self.name, arguments)
+
+    def standing(self, key: str) -> Standing:
+        """Return where its job stands. See :class:`Executor`."""
+        return job_standing(self._place.scheduler, key)
 
     def submit(self, key: str, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
         """Submit the job. See :class:`Executor`."""
@@ -290,6 +315,16 @@ def submit_jobs(scheduler: Scheduler, jobs: Sequence[JobSpec]) -> dict[str, str]
         half = len(jobs) // 2
         return submit_jobs(scheduler, jobs[:half]) | submit_jobs(scheduler, jobs[half:])
     return {}
+
+
+def job_standing(scheduler: Scheduler, key: str) -> Standing:
+    """Return where a job stands: its state, its place in the queue, and why."""
+    job = scheduler.status(key)
+    if job is None:
+        return Standing("not yet submitted")
+    place = f", place {job.position}" if job.position else ""
+    machine = f" ({job.queue})" if job.queue else ""
+    return Standing(f"job {job.state}{machine}{place}" + (f": {job.reason}" if job.reason else ""))
 
 
 def ended_job(

@@ -8,23 +8,40 @@ with the cell.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
 
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.experiments.executors._base import ProcessSimulator, run_as_job
+from genesis_workbench.experiments.executors._settings import read
+from genesis_workbench.experiments.record import Record
 
-ELEMENTS = ("Ag", "Al", "Au", "Cu", "Ni", "Pd", "Pt")
+Element = Literal["Ag", "Al", "Au", "Cu", "Ni", "Pd", "Pt"]
 _FORCE_EV_PER_A = 0.01
 _STRAINS = (-0.01, -0.005, 0.0, 0.005, 0.01)
 
 
-class AlloySimulator(ProcessSimulator):
-    """Arguments: `host` and `solute`, two of Ag, Al, Au, Cu, Ni, Pd, Pt; `seed` of the arrangement (0); `cells` (3).
+class Alloy(Record):
+    """Which metals, and how many of their atoms."""
 
-    The alloy has 4 cells^3 atoms, so a composition is met within 1 / (8 cells^3).
-    """
+    host: Element = Field(description="The metal that is alloyed.")
+    solute: Element = Field(description="The metal that is put into it.")
+    seed: int = Field(0, ge=0, le=2**32, strict=True, description="Seed of the arrangement.")
+    cells: int = Field(3, ge=1, le=8, strict=True, description="Unit cells along each edge: 4 cells^3 atoms.")
+
+    @model_validator(mode="after")
+    def _two(self) -> Self:
+        if self.host == self.solute:
+            raise ValueError(f"host and solute are both {self.host}; an alloy has two metals")
+        return self
+
+
+class AlloySimulator(ProcessSimulator):
+    """The alloy has 4 cells^3 atoms, so a composition is met within 1 / (8 cells^3)."""
 
     name: ClassVar[str] = "ase"
+    settings: ClassVar[type[Record]] = Alloy
     parameters: ClassVar[Mapping[str, str]] = {"solute_fraction": ""}
     outcomes: ClassVar[Mapping[str, str]] = {
         "lattice_constant": "angstrom",
@@ -33,17 +50,14 @@ class AlloySimulator(ProcessSimulator):
         "composition": "",  # solute atoms that were placed, as a share
     }
 
-    def check(self, arguments: Mapping[str, Any]) -> None:
-        """Refuse elements that EMT does not know. See :class:`Executor`."""
-        _metals(arguments)
-
     @classmethod
     def simulate(cls, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, float]:
         """Return lattice constant, mixing energy and bulk modulus of the relaxed alloy."""
         import numpy as np
         from ase.build import bulk
 
-        host, solute, seed, cells = _metals(arguments)
+        alloy = read(Alloy, cls.name, arguments)
+        host, solute, seed, cells = alloy.host, alloy.solute, alloy.seed, alloy.cells
         fraction = float(parameters["solute_fraction"])
         if not 0 <= fraction <= 1:
             raise InvalidInput(f"solute_fraction is {fraction:g}; a share lies between 0 and 1.")
@@ -107,21 +121,6 @@ def _bulk_modulus(atoms: Any) -> float:
         energies.append(strained.get_potential_energy())
     _, _, modulus = EquationOfState(volumes, energies, eos="birchmurnaghan").fit()
     return float(modulus / GPa)
-
-
-def _metals(arguments: Mapping[str, Any]) -> tuple[str, str, int, int]:
-    odd = set(arguments) - {"host", "solute", "seed", "cells"}
-    host, solute, seed = arguments.get("host"), arguments.get("solute"), arguments.get("seed", 0)
-    if odd or host not in ELEMENTS or solute not in ELEMENTS or host == solute:
-        raise InvalidInput(
-            f"The simulator needs `host` and `solute`, two different ones of {', '.join(ELEMENTS)}, and may have a `seed`; "
-            f"it was given {dict(arguments)!r:.200}."
-        )
-    whole = {"seed": (seed, 0, 2**32), "cells": (arguments.get("cells", 3), 1, 8)}
-    for name, (value, low, high) in whole.items():
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise InvalidInput(f"{name} is {value!r:.40}; it must be a whole number from {low} to {high}.")
-    return str(host), str(solute), int(seed), int(whole["cells"][0])
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from genesis_workbench.core.errors import InvalidInput, NotFound, Unavailable
+from genesis_workbench.core.errors import NotFound, Unavailable
 from genesis_workbench.core.identifiers import check_slug
 from genesis_workbench.experiments.executors._base import (
     Failure,
@@ -25,6 +25,7 @@ from genesis_workbench.experiments.executors._base import (
     Unknown,
     allow_own_code,
 )
+from genesis_workbench.experiments.executors._settings import read
 from genesis_workbench.experiments.record import Record, Unit
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class DaskExecutor:
     """Submits each trial as one task whose key is the trial's."""
 
     name: ClassVar[str] = "dask"
+    settings: ClassVar[type[Record]] = DaskArguments
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -217,14 +219,7 @@ class _Lost(Exception):
 
 
 def _read(arguments: Mapping[str, Any]) -> DaskArguments:
-    try:
-        return DaskArguments.model_validate(dict(arguments))
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        raise InvalidInput(
-            f"The arguments of the executor 'dask' cannot be used: {where}: {fault['msg']}."
-        ) from error
+    return read(DaskArguments, "dask", arguments)
 
 
 def _plain(result: Any) -> dict[str, Any]:

@@ -30,11 +30,6 @@ class DiodeSimulator(ProcessSimulator):
         "slope": "mV",  # bias for ten times the current, at the bias
     }
 
-    def check(self, arguments: Mapping[str, Any]) -> None:
-        """Refuse arguments: there are none. See :class:`Executor`."""
-        if arguments:
-            raise InvalidInput(f"The simulator takes no arguments; it was given {dict(arguments)!r:.200}.")
-
     @classmethod
     def simulate(cls, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, float]:
         """Return the current at the bias, and the largest field without bias."""

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ClassVar
 
-from genesis_workbench.core.errors import InvalidInput, NotFound
-from genesis_workbench.core.units import check_unit
+from pydantic import Field
+
+from genesis_workbench.core.errors import NotFound
 from genesis_workbench.experiments.executors._base import (
     Failure,
     Observation,
@@ -20,6 +21,8 @@ from genesis_workbench.experiments.executors._base import (
     Signature,
     Unknown,
 )
+from genesis_workbench.experiments.executors._settings import read
+from genesis_workbench.experiments.record import Record, Unit
 
 _functions: dict[str, Callable[..., Any]] = {}
 _lost = (
@@ -44,14 +47,22 @@ def named(
     return "function", {"function": name, "outcomes": given, **arguments}
 
 
+class FunctionArguments(Record):
+    """Which function, and what it gives."""
+
+    function: str = Field(description="Its name, such as ``__main__:yield_g``.")
+    outcomes: dict[str, Unit] = Field(min_length=1, description="What it returns: name to unit.")
+    simulated: bool = Field(True, description="Whether what it gives comes from a simulator.")
+
+
 class FunctionExecutor:
     """Calls the function in a few threads. What it returns is a number, or a dictionary of outcomes.
 
-    Arguments: ``function`` (its name), ``outcomes`` (name to unit) and ``simulated`` (True where left out). A trial
-    whose process ended waits for a person's word.
+    A trial whose process ended waits for a person's word.
     """
 
     name: ClassVar[str] = "function"
+    settings: ClassVar[type[Record]] = FunctionArguments
     notebook_only: ClassVar[str] = (
         "a function lives in your own process. Put it into a script and use the executor `job`, or into an installed "
         "package and use `dask`."
@@ -64,13 +75,7 @@ class FunctionExecutor:
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Refuse a function that is not known here. See :class:`Executor`."""
-        odd = sorted(set(arguments) - {"function", "outcomes", "simulated"})
-        if odd:
-            raise InvalidInput(f"The executor 'function' has no argument {odd[0]!r}.")
-        if not arguments.get("outcomes"):
-            raise InvalidInput("Say what the function gives: outcomes={'name': 'unit'}.")
-        for unit in arguments["outcomes"].values():
-            check_unit(unit)
+        read(FunctionArguments, self.name, arguments)
         _known(arguments)
 
     def signature(self, arguments: Mapping[str, Any]) -> Signature:

@@ -10,17 +10,21 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from genesis_workbench.core.errors import Conflict, NotFound, VerificationFailed
+from genesis_workbench.core.site import LaboratorySection
 from genesis_workbench.experiments.executors._base import (
     Failure,
     Observation,
     Outcome,
     Place,
     Signature,
+    Standing,
     Unknown,
 )
+from genesis_workbench.experiments.executors._settings import NoSettings
 from genesis_workbench.experiments.instruments import address
 from genesis_workbench.experiments.instruments.client import Client
 from genesis_workbench.experiments.instruments.plan import Plan, Step
+from genesis_workbench.experiments.record import Record
 
 ASKER = "experiments"
 
@@ -32,6 +36,7 @@ class InstrumentExecutor:
     """
 
     name: ClassVar[str]
+    settings: ClassVar[type[Record]] = NoSettings
     parameters: ClassVar[Mapping[str, str]]  # name -> unit of what may be varied
     outcomes: ClassVar[
         Mapping[str, str]
@@ -88,6 +93,22 @@ class InstrumentExecutor:
             {name: self._brought(client, digest) for name, digest in plan["files"].items()},
         )
 
+    def standing(self, key: str) -> Standing:
+        """Return where its plan stands in the laboratory's queue. See :class:`Executor`."""
+        laboratory = self._section().name
+        try:
+            plan = self._client().plan(key)
+        except NotFound:
+            return Standing("not yet sent", laboratory)
+        done, of = sum(step["ended"] is not None for step in plan["steps"]), len(plan["plan"]["steps"])
+        why = f": {plan['reason']}" if plan["reason"] else ""
+        return Standing(f"plan {plan['state']}, {done} of {of} steps done{why}", laboratory)
+
+    @property
+    def laboratory_name(self) -> str:
+        """The laboratory that runs it; NotFound where none does."""
+        return self._section().name
+
     def cancel(self, key: str) -> None:
         """Take the plan out of the queue; what runs ends by itself. See :class:`Executor`."""
         try:
@@ -104,9 +125,12 @@ class InstrumentExecutor:
         )
 
     def _client(self) -> Client:
+        return Client(self._section(), self._place.state)
+
+    def _section(self) -> LaboratorySection:
         for section in address.laboratories(self._place.site, self._place.state):
             if self.name in section.procedures:
-                return Client(section, self._place.state)
+                return section
         raise NotFound(
             f"No laboratory of this site runs {self.name!r}. Name it in the site file, under `procedures` of a laboratory; "
             "`workbench laboratory --simulated` runs one that does not exist."

@@ -16,10 +16,13 @@ from genesis_workbench.experiments.executors._base import (
     Place,
     Request,
     Signature,
+    Standing,
     allow_own_code,
     ended_job,
+    job_standing,
     submit_jobs,
 )
+from genesis_workbench.experiments.executors._settings import read
 from genesis_workbench.experiments.record import Record, Unit
 
 
@@ -61,6 +64,7 @@ class JobExecutor:
     """Submits trials together, in as few requests as the scheduler allows, and looks at all of them together."""
 
     name: ClassVar[str] = "job"
+    settings: ClassVar[type[Record]] = JobArguments
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -104,6 +108,10 @@ class JobExecutor:
             return Failure(error.message)
         return ended_job(scheduler, key, given["outcomes"], nodes=int(given["nodes"]))
 
+    def standing(self, key: str) -> Standing:
+        """Return where its job stands. See :class:`Executor`."""
+        return job_standing(self._place.scheduler, key)
+
     def cancel(self, key: str) -> None:
         """Cancel the job. See :class:`Executor`."""
         self._place.scheduler.cancel(key)
@@ -140,11 +148,4 @@ class JobExecutor:
 
 
 def _read(arguments: Mapping[str, Any]) -> JobArguments:
-    try:
-        return JobArguments.model_validate(dict(arguments))
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        raise InvalidInput(
-            f"The arguments of the executor 'job' cannot be used: {where}: {fault['msg']}."
-        ) from error
+    return read(JobArguments, "job", arguments)

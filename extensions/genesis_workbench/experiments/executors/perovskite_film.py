@@ -8,17 +8,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.experiments.executors._settings import read
 from genesis_workbench.experiments.executors.instrument import InstrumentExecutor, quantity
 from genesis_workbench.experiments.instruments.plan import Step
+from genesis_workbench.experiments.record import Record
 
 _VOLUME_UL = 100.0
+
+
+class Measurement(Record):
+    """How the film is measured."""
+
+    integration_s: float = Field(1.0, gt=0, description="Seconds for which the spectrometer counts.")
 
 
 class PerovskiteFilm(InstrumentExecutor):
     """Six steps; the furnace is emptied first, since a trial that failed may have left its sample there."""
 
     name: ClassVar[str] = "perovskite_film"
+    settings: ClassVar[type[Record]] = Measurement
     parameters: ClassVar[Mapping[str, str]] = {
         "bromide": "",
         "anneal_temperature": "degC",
@@ -38,12 +49,8 @@ class PerovskiteFilm(InstrumentExecutor):
 
     @classmethod
     def steps(cls, key: str, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[Step]:
-        """Return the steps. See :class:`InstrumentExecutor`. Argument: `integration_s`, 1 where left out."""
-        odd = set(arguments) - {"integration_s"}
-        if odd:
-            raise InvalidInput(
-                f"The procedure has the argument integration_s; it was given {sorted(odd)[0]!r}."
-            )
+        """Return the steps. See :class:`InstrumentExecutor`."""
+        measurement = read(Measurement, cls.name, arguments)
         share = float(parameters["bromide"])
         if not 0 <= share <= 1:
             raise InvalidInput(f"bromide is {share:g}; a share lies between 0 and 1.")
@@ -74,7 +81,7 @@ class PerovskiteFilm(InstrumentExecutor):
                 action="measure",
                 arguments={
                     "sample": sample,
-                    "integration": quantity(arguments.get("integration_s", 1.0), "s"),
+                    "integration": quantity(measurement.integration_s, "s"),
                 },
             ),
         ]

@@ -5,41 +5,41 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from genesis_workbench.core.errors import InvalidInput
-from genesis_workbench.core.units import check_unit
+from pydantic import Field
+
 from genesis_workbench.experiments.executors._base import Outcome, Place, Signature
+from genesis_workbench.experiments.executors._settings import read
+from genesis_workbench.experiments.record import Record, Unit
+
+
+class PersonArguments(Record):
+    """What a person is asked for."""
+
+    outcomes: dict[str, Unit] = Field(min_length=1, description="What is entered: name to unit.")
+    asks: str = Field("", max_length=2000, description="What the person is told to do.")
+    parameters: dict[str, Unit] | None = Field(
+        None, description="What may be varied: name to unit; all of the space where left out."
+    )
+    simulated: bool = Field(False, description="Whether what is entered comes from a simulator.")
 
 
 class PersonExecutor:
-    """Does nothing itself: what a person enters goes into the ledger under their own name.
-
-    Arguments: ``outcomes`` (name to unit of what is entered), ``asks`` (what the person is told to do), ``parameters`` (name
-    to unit; all where left out) and ``simulated`` (False where left out).
-    """
+    """Does nothing itself: what a person enters goes into the ledger under their own name."""
 
     name: ClassVar[str] = "person"
+    settings: ClassVar[type[Record]] = PersonArguments
 
     def __init__(self, place: Place) -> None:
         pass
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Refuse what asks for nothing. See :class:`Executor`."""
-        odd = sorted(set(arguments) - {"outcomes", "asks", "parameters", "simulated"})
-        if odd:
-            raise InvalidInput(f"The executor 'person' has no argument {odd[0]!r}.")
-        units = arguments.get("outcomes")
-        if not isinstance(units, Mapping) or not units:
-            raise InvalidInput("Say what the person enters: arguments={'outcomes': {'yield': 'percent'}}.")
-        for unit in [*units.values(), *(arguments.get("parameters") or {}).values()]:
-            check_unit(unit)
+        read(PersonArguments, self.name, arguments)
 
     def signature(self, arguments: Mapping[str, Any]) -> Signature:
         """Return what its arguments say. See :class:`Executor`."""
-        return Signature(
-            arguments.get("parameters"),
-            arguments["outcomes"],
-            simulated=bool(arguments.get("simulated", False)),
-        )
+        given = read(PersonArguments, self.name, arguments)
+        return Signature(given.parameters, given.outcomes, simulated=given.simulated)
 
     def submit(self, key: str, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
         """Nothing: the event that it has started is what the person sees. See :class:`Executor`."""

@@ -7,19 +7,36 @@ sheds model of Mikofski et al. (2019), with shading of the direct beam and of th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from genesis_workbench.core.errors import InvalidInput
+from pydantic import Field
+
 from genesis_workbench.experiments.executors._base import ProcessSimulator, run_as_job
+from genesis_workbench.experiments.executors._settings import read
+from genesis_workbench.experiments.record import Record
 
 _DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _ALBEDO, _BIFACIALITY, _WIDTH_M = 0.2, 0.7, 2.0
+
+
+class Site(Record):
+    """Where the field is, and the air above it."""
+
+    latitude: float = Field(ge=-66, le=66, description="Degrees north.")
+    longitude: float = Field(ge=-180, le=180, description="Degrees east.")
+    altitude_m: float = Field(ge=-450, le=6000, description="Metres above the sea.")
+    linke_turbidity: tuple[Annotated[float, Field(ge=1, le=12)], ...] = Field(
+        min_length=12,
+        max_length=12,
+        description="Turbidity of the air in each month, January first: 2 is clear, 6 is hazy.",
+    )
 
 
 class PvArraySimulator(ProcessSimulator):
     """Twelve mid-month days in steps of half an hour, weighted by the days of each month."""
 
     name: ClassVar[str] = "pvlib"
+    settings: ClassVar[type[Record]] = Site
     parameters: ClassVar[Mapping[str, str]] = {
         "tilt_deg": "degree",
         "azimuth_deg": "degree",
@@ -30,10 +47,6 @@ class PvArraySimulator(ProcessSimulator):
         "annual_energy_per_ground_area": "kW*h/m**2",
     }
 
-    def check(self, arguments: Mapping[str, Any]) -> None:
-        """Refuse a place that is not on Earth. See :class:`Executor`."""
-        _place(arguments)
-
     @classmethod
     def simulate(cls, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, float]:
         """Return the sunlight that a square metre of panel, and one of ground, gets in a year."""
@@ -41,7 +54,8 @@ class PvArraySimulator(ProcessSimulator):
         import pandas as pd
         from pvlib import atmosphere, bifacial, clearsky, irradiance, solarposition
 
-        latitude, longitude, altitude_m, turbidity = _place(arguments)
+        site = read(Site, cls.name, arguments)
+        latitude, longitude, altitude_m = site.latitude, site.longitude, site.altitude_m
         tilt, azimuth = float(parameters["tilt_deg"]), float(parameters["azimuth_deg"])
         coverage = float(parameters["ground_coverage_ratio"])
         # Local solar time within minutes: the hours of the day are shifted by the longitude.
@@ -63,7 +77,9 @@ class PvArraySimulator(ProcessSimulator):
             atmosphere.get_relative_airmass(zenith), atmosphere.alt2pres(altitude_m)
         )
         extra = irradiance.get_extra_radiation(times)
-        sky = clearsky.ineichen(zenith, airmass, np.asarray(turbidity)[month - 1], altitude_m, extra)
+        sky = clearsky.ineichen(
+            zenith, airmass, np.asarray(site.linke_turbidity)[month - 1], altitude_m, extra
+        )
         up = (zenith < 89).to_numpy()
         rows = bifacial.infinite_sheds.get_irradiance(
             surface_tilt=tilt,
@@ -86,30 +102,6 @@ class PvArraySimulator(ProcessSimulator):
         daily = power.groupby(month).sum() * 0.5 / 1000  # kWh/m² of one day in each month
         insolation = float((daily.to_numpy() * np.array(_DAYS)).sum())
         return {"annual_insolation": insolation, "annual_energy_per_ground_area": insolation * coverage}
-
-
-def _place(arguments: Mapping[str, Any]) -> tuple[float, float, float, list[float]]:
-    known = {"latitude", "longitude", "altitude_m", "linke_turbidity"}
-    if set(arguments) != known:
-        raise InvalidInput(
-            f"The simulator needs exactly the arguments {', '.join(sorted(known))}; it was given "
-            f"{', '.join(sorted(map(str, arguments))) or 'none'}."
-        )
-    try:
-        latitude, longitude, altitude_m = (
-            float(arguments[name]) for name in ("latitude", "longitude", "altitude_m")
-        )
-        turbidity = [float(value) for value in arguments["linke_turbidity"]]
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"An argument of the simulator is no number: {error}.") from error
-    if not (-66 <= latitude <= 66 and -180 <= longitude <= 180 and -450 <= altitude_m <= 6000):
-        raise InvalidInput(
-            f"The simulator covers latitudes from -66 to 66, longitudes from -180 to 180 and altitudes from -450 to 6000 "
-            f"m, not {latitude}, {longitude} and {altitude_m}."
-        )
-    if len(turbidity) != 12 or not all(1 <= value <= 12 for value in turbidity):
-        raise InvalidInput("linke_turbidity must be 12 monthly values between 1 and 12.")
-    return latitude, longitude, altitude_m, turbidity
 
 
 if __name__ == "__main__":

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
 
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.experiments.executors._base import ProcessSimulator, run_as_job
+from genesis_workbench.experiments.executors._settings import read
+from genesis_workbench.experiments.record import Record
 
-_MODELS = ("DFN", "SPMe")
+
+class Model(Record):
+    """How the cell is modelled."""
+
+    model: Literal["DFN", "SPMe"] = Field("DFN", description="SPMe is coarser and faster.")
 
 
 class CellSimulator(ProcessSimulator):
-    """A discharge from full to 2.5 V. Argument: `model`, DFN (where left out) or SPMe, which is coarser and faster."""
+    """A discharge from full to 2.5 V."""
 
     name: ClassVar[str] = "pybamm"
+    settings: ClassVar[type[Record]] = Model
     parameters: ClassVar[Mapping[str, str]] = {
         "negative_thickness": "um",
         "positive_thickness": "um",
@@ -30,10 +39,6 @@ class CellSimulator(ProcessSimulator):
         "energy": "W*h",
         "mean_voltage": "V",
     }
-
-    def check(self, arguments: Mapping[str, Any]) -> None:
-        """Refuse a model that is not there. See :class:`Executor`."""
-        _model(arguments)
 
     @classmethod
     def simulate(cls, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, float]:
@@ -57,7 +62,9 @@ class CellSimulator(ProcessSimulator):
                 "Current function [A]": current,
             }
         )
-        model = getattr(pybamm.lithium_ion, _model(arguments))({"calculate discharge energy": "true"})
+        model = getattr(pybamm.lithium_ion, read(Model, cls.name, arguments).model)(
+            {"calculate discharge energy": "true"}
+        )
         # Three times the nominal 5 A h would have flowed: the voltage ends the discharge long before.
         longest_s = 3 * 5.0 / current * 3600 * max(negative / 85.2, positive / 75.6, 1.0)
         solution = pybamm.Simulation(model, parameter_values=values).solve([0, longest_s])
@@ -68,15 +75,6 @@ class CellSimulator(ProcessSimulator):
         capacity = float(solution["Discharge capacity [A.h]"].entries[-1])
         energy = float(solution["Discharge energy [W.h]"].entries[-1])
         return {"capacity": capacity, "energy": energy, "mean_voltage": energy / capacity}
-
-
-def _model(arguments: Mapping[str, Any]) -> str:
-    model = arguments.get("model", "DFN")
-    if set(arguments) - {"model"} or model not in _MODELS:
-        raise InvalidInput(
-            f"The simulator has the one argument model, DFN or SPMe; it was given {dict(arguments)!r:.200}."
-        )
-    return str(model)
 
 
 if __name__ == "__main__":

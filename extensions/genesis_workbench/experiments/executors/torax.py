@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.experiments.executors._base import ProcessSimulator, run_as_job
+from genesis_workbench.experiments.executors._settings import read
+from genesis_workbench.experiments.record import Record
 
 _LIMITS = {
     "plasma_current": (2.0, 17.0, "MA"),
@@ -19,10 +23,17 @@ _LIMITS = {
 }
 
 
+class Discharge(Record):
+    """How long the plasma lasts."""
+
+    duration_s: float = Field(20.0, ge=1, le=500, description="Seconds of plasma.")
+
+
 class TokamakSimulator(ProcessSimulator):
-    """The state after `duration_s` seconds of plasma, 20 where left out. A run compiles first: about half a minute."""
+    """The state at the end of the discharge. A run compiles first: about half a minute."""
 
     name: ClassVar[str] = "torax"
+    settings: ClassVar[type[Record]] = Discharge
     walltime_s: ClassVar[float] = 1800
     memory_bytes: ClassVar[int] = 4 * 2**30
     parameters: ClassVar[Mapping[str, str]] = {name: unit for name, (_, _, unit) in _LIMITS.items()}
@@ -35,10 +46,6 @@ class TokamakSimulator(ProcessSimulator):
         "greenwald_fraction": "",
     }
 
-    def check(self, arguments: Mapping[str, Any]) -> None:
-        """Refuse a duration that is not covered. See :class:`Executor`."""
-        _duration(arguments)
-
     @classmethod
     def simulate(cls, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, float]:
         """Return powers, temperatures and the density at the end."""
@@ -50,7 +57,9 @@ class TokamakSimulator(ProcessSimulator):
                 )
         import torax
 
-        config = torax.ToraxConfig.from_dict(_described(given, _duration(arguments)))
+        config = torax.ToraxConfig.from_dict(
+            _described(given, read(Discharge, cls.name, arguments).duration_s)
+        )
         tree, history = torax.run_simulation(config, progress_bar=False)
         if history.sim_error is not torax.SimError.NO_ERROR:
             raise InvalidInput(f"TORAX did not reach the end of the discharge: {history.sim_error.name}.")
@@ -91,20 +100,6 @@ def _described(given: Mapping[str, float], duration_s: float) -> dict[str, Any]:
         "solver": {"solver_type": "linear"},
         "time_step_calculator": {"calculator_type": "chi"},
     }
-
-
-def _duration(arguments: Mapping[str, Any]) -> float:
-    value = arguments.get("duration_s", 20.0)
-    if (
-        set(arguments) - {"duration_s"}
-        or isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not 1 <= value <= 500
-    ):
-        raise InvalidInput(
-            f"The simulator has the one argument duration_s, 1 to 500; it was given {dict(arguments)!r:.200}."
-        )
-    return float(value)
 
 
 if __name__ == "__main__":
