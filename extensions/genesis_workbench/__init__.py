@@ -36,6 +36,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "Cost": ("genesis_workbench.experiments", "Cost"),
     "Step": ("genesis_workbench.experiments", "Step"),
     "Fidelity": ("genesis_workbench.experiments", "Fidelity"),
+    "ExperimentLauncher": ("genesis_workbench.widgets", "ExperimentLauncher"),
     "compute_panel": ("genesis_workbench.widgets", "compute_panel"),
     "explore": ("genesis_workbench.widgets", "explore"),
     "progress": ("genesis_workbench.widgets", "progress"),
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
     )
     from genesis_workbench.experiments.instruments.laboratories import laboratories
     from genesis_workbench.models import model
-    from genesis_workbench.widgets import compute_panel, explore, progress
+    from genesis_workbench.widgets import ExperimentLauncher, compute_panel, explore, progress
 
 
 def __getattr__(name: str) -> Any:

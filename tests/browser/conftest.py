@@ -1,4 +1,4 @@
-"""A running workbench with three people, and a browser for each of them."""
+"""A running workbench with four people, and a browser for each of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from harness import Workbench
 
+PEOPLE = {"alice": ["solar"], "bob": ["solar"], "carol": [], "dora": ["solar", "stewards"]}
 SITE = """
 name = "browser-test"
 
@@ -30,7 +31,7 @@ def workbench(tmp_path_factory):
     site = folder / "site.toml"
     site.write_text(SITE)
     with Workbench(folder / "state", site) as running:
-        for name, groups in {"alice": ["solar"], "bob": ["solar"], "carol": []}.items():
+        for name, groups in PEOPLE.items():
             running.add(name, *groups)
         yield running
 

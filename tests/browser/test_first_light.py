@@ -23,7 +23,7 @@ def test_from_the_catalog_to_a_shared_dashboard(workbench, signed_in, screenshot
     screenshot(page, "01-tutorial")
     run_all(page)
 
-    progress = page.locator(".genesis-progress")
+    progress = page.locator(".genesis-launcher")
     progress.wait_for(timeout=300_000)
     # Live: the widget counts while the notebook goes on.
     seen = set()

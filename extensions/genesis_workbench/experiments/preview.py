@@ -146,11 +146,14 @@ def _branches(spec: ExperimentSpec) -> bool:
 
 def _of(error: ValidationError, fields: Mapping[str, Any]) -> list[Fault]:
     """Return pydantic's faults with paths into what was given."""
-    found, short = [], []
+    found: list[Fault] = []
+    short: list[Fault] = []
     for fault in error.errors():
         told = {
             "where": _path(fault["loc"], fields),
-            "message": fault["msg"].removeprefix("Value error, "),
+            "message": "This is needed."
+            if fault["type"] == "missing" or fault.get("input") == ""
+            else fault["msg"].removeprefix("Value error, "),
         }
         (short if fault["type"] == "too_short" else found).append(told)
     # A list that seems too short because one of its members is wrong has that one fault only.

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genesis_workbench.compute import GenesisCluster
     from genesis_workbench.experiments import Run
+    from genesis_workbench.widgets.experiment_launcher import ExperimentLauncher
 
-__all__ = ["compute_panel", "explore", "progress"]
+__all__ = ["ExperimentLauncher", "compute_panel", "explore", "progress"]
 
 
 def compute_panel(cluster: GenesisCluster) -> Any:
@@ -38,13 +39,21 @@ def explore(text: str = "") -> Any:
 
 
 def progress(run: Run) -> Any:
-    """Show an experiment as it goes: trials, the best so far, the finding, and buttons to pause and stop it.
+    """Show an experiment as it goes: the launcher's view of it, without form and list.
 
     Parameters
     ----------
     run : Run
         What ``Experiment.launch()`` or ``experiments.get(id)`` returned.
     """
-    from genesis_workbench.widgets.experiment_progress import ExperimentProgress
+    from genesis_workbench.widgets.experiment_launcher import ExperimentLauncher
 
-    return ExperimentProgress(run)
+    return ExperimentLauncher(run, only=True)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "ExperimentLauncher":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from genesis_workbench.widgets.experiment_launcher import ExperimentLauncher
+
+    return ExperimentLauncher

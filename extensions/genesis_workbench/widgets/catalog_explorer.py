@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import traitlets
 from genesis_workbench import catalog
 from genesis_workbench.catalog.result import SearchResult
 from genesis_workbench.core.errors import GenesisError, InvalidInput
+from genesis_workbench.widgets._latest import Latest
 from genesis_workbench.widgets._preview import preview
 
 _PAGE = 20
@@ -50,7 +48,7 @@ class CatalogExplorer(anywidget.AnyWidget):
         super().__init__()
         self.asked = {"text": text}
         self._next: str | None = None
-        self._searches, self._looks = _Latest("catalog-search"), _Latest("catalog-preview")
+        self._searches, self._looks = Latest("catalog-search"), Latest("catalog-preview")
         self.on_msg(self._command)
         self._search(self.asked)
 
@@ -119,34 +117,6 @@ class CatalogExplorer(anywidget.AnyWidget):
                 "words": f"It opens, but could not be shown: {type(error).__name__}: {error}"[:400],
             }
         self.looked = {"id": dataset_id, **found}
-
-
-class _Latest:
-    """A thread that does what was asked last and forgets what was asked before it."""
-
-    def __init__(self, name: str) -> None:
-        self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._name = name
-        self._thread: threading.Thread | None = None
-
-    def run(self, act: Callable[[], None]) -> None:
-        """Do `act` as soon as what runs now has ended, unless something else is asked for until then."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-            self._thread.start()
-        self._asked.put(act)
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._asked.put(None)
-
-    def _work(self) -> None:
-        while (act := self._asked.get()) is not None:
-            while not self._asked.empty():
-                act = self._asked.get()
-                if act is None:
-                    return
-            act()
 
 
 def _arguments(asked: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def where(found):
 @pytest.mark.parametrize(
     ("changes", "place", "word"),
     [
-        ({"title": ""}, "title", "at least 1 character"),
+        ({"title": ""}, "title", "needed"),
         ({"space": [{"type": "real", "name": "x", "low": "a", "high": 1}]}, "space.0.low", "number"),
         ({"space": [{"type": "real", "name": "x", "low": 2, "high": 1}]}, "space.0", "low < high"),
         ({"space": [{"type": "real", "name": "X", "low": 0, "high": 1}]}, "space.0.name", "match"),

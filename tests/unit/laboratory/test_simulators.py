@@ -93,7 +93,7 @@ def test_a_tokamak_keeps_greenwalds_density_and_its_gain(run):
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
-        ("ase", {"host": "Cu", "solute": "Fe"}, "two metals"),
+        ("ase", {"host": "Cu", "solute": "Cu"}, "two metals"),
         ("ase", {"host": "Cu", "solute": "Au", "cells": 100}, "cells"),
         ("pybamm", {"model": "P2D"}, "DFN"),
         ("devsim", {"colour": "red"}, "colour"),

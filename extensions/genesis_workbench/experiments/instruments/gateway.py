@@ -225,6 +225,7 @@ class Gateway:
             "title": self.section.title or self.section.name,
             "simulated": all(each.instrument.simulated for each in self.devices.values()),
             "heartbeat": now(),
+            "procedures": list(self.section.procedures),
             "stop": self.journal.fact("stop"),
             "devices": [
                 {

@@ -1,0 +1,69 @@
+// What a page is made of. All text is set as text, never as HTML: titles and reasons come from people.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export function node(tag, text, cls) {
+  const made = document.createElement(tag);
+  if (text !== undefined && text !== null) made.textContent = text;
+  if (cls) made.className = cls;
+  return made;
+}
+
+export function mark(tag, attributes, text) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+// `focus` names it, so that the keyboard stays on it when what is around it is drawn again.
+export function button(words, act, focus, cls) {
+  const made = node("button", words, cls);
+  made.type = "button";
+  made.dataset.focus = focus ?? words;
+  made.addEventListener("click", act);
+  return made;
+}
+
+export function box(cls, ...parts) {
+  const made = node("div", undefined, cls);
+  made.append(...parts.filter((part) => part !== null && part !== undefined && part !== ""));
+  return made;
+}
+
+export function badge(words, cls, title) {
+  const made = node("span", words, `badge ${cls ?? ""}`);
+  if (title) made.title = title;
+  return made;
+}
+
+export function short(value) {
+  return typeof value === "number" ? String(Number(value.toPrecision(4))) : String(value);
+}
+
+export function label(name, unit) {
+  return `${name.replaceAll("_", " ")}${unit ? ` (${unit})` : ""}`;
+}
+
+export function described(parameters) {
+  return Object.entries(parameters).map(([name, value]) => `${name} = ${short(value)}`).join(", ");
+}
+
+// "3 min ago", with the exact time on hover.
+export function ago(time) {
+  const seconds = Math.max(0, (Date.now() - Date.parse(time)) / 1000);
+  const sizes = [[86400, "d"], [3600, "h"], [60, "min"]];
+  const [size, word] = sizes.find(([each]) => seconds >= each) ?? [1, "s"];
+  const made = node("time", `${Math.floor(seconds / size)} ${word} ago`);
+  made.dateTime = made.title = time;
+  return made;
+}
+
+// Draw again what changed, and leave the keyboard, and what is scrolled, where they were.
+export function redraw(root, parts) {
+  const active = root.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
+  const scrolled = [...root.querySelectorAll("[data-scroll]")].map((each) => [each.dataset.scroll, each.scrollTop]);
+  root.replaceChildren(...parts.filter(Boolean));
+  for (const [name, top] of scrolled) root.querySelector(`[data-scroll='${name}']`)?.scrollTo(0, top);
+  if (active) root.querySelector(`[data-focus='${CSS.escape(active)}']`)?.focus();
+}

@@ -1,0 +1,116 @@
+"""The experiment launcher in JupyterLab: described, checked as one types, launched, approved, stopped, and there tomorrow."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from browser.lab import lab, notebook, outputs, run_all
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+LAUNCHER = "import genesis_workbench as gw\ngw.ExperimentLauncher()"
+
+
+def test_an_experiment_is_described_launched_approved_stopped_and_found_again(
+    workbench, signed_in, screenshot
+):
+    page = signed_in("alice")
+    home = workbench.state / "homes/alice"
+    notebook(home / "launch.ipynb", LAUNCHER)
+    lab(workbench, page, "alice", "launch.ipynb")
+    run_all(page)
+    launcher = page.locator(".genesis-launcher")
+    describe(launcher)
+
+    # What is wrong is said beside the field as one types, and what it would cost once nothing is.
+    low = launcher.get_by_label("from", exact=True).first
+    low.fill("90")
+    expect(launcher.locator("[data-at='space.0']")).to_contain_text("low < high", timeout=30_000)
+    low.fill("five")
+    expect(launcher.locator("[data-at='space.0.low']")).to_contain_text("valid number")
+    expect(low).to_have_attribute("aria-invalid", "true")
+    screenshot(page, "30-launcher-fault")
+    low.fill("5")
+    estimate = launcher.locator(".estimate")
+    expect(estimate).to_contain_text("20 trials")
+    expect(estimate).to_contain_text("80 of 100 USD")
+    expect(estimate).to_contain_text("20 of them wait for a person.")
+    screenshot(page, "31-launcher-ready")
+
+    # Launched by the service; nobody approves their own.
+    launcher.get_by_role("button", name="Launch").click()
+    asked = launcher.locator(".asked")
+    expect(asked.first).to_contain_text("Trial 1", timeout=60_000)
+    asked.first.get_by_role("button", name="Approve").click()
+    expect(launcher.get_by_role("alert").filter(has_text="custom:experiments:approve")).to_be_visible()
+    experiment = page.evaluate("() => document.querySelector('.genesis-launcher').dataset.experiment")
+
+    # Another person approves one trial and refuses the other, with a reason that stays.
+    steward = signed_in("dora")
+    notebook(
+        workbench.state / "homes/dora/watch.ipynb",
+        f"import genesis_workbench as gw\ngw.progress(gw.experiments.get('{experiment}'))",
+    )
+    lab(workbench, steward, "dora", "watch.ipynb")
+    run_all(steward)
+    waiting = steward.locator(".asked")
+    expect(waiting).to_have_count(2, timeout=60_000)
+    waiting.first.get_by_role("button", name="Approve").click()
+    second = waiting.filter(has_text="Trial 2")
+    second.get_by_label("reason for trial 2").fill("The roof is being painted.")
+    second.get_by_role("button", name="Refuse").click()
+    rows = launcher.get_by_role("region", name="trials").locator("tr")
+    expect(rows.filter(has_text="The roof is being painted.")).to_have_count(1, timeout=30_000)
+    expect(launcher.locator(".counts")).to_contain_text("1 of 20 trials observed", timeout=60_000)
+    screenshot(page, "32-launcher-live")
+
+    # A sorted table, a chosen trial in all plots, and the end.
+    launcher.get_by_role("button", name="state", exact=True).click()
+    expect(launcher.locator("th[aria-sort='ascending']")).to_contain_text("state")
+    rows.filter(has_text="observed").click()
+    expect(launcher.locator("circle.chosen")).to_have_count(1)
+    launcher.get_by_role("button", name="Stop", exact=True).click()
+    launcher.get_by_label("why it is stopped").fill("Enough seen.")
+    launcher.get_by_role("button", name="Stop it").click()
+    expect(launcher).to_contain_text("The hypothesis is not supported.", timeout=60_000)
+    expect(launcher).to_contain_text("Enough seen.")
+
+    # Tomorrow: another kernel, the same cell.
+    page.reload()
+    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=60_000)
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.get_by_text("Restart Kernel and Run All Cells", exact=False).click()
+    page.get_by_role("button", name="Confirm Kernel Restart").click()
+    again = page.locator(".genesis-launcher").filter(has_text="The hypothesis is not supported.")
+    expect(again).to_be_visible(timeout=60_000)
+    again.get_by_text("Evidence").click()
+    expect(again).to_contain_text("committed as")
+    screenshot(page, "33-launcher-tomorrow")
+    again.get_by_role("button", name="Experiments (1)").click()
+    expect(again.get_by_role("button", name="A field in Golden")).to_be_visible()
+    again.get_by_role("button", name="Describe", exact=True).click()
+    expect(again.get_by_label("title")).to_have_value("A field in Golden")
+    assert outputs(page, "application/vnd.jupyter.error").all_inner_texts() == []
+
+
+def describe(launcher):
+    """Fill the form, as a person does from top to bottom."""
+    launcher.get_by_label("title").fill("A field in Golden", timeout=120_000)
+    launcher.get_by_label("executor", exact=True).select_option("pvlib")
+    for name, value in {"latitude": "39.74", "longitude": "-105.18", "altitude m": "1829"}.items():
+        launcher.get_by_label(name, exact=True).fill(value)
+    launcher.get_by_label("linke turbidity").fill(", ".join(["2.5"] * 12))
+    launcher.get_by_role("button", name="Take from the executor").click()
+    bounds = [("5", "60"), ("90", "270"), ("0.2", "0.7")]
+    for row, (low, high) in enumerate(bounds):
+        launcher.get_by_label("from", exact=True).nth(row).fill(low)
+        launcher.get_by_label("to", exact=True).nth(row).fill(high)
+    launcher.get_by_label("statement").fill("Some tilt yields 5000 kWh per square metre and year.")
+    launcher.get_by_label("metric").fill("annual_insolation")
+    launcher.get_by_label("at least", exact=True).first.fill("5000")
+    launcher.locator("[data-path='hypothesis.rule.unit']").fill("kW*h/m**2")
+    launcher.get_by_label("most money").fill("100")
+    launcher.get_by_label("money for one trial").fill("4")
+    launcher.get_by_label("a person approves").select_option("each")
+    launcher.get_by_label("solar").check()

@@ -1,0 +1,154 @@
+"""The launcher without a browser: what it keeps, what it launches once, what a page may ask of it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from genesis_workbench.experiments import notebook
+from genesis_workbench.widgets import ExperimentLauncher, progress
+from genesis_workbench.widgets._script import script
+
+
+def square(x):
+    """What a trial computes."""
+    return 1 - (x - 0.4) ** 2
+
+
+@pytest.fixture
+def launcher(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENESIS_STATE", str(tmp_path))
+    monkeypatch.setattr(notebook, "_local_ledger", _one_ledger(tmp_path))
+    made = []
+
+    def make(*given, **more):
+        made.append(ExperimentLauncher(*given, functions=[square], **more))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def _one_ledger(folder):
+    from functools import cache
+
+    from genesis_workbench.core.ledger import Ledger
+    from genesis_workbench.core.state import State
+
+    return cache(lambda: Ledger.open(State(folder).ledger_url()))
+
+
+def say(widget, command, **more):
+    """What the page sends."""
+    widget._command(widget, {"command": command, **more}, [])
+
+
+def until(true, timeout_s=60):
+    deadline = time.monotonic() + timeout_s
+    while not (found := true()):
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.05)
+    return found
+
+
+def draft(**changes):
+    rule = {"type": "threshold", "metric": "y", "at_least": 0.9}
+    return {
+        "title": "A parabola",
+        "hypothesis": {"statement": "Some x gives 0.9.", "rule": rule},
+        "space": [{"type": "real", "name": "x", "low": 0, "high": 1}],
+        "objective": {"name": "y"},
+        "budget": {"trials": 6},
+        "proposer": "sobol",
+        "executor": "function",
+        "executor_arguments": {"function": f"{__name__}:square", "outcomes": {"y": ""}},
+        **changes,
+    }
+
+
+def test_what_was_typed_is_checked_and_there_tomorrow(launcher):
+    today = launcher()
+    assert {fault["where"] for fault in today.checked["faults"]} >= {"title", "space.0.name"}
+    say(today, "draft", draft=draft(title=""), turn=7)
+    until(lambda: today.checked.get("turn") == 7)
+    assert [fault["where"] for fault in today.checked["faults"]] == ["title"]
+    tomorrow = launcher()
+    assert tomorrow.draft["space"][0]["name"] == "x"
+    assert tomorrow.view == "describe"
+
+
+def test_a_launch_is_watched_to_its_finding_and_found_again(launcher):
+    widget = launcher()
+    say(widget, "draft", draft=draft())
+    say(widget, "launch")
+    assert (widget.message, widget.view) == ("", "watch")
+    until(lambda: widget.summary.get("finding"))
+    assert widget.summary["finding"]["decision"] == "supported"
+    until(lambda: len(widget.trials) == 6 and widget.slices)
+    assert widget.trials[0]["values"]["y"] == pytest.approx(square(widget.trials[0]["parameters"]["x"]))
+    assert widget.slices[0]["parameter"] == "x"
+    again = launcher()
+    assert again.view == "watch"
+    until(lambda: again.summary.get("id") == widget.summary["id"])
+    say(again, "list")
+    assert [each["title"] for each in again.mine] == ["A parabola"]
+    # A changed one begins with its description and says where it comes from.
+    say(again, "fork")
+    assert again.view == "describe"
+    assert again.draft["origin"]["experiment"] == widget.summary["id"]
+
+
+def test_one_description_is_launched_once_however_often_it_is_sent(launcher):
+    widget, other = launcher(), launcher()
+    for each in (widget, other):
+        each._draft.key = "the-same-key"
+        say(each, "draft", draft=draft())
+        say(each, "launch")
+    assert widget._shown == other._shown
+    assert len(launcher().mine) == 1
+
+
+def test_a_page_cannot_launch_what_is_wrong(launcher):
+    widget = launcher()
+    say(widget, "draft", draft=draft(budget={"trials": 0}))
+    say(widget, "launch")
+    assert "budget.trials" in widget.message
+    assert widget.mine == []
+
+
+def test_a_page_of_one_experiment_has_no_form(launcher):
+    widget = launcher()
+    say(widget, "draft", draft=draft(approval={"policy": "each"}))
+    say(widget, "launch")
+    shown = progress(widget.run)
+    try:
+        until(lambda: shown.pending)
+        say(shown, "launch")
+        say(shown, "open", experiment="exp-other")
+        assert shown.message == ""
+        say(shown, "refuse", trial=1, reason="")
+        assert "reason" in shown.message
+        say(shown, "approve", trial="one")
+        assert "no number of a trial" in shown.message
+        say(shown, "approve", trial=1, digest=shown.pending[0]["digest"])
+        until(lambda: any(row["state"] == "observed" for row in shown.trials))
+        say(shown, "stop", reason="enough")
+        until(lambda: shown.summary["state"] == "ended")
+        assert "enough" in shown.summary["reason"]
+    finally:
+        shown.close()
+
+
+def test_a_draft_that_a_full_disk_cut_off_begins_anew(launcher, tmp_path):
+    (tmp_path / "drafts").mkdir()
+    (tmp_path / "drafts/experiment.json").write_text('{"fields": {"ti')
+    assert launcher().draft["title"] == ""
+
+
+def test_a_script_holds_each_file_once_and_nothing_to_import():
+    code = script("experiment_launcher.js")
+    assert code.count("function node(") == 1
+    assert "import {" not in code
+    assert code.rstrip().endswith("export default { render };")
