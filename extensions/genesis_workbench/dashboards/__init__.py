@@ -10,11 +10,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genesis_workbench.dashboards.publishing import Dashboard, parameters, search, share, unshare
+    from genesis_workbench.dashboards.publishing import (
+        Dashboard,
+        audience,
+        parameters,
+        search,
+        share,
+        unshare,
+    )
 
-_WHERE = dict.fromkeys(("Dashboard", "parameters", "search", "share", "unshare"), "publishing")
+_WHERE = dict.fromkeys(("Dashboard", "audience", "parameters", "search", "share", "unshare"), "publishing")
 
-__all__ = ["Dashboard", "parameters", "search", "share", "unshare"]
+__all__ = ["Dashboard", "audience", "parameters", "search", "share", "unshare"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ from genesis_workbench.core.errors import InvalidInput, Unavailable
 from genesis_workbench.core.identifiers import new_id
 from genesis_workbench.core.service import Service, me, service
 
+DASHBOARD_VARIABLE = "GENESIS_DASHBOARD"
 PARAMETERS_VARIABLE = "GENESIS_DASHBOARD_PARAMETERS"
 
 
@@ -95,6 +96,15 @@ def parameters() -> dict[str, Any]:
     """Inside a dashboard's script: the parameters that it was published with."""
     values: dict[str, Any] = json.loads(os.environ.get(PARAMETERS_VARIABLE, "{}"))
     return values
+
+
+def audience() -> tuple[str, ...]:
+    """Inside a dashboard's script: the groups that can open it at this moment, besides its owner.
+
+    A script shows its owner's data to all of them; what not each of them may see is for the script to leave out.
+    """
+    found = _service().get(f"dashboards/{os.environ[DASHBOARD_VARIABLE]}")
+    return tuple(found["groups"])
 
 
 def _service() -> Service:

@@ -18,9 +18,8 @@ from urllib.parse import urlsplit
 
 from genesis_workbench.core.errors import GenesisError, Unavailable
 from genesis_workbench.core.service import service
-from genesis_workbench.dashboards.publishing import PARAMETERS_VARIABLE
+from genesis_workbench.dashboards.publishing import DASHBOARD_VARIABLE, PARAMETERS_VARIABLE
 
-DASHBOARD_VARIABLE = "GENESIS_DASHBOARD"
 KEY_HEADER = "X-Genesis-Gate"
 
 
