@@ -5,11 +5,25 @@ from __future__ import annotations
 import pytest
 
 from genesis_workbench.core import plugins
-from genesis_workbench.testing.proposers import ProposerContract
+from genesis_workbench.core.errors import MissingDependency
+from genesis_workbench.experiments.proposers import _base
+from genesis_workbench.testing.proposers import ProposerContract, specification
+
+HEAVY = {"ax", "baybe"}  # seconds to import, seconds to propose
 
 
-@pytest.mark.parametrize("name", plugins.names("proposers"), scope="class")
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in HEAVY)) for name in plugins.names("proposers")],
+    scope="class",
+)
 class TestProposers(ProposerContract):
     @pytest.fixture(autouse=True)
     def _load(self, name):
+        try:
+            _base.check(name, specification())
+        except MissingDependency as error:
+            if name not in HEAVY:
+                raise
+            pytest.skip(str(error))
         self.proposer = plugins.load("proposers", name)()

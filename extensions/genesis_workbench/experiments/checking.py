@@ -13,6 +13,7 @@ from genesis_workbench.core.units import convert
 from genesis_workbench.experiments.accounts import Accounts
 from genesis_workbench.experiments.budget import UNITS
 from genesis_workbench.experiments.executors._base import Executor, Signature, signature
+from genesis_workbench.experiments.proposers._base import check as check_proposer
 from genesis_workbench.experiments.proposers._base import random_values
 from genesis_workbench.experiments.spec import PERSON, ExperimentSpec
 from genesis_workbench.experiments.steps import Step, before
@@ -70,7 +71,7 @@ def check(
     """
     for field in ("fall_back", *([] if spec.proposer == PERSON else ["proposer"])):
         with about(field):
-            plugins.load("proposers", getattr(spec, field))
+            check_proposer(getattr(spec, field), spec)
     if spec.budget.trials > max_trials:
         raise InvalidInput(
             f"A budget of {spec.budget.trials} trials is more than the {max_trials} that this site allows.",

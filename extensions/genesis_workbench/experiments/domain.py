@@ -26,7 +26,7 @@ class Domain:
     def __init__(self, space: Sequence[AnyParameter], constraints: Sequence[AnyConstraint] = ()) -> None:
         self.space, self.constraints = tuple(space), tuple(constraints)
         self.width = spaces.width(self.space)
-        self._mixtures = [each for each in self.constraints if isinstance(each, Mixture)]
+        self.mixtures = [each for each in self.constraints if isinstance(each, Mixture)]
         self._places = {}
         start = 0
         for parameter in self.space:
@@ -77,7 +77,7 @@ class Domain:
 
     def _drawn(self, point: Array) -> dict[str, Value] | None:
         values = spaces.decode(self.space, point)
-        for mixture in self._mixtures:
+        for mixture in self.mixtures:
             parts = mixture.of(self.space)
             share = np.array([point[self._places[part.name]] for part in parts])
             grown = -np.log1p(-np.clip(share, 1e-12, 1 - 1e-12))
@@ -101,7 +101,7 @@ class Domain:
         ]
         shares += [
             f"{str(mixture)!r} kept its parts below their upper bounds for {len(inside)}"
-            for mixture in self._mixtures
+            for mixture in self.mixtures
         ]
         return (
             f"Nothing fits: of {len(misses)} points drawn in a row from the space, none satisfied all constraints; "

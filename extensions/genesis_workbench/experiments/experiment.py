@@ -54,7 +54,10 @@ class Experiment:
     fidelity : Fidelity, optional
         The parameter that says how true to life a trial is.
     proposer : str
-        Plug-in that proposes: ``gp``, ``sobol``, ``random``, ``grid``, or ``person`` for points that people add.
+        Plug-in that proposes: ``gp``, ``optuna``, ``cma``, ``ax``, ``baybe``, ``sobol``, ``random``, ``grid``, or
+        ``person`` for points that people add.
+    proposer_arguments : dict
+        Options of that plug-in.
     fall_back : str
         The plug-in that proposes where that one raises, hangs, or cannot honour the description.
     budget : Budget

@@ -106,6 +106,9 @@ class ExperimentSpec(Record):
     proposer: str = Field(
         "gp", description="Name of the plug-in that proposes parameters; or `person`: points that people add."
     )
+    proposer_arguments: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the proposer, such as the sampler of `optuna`."
+    )
     fall_back: str = Field("sobol", description="The plug-in that proposes where the other one cannot.")
     proposer_limit_s: float = Field(
         120, gt=0, le=86_400, description="Seconds after which a proposer that has not answered is stopped."

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genesis_workbench.core import plugins
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.experiments import space
+from genesis_workbench.experiments.constraints import AnyConstraint
 from genesis_workbench.experiments.domain import Domain
+from genesis_workbench.experiments.outcomes import value_of
 from genesis_workbench.experiments.parameters import Value
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import Trial
@@ -28,7 +32,10 @@ class CannotPropose(InvalidInput):
 
 
 class Proposer(Protocol):
-    """Proposes parameters. Keeps nothing between calls: the same trials give the same proposals."""
+    """Proposes parameters. Keeps nothing between calls: the same trials give the same proposals.
+
+    It may also have ``check(spec)``, which is asked before an experiment is launched: see :func:`check`.
+    """
 
     name: ClassVar[str]
 
@@ -46,6 +53,84 @@ class Proposer(Protocol):
             If it does not know what to do with something in `spec`, with what that is.
         """
         ...
+
+
+def check(name: str, spec: ExperimentSpec) -> None:
+    """Refuse a description that the proposer `name` could never honour, before anything is launched.
+
+    Raises
+    ------
+    NotFound, MissingDependency
+        If there is no such proposer, or a package that it needs is not installed.
+    CannotPropose
+        Naming what it cannot do, and what would do.
+    InvalidInput
+        If it is given an argument that it does not know.
+    """
+    proposer = plugins.load("proposers", name)()
+    asked = getattr(proposer, "check", None)
+    if asked is not None:
+        asked(spec)
+    elif name == spec.proposer:
+        arguments(spec, name, {})
+
+
+def needs(name: str, *packages: str) -> None:
+    """Raise MissingDependency where a package of the proposer `name` is not installed, without importing any."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise plugins.missing("proposers", name, ModuleNotFoundError(package, name=package))
+
+
+def arguments(spec: ExperimentSpec, name: str, known: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+    """Return the arguments of the proposer `name`: each one of its `known` values, the first where it is left out."""
+    given = spec.proposer_arguments if spec.proposer == name else {}  # the fall-back has none
+    for argument, value in given.items():
+        if argument not in known:
+            has = ", ".join(known) or "none"
+            raise InvalidInput(f"The proposer {name!r} has no argument {argument!r}; it has {has}.")
+        if value not in known[argument]:
+            choices = ", ".join(map(repr, known[argument]))
+            raise InvalidInput(f"{argument} of the proposer {name!r} is {value!r}; it is one of {choices}.")
+    return {argument: given.get(argument, values[0]) for argument, values in known.items()}
+
+
+def unable(name: str, spec: ExperimentSpec, kinds: Iterable[type[AnyConstraint]], instead: str) -> None:
+    """Raise CannotPropose where a constraint is none of the `kinds` that the proposer `name` keeps."""
+    for constraint in spec.constraints:
+        if not isinstance(constraint, tuple(kinds)):
+            raise CannotPropose(
+                f"The proposer {name!r} does not know how to keep {str(constraint)!r}. Use {instead}."
+            )
+
+
+def measured(spec: ExperimentSpec, trials: Iterable[Trial]) -> list[Trial]:
+    """Return the trials that measured all objectives and everything that is limited."""
+    wanted = {each.name for each in spec.objectives} | {each.metric for each in spec.outcome_constraints}
+    return [trial for trial in trials if trial.state == "observed" and wanted <= set(trial.values)]
+
+
+def improved(spec: ExperimentSpec, trial: Trial) -> list[float]:
+    """Return what a measured trial reached in each objective, each so that more is better."""
+    return [_seen(trial, each.name, each.unit) * (1 if each.maximize else -1) for each in spec.objectives]
+
+
+def margins(spec: ExperimentSpec, trial: Trial) -> list[float]:
+    """Return by how much a measured trial keeps each limit on outcomes, in the limit's unit; below 0 where it does not."""
+    return [
+        each.sign * (_seen(trial, each.metric, each.unit) - each.bound) for each in spec.outcome_constraints
+    ]
+
+
+def _seen(trial: Trial, metric: str, unit: str) -> float:
+    value = value_of(trial, metric, unit)
+    assert value is not None  # noqa: S101 - only trials that measured it are asked
+    return value
+
+
+def seed_of(spec: ExperimentSpec, number: int) -> int:
+    """Return the seed of what is proposed as point `number`, for libraries that take one of 32 bits."""
+    return int(np.random.SeedSequence([spec.seed, number]).generate_state(1)[0])
 
 
 def domain(spec: ExperimentSpec) -> Domain:

@@ -18,7 +18,7 @@ from genesis_workbench.experiments import space
 from genesis_workbench.experiments.constraints import Mixture
 from genesis_workbench.experiments.domain import Domain
 from genesis_workbench.experiments.outcomes import Limit, value_of
-from genesis_workbench.experiments.proposers._base import CannotPropose, domain, points_so_far, sobol_values
+from genesis_workbench.experiments.proposers._base import domain, points_so_far, sobol_values
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import Trial
 
@@ -34,11 +34,6 @@ class GaussianProcessProposer:
 
     def propose(self, spec: ExperimentSpec, trials: Sequence[Trial], count: int) -> list[dict[str, Any]]:
         """Return `count` points, one after the other. See :class:`Proposer`."""
-        conditional = [parameter.name for parameter in spec.space if parameter.when is not None]
-        if conditional:
-            raise CannotPropose(
-                f"it has no distance between points of which one has {conditional[0]!r} and the other has not"
-            )
         d = space.width(spec.space)
         first = max(5, d + 2)
         wanted = {each.name for each in spec.objectives} | {each.metric for each in spec.outcome_constraints}
