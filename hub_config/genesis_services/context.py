@@ -14,7 +14,9 @@ from genesis_workbench.core.storage import BlobStore
 from genesis_workbench.dashboards.store import LedgerDashboards
 from genesis_workbench.experiments.checking import Executors
 from genesis_workbench.experiments.executors._base import Place
-from genesis_workbench.models.zoo import LocalZoo, install_builtin
+from genesis_workbench.models.shipped import install_builtin
+from genesis_workbench.models.uploads import Uploads
+from genesis_workbench.models.zoo import LocalZoo
 
 
 @dataclass
@@ -26,6 +28,7 @@ class Context:
     ledger: Ledger
     catalog: LocalCatalog
     zoo: LocalZoo
+    uploads: Uploads
     dashboards: LedgerDashboards
     executors: Executors
 
@@ -36,9 +39,10 @@ class Context:
         site = load_site(Path(os.environ["GENESIS_SITE"])).at_port(int(os.environ["GENESIS_PORT"]))
         ledger = Ledger.open(state.ledger_url(site))
         blobs = BlobStore(state.blobs)
-        zoo = LocalZoo(ledger, blobs)
-        install_builtin(zoo)
-        dashboards = LedgerDashboards(ledger, blobs, Path(os.environ["GENESIS_DASHBOARDS"]))
         catalog = LocalCatalog(ledger, site, state.folder)
+        zoo = LocalZoo(ledger, blobs, datasets=lambda name, person: catalog.get(name, person).access_rule)
+        install_builtin(zoo)
+        uploads = Uploads(state.uploads)
+        dashboards = LedgerDashboards(ledger, blobs, Path(os.environ["GENESIS_DASHBOARDS"]))
         executors = Executors(Place(site, state, service=True))
-        return cls(site, state, ledger, catalog, zoo, dashboards, executors)
+        return cls(site, state, ledger, catalog, zoo, uploads, dashboards, executors)

@@ -18,7 +18,7 @@ from genesis_workbench.experiments import Budget, Hypothesis, Objective, Real, T
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.store import RemoteExperiments
 from genesis_workbench.models.model import Model
-from genesis_workbench.models.zoo import RemoteZoo
+from genesis_workbench.models.remote import RemoteZoo
 from harness import BIN
 
 pytestmark = pytest.mark.timeout(240)

@@ -28,7 +28,16 @@ SCOPES: tuple[Scope, ...] = (
     Scope("custom:catalog:read", "Search the catalog and open datasets that one's labels allow"),
     Scope("custom:catalog:harvest", "Harvest sources into the catalog", everyone=False),
     Scope("custom:models:read", "Search the model zoo, load models and predict"),
-    Scope("custom:models:write", "Register models in the zoo", everyone=False),
+    Scope(
+        "custom:models:write",
+        "Register models in the zoo, and move aliases, propose, retire or deprecate one's own",
+        everyone=False,
+    ),
+    Scope(
+        "custom:models:approve",
+        "Approve versions that others registered; keep everybody's aliases, stages and deprecations",
+        everyone=False,
+    ),
     Scope("custom:experiments:read", "See one's own experiments and those shared with one's groups"),
     Scope("custom:experiments:run", "Launch, pause, resume and stop one's own experiments"),
     Scope("custom:experiments:approve", "Approve trials that need a person's approval", everyone=False),

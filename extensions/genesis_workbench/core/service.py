@@ -50,9 +50,19 @@ class Service:
         """GET `path` below ``/api/`` and return the JSON answer."""
         return self._call("GET", path, params={k: v for k, v in params.items() if v is not None})
 
-    def post(self, path: str, body: Any = None, *, key: str | None = None) -> Any:
+    def post(
+        self, path: str, body: Any = None, *, key: str | None = None, timeout_s: float | None = None
+    ) -> Any:
         """POST `body` as JSON. `key` is the Idempotency-Key: sent twice, it happens once."""
-        return self._call("POST", path, json=body, headers={"Idempotency-Key": key} if key else None)
+        patience = {} if timeout_s is None else {"timeout": httpx.Timeout(timeout_s, connect=5)}
+        return self._call(
+            "POST", path, json=body, headers={"Idempotency-Key": key} if key else None, **patience
+        )
+
+    def patch(self, path: str, data: bytes, *, offset: int) -> Any:
+        """PATCH a part of a file that begins at `offset`."""
+        headers = {"Upload-Offset": str(offset), "Content-Type": "application/octet-stream"}
+        return self._call("PATCH", path, content=data, headers=headers)
 
     def delete(self, path: str) -> Any:
         """DELETE `path`."""

@@ -35,6 +35,11 @@ class State:
         return self.folder / "blobs"
 
     @property
+    def uploads(self) -> Path:
+        """Files that people have begun to send, one folder for each person."""
+        return self.folder / "uploads"
+
+    @property
     def jobs(self) -> Path:
         """One folder for each job of the local scheduler."""
         return self.folder / "jobs"

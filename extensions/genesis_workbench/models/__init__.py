@@ -8,17 +8,49 @@ knows of datasets, experiments or the hub. Importing it is light.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 # Imported before the function `model` below is defined: a later first import would put the file in its place.
 from genesis_workbench.models.model import Model
-from genesis_workbench.models.record import ModelCard, ModelVersion
+from genesis_workbench.models.record import DatasetVersion, Metric, ModelCard, ModelVersion, SelfTest
+from genesis_workbench.models.signature import Signature, TensorSpec
 
 if TYPE_CHECKING:
     from genesis_workbench.core.access import Person
+    from genesis_workbench.models.standing import Entry
     from genesis_workbench.models.zoo import Zoo
 
-__all__ = ["Model", "ModelCard", "ModelVersion", "get", "model", "search"]
+__all__ = [
+    "DatasetVersion",
+    "DeprecatedModel",
+    "Metric",
+    "Model",
+    "ModelCard",
+    "ModelVersion",
+    "SelfTest",
+    "Signature",
+    "TensorSpec",
+    "approve",
+    "deprecate",
+    "get",
+    "history",
+    "lift_deprecation",
+    "model",
+    "propose",
+    "refuse",
+    "register",
+    "retire",
+    "search",
+    "set_alias",
+    "standing",
+    "undo_alias",
+    "versions",
+]
+
+
+class DeprecatedModel(UserWarning):
+    """A model is used that should no longer be, or is retired."""
 
 
 def search(text: str = "") -> list[ModelVersion]:
@@ -27,8 +59,23 @@ def search(text: str = "") -> list[ModelVersion]:
 
 
 def get(reference: str) -> ModelVersion:
-    """Return the record of ``name@version``, or of the newest version of ``name``."""
+    """Return the record of ``name@version``, ``name@alias``, or of the newest version of ``name``."""
     return _zoo().get(reference, _person())
+
+
+def versions(name: str) -> list[Entry]:
+    """Return all versions of a name, newest first, each with its stage, aliases and deprecation."""
+    return _zoo().versions(name, _person())
+
+
+def standing(reference: str) -> Entry:
+    """Return a version with its stage, aliases and deprecation."""
+    return _zoo().entry(reference, _person())
+
+
+def history(name: str) -> list[dict[str, Any]]:
+    """Return who moved, approved or deprecated which version of a name, when and why; oldest first."""
+    return _zoo().history(name, _person())
 
 
 def model(reference: str) -> Model:
@@ -37,7 +84,7 @@ def model(reference: str) -> Model:
     Parameters
     ----------
     reference : str
-        ``name@version``, such as ``clear-sky-irradiation@1``; a name alone means its newest version.
+        ``name@version``, such as ``clear-sky-irradiation@1``, or ``name@alias``; a name alone means its newest version.
 
     Raises
     ------
@@ -45,23 +92,148 @@ def model(reference: str) -> Model:
         If there is none that one may see.
     VerificationFailed
         If the artifact is not what the record says, or fails its self-test on this machine.
+
+    Warns
+    -----
+    DeprecatedModel
+        If it is deprecated, with the reason and the successor, or retired.
+    """
+    import warnings
+
+    zoo, person = _zoo(), _person()
+    entry = zoo.entry(reference, person)
+    said = entry.standing.deprecation
+    if said is not None:
+        warnings.warn(said.warning(entry.version.reference), DeprecatedModel, stacklevel=2)
+    elif entry.standing.stage == "retired":
+        warnings.warn(f"{entry.version.reference} is retired.", DeprecatedModel, stacklevel=2)
+    return Model(entry.version, zoo.artifact(entry.version.artifact, person))
+
+
+def register(
+    name: str,
+    format: str,  # noqa: A002 - the record's word
+    artifact: bytes | Path | str,
+    signature: Signature,
+    card: ModelCard,
+    self_test: SelfTest,
+    *,
+    lineage: dict[str, Any] | None = None,
+    reuse: bool = False,
+) -> ModelVersion:
+    """Verify a model and add it to the zoo as the next version of its name.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model. Only who registered its first version may add others.
+    format : str
+        Name of a registered format, such as ``onnx``.
+    artifact : bytes or path
+        The model; a path names the file that holds it.
+    signature, card, self_test : Signature, ModelCard, SelfTest
+        What it takes and gives, what a person must know, and what it must answer on every machine.
+    lineage : dict, optional
+        From which code and job it came, as JSON values; ``parent`` names the model that it was made from.
+    reuse : bool
+        Return the version there is, where one has the same artifact, signature, card and self-test.
+
+    Raises
+    ------
+    VerificationFailed
+        If the format refuses the artifact, or it does not do what signature and self-test say.
+    PermissionRefused
+        If the name belongs to somebody else.
+    InvalidInput
+        If its label is less strict than that of a dataset or parent it names.
+    """
+    data = artifact if isinstance(artifact, bytes) else Path(artifact).read_bytes()
+    person = _person()
+    return _zoo().register(
+        name, format, data, signature, card, self_test, actor=person.name, lineage=lineage, reuse=reuse
+    )
+
+
+def set_alias(reference: str, alias: str, *, reason: str = "") -> None:
+    """Point ``name@alias`` to a version: ``set_alias("bandgap@3", "champion")``. `reference` without version takes it away.
+
+    Raises
+    ------
+    PermissionRefused
+        If the name is somebody else's.
+    """
+    from genesis_workbench.models.reference import parse
+
+    zoo, person, wanted = _zoo(), _person(), parse(reference)
+    version = wanted.version
+    if wanted.alias:
+        version = zoo.get(reference, person).version
+    zoo.move_alias(wanted.name, alias, version, person, reason=reason)
+
+
+def undo_alias(reference: str, *, reason: str = "") -> None:
+    """Point ``name@alias`` back to where it pointed before its last move."""
+    from genesis_workbench.core.errors import InvalidInput
+    from genesis_workbench.models.reference import parse
+
+    wanted = parse(reference)
+    if not wanted.alias:
+        raise InvalidInput(f"{reference!r} names no alias. Write it like 'bandgap@champion'.")
+    _zoo().undo_alias(wanted.name, wanted.alias, _person(), reason=reason)
+
+
+def propose(reference: str, *, reason: str = "") -> Entry:
+    """Make a draft of one's own a candidate for approval."""
+    return _zoo().set_stage(reference, "candidate", _person(), reason=reason)
+
+
+def approve(reference: str, *, digest: str = "", reason: str = "") -> Entry:
+    """Approve a candidate that somebody else registered, for exactly this record.
+
+    Parameters
+    ----------
+    digest : str
+        ``ModelVersion.digest`` of what was looked at; of the record there is now where left out.
     """
     zoo, person = _zoo(), _person()
-    version = zoo.get(reference, person)
-    return Model(version, zoo.artifact(version.artifact, person))
+    seen = digest or zoo.get(reference, person).digest
+    return zoo.set_stage(reference, "approved", person, reason=reason, digest=seen)
+
+
+def refuse(reference: str, reason: str) -> Entry:
+    """Make a candidate a draft again, and say why."""
+    return _zoo().set_stage(reference, "draft", _person(), reason=reason)
+
+
+def retire(reference: str, *, reason: str = "") -> Entry:
+    """Retire a version: it can be loaded by its number, with a warning, and nothing else leads to it."""
+    return _zoo().set_stage(reference, "retired", _person(), reason=reason)
+
+
+def deprecate(reference: str, reason: str, *, successor: str = "") -> Entry:
+    """Say that a version should no longer be used: whoever loads it is warned, with reason and successor."""
+    return _zoo().deprecate(reference, reason, _person(), successor=successor)
+
+
+def lift_deprecation(reference: str) -> Entry:
+    """Take a deprecation back."""
+    return _zoo().lift_deprecation(reference, _person())
 
 
 @cache
 def _zoo() -> Zoo:
     from genesis_workbench.core.service import local_state, service
-    from genesis_workbench.models.zoo import LocalZoo, RemoteZoo, install_builtin
 
     remote = service()
     if remote is not None:
+        from genesis_workbench.models.remote import RemoteZoo
+
         return RemoteZoo(remote)
     from genesis_workbench.core.ledger import Ledger
     from genesis_workbench.core.state import State
     from genesis_workbench.core.storage import BlobStore
+    from genesis_workbench.models.shipped import install_builtin
+    from genesis_workbench.models.zoo import LocalZoo
 
     state = State(local_state())
     zoo = LocalZoo(Ledger.open(state.ledger_url()), BlobStore(state.blobs))

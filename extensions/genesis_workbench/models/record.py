@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, field_validator
 
 from genesis_workbench.core.access import Access, Label
-from genesis_workbench.core.identifiers import check_slug
+from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.core.identifiers import check_slug, digest_json
 from genesis_workbench.models.signature import Frozen, Signature, TensorSpec
 
 
@@ -22,6 +24,49 @@ class Metric(Frozen):
     data: str = Field(min_length=1, description="On which data it was measured.")
 
 
+class DatasetVersion(Frozen):
+    """One version of a dataset that a model was trained on."""
+
+    identifier: str = Field(min_length=1, max_length=500, description="Its identifier in the catalog.")
+    version: str = Field(
+        "", max_length=200, description="Its version, such as a date; empty where it has none."
+    )
+    digest: str = Field("", max_length=200, description="Hash of what was read, such as 'sha256:…'.")
+    label: str = Field(
+        "public", description="Access label; where a catalog knows a stricter one, that counts."
+    )
+
+    @field_validator("label")
+    @classmethod
+    def _label_is_known(cls, value: str) -> str:
+        return str(Label.parse(value))
+
+    @classmethod
+    def of(cls, opened: Any) -> DatasetVersion:
+        """Return which dataset it was that ``gw.open`` gave, from what it carries.
+
+        Raises
+        ------
+        InvalidInput
+            If it carries nothing.
+        """
+        told = getattr(opened, "attrs", None) or getattr(opened, "info", None)
+        if not isinstance(told, Mapping) or not told.get("genesis_dataset"):
+            raise InvalidInput(
+                "These data do not say which dataset they are. Give what gw.open() returned, before it was changed, "
+                "or DatasetVersion(identifier=...)."
+            )
+        return cls(
+            identifier=str(told["genesis_dataset"]),
+            version=str(told.get("version", "")),
+            digest=str(told.get("checksum") or told.get("digest") or ""),
+            label=str(told.get("label", "public")),
+        )
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, [self.identifier, self.version and f"({self.version})"]))
+
+
 class ModelCard(Frozen):
     """What a person must know before they use a model."""
 
@@ -29,6 +74,9 @@ class ModelCard(Frozen):
     what_for: str = Field(min_length=1, description="What it is for.")
     trained_on: str = Field(
         min_length=1, description="What it was trained on, and whether that was measured."
+    )
+    datasets: tuple[DatasetVersion, ...] = Field(
+        (), max_length=200, description="The versions of datasets that it was trained on."
     )
     metrics: tuple[Metric, ...] = Field((), description="How well it did.")
     limits: str = Field(min_length=1, description="Where it must not be used.")
@@ -89,6 +137,11 @@ class ModelVersion(Frozen):
         return f"{self.name}@{self.version}"
 
     @property
+    def digest(self) -> str:
+        """Digest of the whole record, the artifact's included: what an approval or a signature is about."""
+        return digest_json(self.model_dump(mode="json", exclude_defaults=True))
+
+    @property
     def access_rule(self) -> Access:
         """What it demands of those who look at it."""
         return Access(Label.parse(self.card.label), frozenset(self.card.groups), self.owner)
@@ -102,6 +155,8 @@ class ModelVersion(Frozen):
         e = html.escape
         card = self.card
         rows = [("for", card.what_for), ("trained on", card.trained_on), ("limits", card.limits)]
+        if card.datasets:
+            rows.insert(2, ("datasets", "; ".join(map(str, card.datasets))))
         if card.surrogate_of:
             rows.insert(0, ("surrogate of", card.surrogate_of))
         rows += [("takes", "; ".join(map(_line, self.signature.inputs)))]

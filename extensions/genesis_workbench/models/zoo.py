@@ -1,66 +1,62 @@
-"""The model zoo: in this process on the ledger, or behind the service."""
+"""The model zoo: what it can do, and the one in this process on the ledger."""
 
 from __future__ import annotations
 
-import json
 import threading
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
-from urllib.parse import quote
 
-from genesis_workbench.core.access import Person
-from genesis_workbench.core.errors import (
-    Conflict,
-    InvalidInput,
-    MissingDependency,
-    NotFound,
-    PermissionRefused,
-)
+from genesis_workbench.core.access import Access, Person
+from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, PermissionRefused
 from genesis_workbench.core.identifiers import check_slug
 from genesis_workbench.core.identifiers import digest as digest_of
-from genesis_workbench.core.ledger import Ledger
-from genesis_workbench.core.service import Service
+from genesis_workbench.core.ledger import Ledger, NewEvent
 from genesis_workbench.core.storage import BlobStore
+from genesis_workbench.models import inheritance, life
 from genesis_workbench.models.record import ModelCard, ModelVersion, SelfTest
+from genesis_workbench.models.reference import Reference, check_name, parse
 from genesis_workbench.models.selftest import format_of
 from genesis_workbench.models.signature import Signature
+from genesis_workbench.models.standing import KINDS, REGISTERED, Entry, Named, Stage, told
 from genesis_workbench.models.verification import verify
 
-REGISTERED = "model.registered"
-BUILTIN_OWNER = "service:workbench"
-_BUILTIN = Path(__file__).parent / "builtin"
 _TRIES = 20
+_NOBODY: Named = Named()
 
 
 class Zoo(Protocol):
-    """What both zoos can do. `person` is whose rights count; behind the service it is whoever the token belongs to."""
+    """What both zoos can do. `person` is whose rights count; behind the service it is whoever the token belongs to.
+
+    What `person` may not see is not there: NotFound.
+    """
 
     def search(self, text: str, person: Person) -> list[ModelVersion]:
         """Return the newest version of each model that has all words of `text`; all models where it is empty."""
         ...
 
+    def entries(self, text: str, person: Person) -> list[Entry]:
+        """Return what :meth:`search` does, each with where it stands."""
+        ...
+
+    def versions(self, name: str, person: Person) -> list[Entry]:
+        """Return all versions of a name, newest first, each with where it stands."""
+        ...
+
+    def history(self, name: str, person: Person) -> list[dict[str, Any]]:
+        """Return who moved, approved or deprecated what, when and why; oldest first."""
+        ...
+
     def get(self, reference: str, person: Person) -> ModelVersion:
-        """Return ``name@version``, or the newest version of ``name``; NotFound also where `person` may not see it."""
+        """Return ``name@version``, ``name@alias``, or the newest version of ``name`` that is not retired."""
+        ...
+
+    def entry(self, reference: str, person: Person) -> Entry:
+        """Return what :meth:`get` does, with where it stands."""
         ...
 
     def artifact(self, digest: str, person: Person) -> bytes:
         """Return the bytes of an artifact of a model that `person` may see."""
         ...
-
-
-class LocalZoo:
-    """Models whose records are events of the ledger and whose artifacts are blobs.
-
-    What it knows is a fold over the events ``model.registered``, followed from where it stopped reading, so any
-    number of processes can share one ledger.
-    """
-
-    def __init__(self, ledger: Ledger, blobs: BlobStore) -> None:
-        self.ledger = ledger
-        self.blobs = blobs
-        self._lock = threading.Lock()
-        self._seq = 0
-        self._models: dict[str, dict[int, ModelVersion]] = {}
 
     def register(
         self,
@@ -74,6 +70,80 @@ class LocalZoo:
         actor: str,
         lineage: dict[str, Any] | None = None,
         reuse: bool = False,
+    ) -> ModelVersion:
+        """Verify a model and add it as the next version of its name."""
+        ...
+
+    def move_alias(
+        self, name: str, alias: str, version: int | None, person: Person, *, reason: str = ""
+    ) -> None:
+        """Point an alias to a version; None takes it away."""
+        ...
+
+    def undo_alias(self, name: str, alias: str, person: Person, *, reason: str = "") -> None:
+        """Point an alias back to where it pointed before its last move."""
+        ...
+
+    def set_stage(
+        self, reference: str, stage: Stage, person: Person, *, reason: str = "", digest: str = ""
+    ) -> Entry:
+        """Change the stage of a version; `digest` is that of the record which was looked at."""
+        ...
+
+    def deprecate(self, reference: str, reason: str, person: Person, *, successor: str = "") -> Entry:
+        """Say that a version should no longer be used, and what to use instead."""
+        ...
+
+    def lift_deprecation(self, reference: str, person: Person) -> Entry:
+        """Take a deprecation back."""
+        ...
+
+
+class LocalZoo:
+    """Models whose records are events of the ledger and whose artifacts are blobs.
+
+    What it knows is a fold over the events of models, followed from where it stopped reading, so any number of
+    processes can share one ledger.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Where the records are.
+    blobs : BlobStore
+        Where the artifacts are.
+    datasets : callable, optional
+        Gives the access rule of a dataset of the catalog, or raises NotFound; with it a model can only name datasets
+        that are there, and their labels count. Without it the labels count that a card gives.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        blobs: BlobStore,
+        *,
+        datasets: Callable[[str, Person], Access] | None = None,
+    ) -> None:
+        self.ledger = ledger
+        self.blobs = blobs
+        self._datasets = datasets
+        self._lock = threading.Lock()
+        self._seq = 0
+        self._names: Mapping[str, Named] = {}
+
+    def register(
+        self,
+        name: str,
+        format: str,  # noqa: A002 - the record's word
+        artifact: bytes,
+        signature: Signature,
+        card: ModelCard,
+        self_test: SelfTest,
+        *,
+        actor: str,
+        lineage: dict[str, Any] | None = None,
+        reuse: bool = False,
+        person: Person | None = None,
+        key: str = "",
     ) -> ModelVersion:
         """Verify a model and add it as the next version of its name.
 
@@ -90,9 +160,13 @@ class LocalZoo:
         actor : str
             Who registers it.
         lineage : dict, optional
-            From which data and code it came, as JSON values.
+            From which data and code it came, as JSON values; ``parent`` names the model that it was made from.
         reuse : bool
             Return the version there is, where one has the same artifact, signature, card and self-test.
+        person : Person, optional
+            Whose rights count for the datasets and the parent that it names; `actor` in no group where left out.
+        key : str
+            Sent twice by the same actor, it is registered once.
 
         Raises
         ------
@@ -100,9 +174,16 @@ class LocalZoo:
             If the format refuses the artifact, or it does not do what the signature and the self-test say.
         PermissionRefused
             If the name belongs to somebody else.
+        InvalidInput
+            If its label is less strict than what it was made from; names the label.
+        NotFound
+            If it names a dataset or a parent that `person` cannot see.
         """
-        check_slug(name, "model")
+        check_name(name)
         format_of(format)  # a format that is not known here is named before anything else is said
+        if person is not None:
+            inheritance.check_own(card, actor, person)
+        person = person or Person(actor)
         fields = {
             "name": name,
             "format": format,
@@ -111,29 +192,27 @@ class LocalZoo:
             "signature": signature,
             "card": card,
             "self_test": self_test,
-            "lineage": lineage or {},
+            "lineage": self._inherited(card, lineage or {}, person),
             "owner": actor,
         }
         for _ in range(_TRIES):
-            versions = self._known().get(name, {})
+            named = self._known().get(name, _NOBODY)
+            if key and (actor, key) in named.keys:
+                return named.versions[named.keys[actor, key]]
+            versions = named.versions
             record = ModelVersion(**fields, version=max(versions, default=0) + 1)
             same = next((known for known in versions.values() if _same(known, record)), None)
             if reuse and same is not None and self.blobs.has(same.artifact):
                 return same
-            if versions and versions[min(versions)].owner != actor:
+            if versions and named.owner != actor:
                 raise PermissionRefused(f"The name {name!r} is taken by somebody else. Choose another one.")
             verify(record, artifact)
             self.blobs.put(artifact)
             if reuse and same is not None:
                 return same  # the record was there, and its artifact had been lost
+            body = {**record.model_dump(mode="json"), **({"idempotency_key": key} if key else {})}
             try:
-                self.ledger.append(
-                    f"model/{record.reference}",
-                    REGISTERED,
-                    record.model_dump(mode="json"),
-                    actor=actor,
-                    expect=0,
-                )
+                self.ledger.append(f"model/{record.reference}", REGISTERED, body, actor=actor, expect=0)
             except Conflict:
                 continue  # another process took this number
             return record
@@ -141,16 +220,35 @@ class LocalZoo:
 
     def search(self, text: str, person: Person) -> list[ModelVersion]:
         """Return the newest version of each model that has all words of `text`, best first. See :class:`Zoo`."""
+        return [entry.version for entry in self.entries(text, person)]
+
+    def entries(self, text: str, person: Person) -> list[Entry]:
+        """Return what :meth:`search` does, each with where it stands. See :class:`Zoo`."""
         words = text.casefold().split()
         hits = []
-        for versions in self._known().values():
-            visible = [v for v in versions.values() if v.access_rule.permits(person)]
-            if visible:
-                newest = max(visible, key=lambda v: v.version)
-                rank = _rank(newest, words)
-                if rank is not None:
-                    hits.append((rank, newest.name, newest))
+        for name, named in self._known().items():
+            number = _newest(named, _visible(named, person))
+            if number is None:
+                continue
+            rank = _rank(named.versions[number], words)
+            if rank is not None:
+                hits.append((rank, name, named.entry(number)))
         return [hit[2] for hit in sorted(hits, key=lambda hit: hit[:2])]
+
+    def versions(self, name: str, person: Person) -> list[Entry]:
+        """Return all versions of a name, newest first. See :class:`Zoo`."""
+        named = self._named(name, person)
+        return [named.entry(number) for number in sorted(_visible(named, person), reverse=True)]
+
+    def history(self, name: str, person: Person) -> list[dict[str, Any]]:
+        """Return who moved, approved or deprecated what. See :class:`Zoo`."""
+        named = self._named(name, person)
+        seen = {None, *_visible(named, person)}
+        return [
+            told(event)
+            for event in named.life
+            if {event.body["version"], event.body.get("previous_version")} <= seen
+        ]
 
     def get(self, reference: str, person: Person) -> ModelVersion:
         """Return one version. See :class:`Zoo`.
@@ -158,17 +256,20 @@ class LocalZoo:
         Raises
         ------
         InvalidInput
-            If `reference` is not written like ``name@1`` or ``name``.
+            If `reference` is not written like ``name@1``, ``name@alias`` or ``name``.
         NotFound
             If there is none, or `person` may not see it.
         """
-        name, number = split_reference(reference)
-        versions = self._known().get(name, {})
-        visible = {n: v for n, v in versions.items() if v.access_rule.permits(person)}
-        found = visible.get(max(visible, default=0) if number is None else number)
-        if found is None:
+        return self.entry(reference, person).version
+
+    def entry(self, reference: str, person: Person) -> Entry:
+        """Return one version with where it stands. See :class:`Zoo`."""
+        wanted = parse(reference)
+        named = self._known().get(wanted.name, _NOBODY)
+        number = _chosen(named, wanted, _visible(named, person))
+        if number is None:
             raise NotFound(f"There is no model {reference!r}. Look for it with models.search().")
-        return found
+        return named.entry(number)
 
     def artifact(self, digest: str, person: Person) -> bytes:
         """Return the bytes of an artifact. See :class:`Zoo`.
@@ -180,87 +281,123 @@ class LocalZoo:
         VerificationFailed
             If the stored bytes have another hash.
         """
-        for versions in self._known().values():
-            for version in versions.values():
+        for named in self._known().values():
+            for version in named.versions.values():
                 if version.artifact == digest and version.access_rule.permits(person):
                     return self.blobs.read(digest)
         raise NotFound(
             f"There is no model with the artifact {digest[:80]!r}. Look for it with models.search()."
         )
 
-    def _known(self) -> dict[str, dict[int, ModelVersion]]:
+    def move_alias(
+        self, name: str, alias: str, version: int | None, person: Person, *, reason: str = ""
+    ) -> None:
+        """Point an alias to a version. See :class:`Zoo`.
+
+        Raises
+        ------
+        PermissionRefused
+            If the name is not `person`'s, and they do not hold ``custom:models:approve``.
+        Conflict
+            If it points there already, the version is retired, or somebody else moved it at this moment.
+        """
+        named = self._named(name, person)
+        record = None if version is None else self.get(f"{name}@{version}", person)
+        self._append(life.moved(named, name, alias, record, person, reason))
+
+    def undo_alias(self, name: str, alias: str, person: Person, *, reason: str = "") -> None:
+        """Point an alias back to where it pointed before its last move. See :class:`Zoo`; raises as :meth:`move_alias`."""
+        self._append(life.undone(self._named(name, person), name, alias, person, reason))
+
+    def set_stage(
+        self, reference: str, stage: Stage, person: Person, *, reason: str = "", digest: str = ""
+    ) -> Entry:
+        """Change the stage of a version. See :class:`Zoo`.
+
+        Raises
+        ------
+        PermissionRefused
+            If `person` may not; whoever registered or proposed a version never approves it.
+        Conflict
+            If the stage does not follow from where it is, or `digest` is that of another record.
+        """
+        record = self.get(reference, person)
+        self._append(life.staged(self._named(record.name, person), record, stage, person, reason, digest))
+        return self.entry(record.reference, person)
+
+    def deprecate(self, reference: str, reason: str, person: Person, *, successor: str = "") -> Entry:
+        """Say that a version should no longer be used. See :class:`Zoo`.
+
+        Raises
+        ------
+        PermissionRefused
+            If the name is not `person`'s, and they do not hold ``custom:models:approve``.
+        NotFound
+            If there is no such successor.
+        """
+        record = self.get(reference, person)
+        if successor and self.get(successor, person) == record:
+            raise InvalidInput(f"{record.reference} cannot be its own successor. Name another version.")
+        self._append(life.deprecated(self._named(record.name, person), record, reason, successor, person))
+        return self.entry(record.reference, person)
+
+    def lift_deprecation(self, reference: str, person: Person) -> Entry:
+        """Take a deprecation back. See :class:`Zoo`; raises as :meth:`deprecate`."""
+        record = self.get(reference, person)
+        self._append(life.lifted(self._named(record.name, person), record, person))
+        return self.entry(record.reference, person)
+
+    def _inherited(self, card: ModelCard, lineage: dict[str, Any], person: Person) -> dict[str, Any]:
+        """Refuse a label that is less strict than what the model was made from; pin its parent to one record."""
+        rules = [
+            (f"the dataset {each.identifier}", rule)
+            for each in card.datasets
+            for rule in inheritance.rules(each, person, self._datasets)
+        ]
+        if lineage.get("parent"):
+            parent = self.get(str(lineage["parent"]), person)
+            lineage = {**lineage, "parent": parent.reference, "parent_digest": parent.digest}
+            rules.append((f"its parent {parent.reference}", parent.access_rule))
+        inheritance.check(card, rules)
+        return lineage
+
+    def _append(self, event: NewEvent) -> None:
+        self.ledger.append_many([event])
+
+    def _named(self, name: str, person: Person) -> Named:
+        named = self._known().get(check_slug(name, "model"), _NOBODY)
+        if not _visible(named, person):
+            raise NotFound(f"There is no model {name!r}. Look for it with models.search().")
+        return named
+
+    def _known(self) -> Mapping[str, Named]:
         with self._lock:
-            while events := self.ledger.read(prefix="model/", kinds=[REGISTERED], after=self._seq):
+            while events := self.ledger.read(prefix="model/", kinds=KINDS, after=self._seq):
                 for event in events:
-                    record = ModelVersion.model_validate(event.body)
+                    name = event.stream.removeprefix("model/").partition("@")[0]
                     # A new dictionary: whoever reads the one before is not disturbed.
-                    others = self._models.get(record.name, {})
-                    self._models = {**self._models, record.name: {**others, record.version: record}}
+                    self._names = {**self._names, name: self._names.get(name, _NOBODY).after(event)}
                     self._seq = event.seq
-            return self._models
+            return self._names
 
 
-class RemoteZoo:
-    """Asks the service, which knows by the token who asks: `person` is not sent and does not count."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    def search(self, text: str, person: Person) -> list[ModelVersion]:
-        """Return the newest version of each model. See :class:`Zoo`."""
-        answer = self._service.get("models", q=text or None)
-        return [ModelVersion.model_validate(item) for item in answer["items"]]
-
-    def get(self, reference: str, person: Person) -> ModelVersion:
-        """Return one version. See :class:`Zoo`."""
-        name, number = split_reference(reference)
-        path = f"models/{quote(name, safe='')}/{'latest' if number is None else number}"
-        return ModelVersion.model_validate(self._service.get(path))
-
-    def artifact(self, digest: str, person: Person) -> bytes:
-        """Return the bytes of an artifact. They are compared with the hash by whoever loads them."""
-        return self._service.download(f"models/artifacts/{quote(digest, safe=':')}")
+def _visible(named: Named, person: Person) -> set[int]:
+    return {number for number, version in named.versions.items() if version.access_rule.permits(person)}
 
 
-def install_builtin(zoo: LocalZoo) -> list[ModelVersion]:
-    """Register the models that come with the workbench; those that are registered already stay as they are.
-
-    A model whose format needs a package that is not installed is left out.
-    """
-    installed = []
-    for path in sorted(_BUILTIN.glob("*/record.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        artifact = (path.parent / record["file"]).read_bytes()
-        try:
-            version = zoo.register(
-                record["name"],
-                record["format"],
-                artifact,
-                Signature.model_validate(record["signature"]),
-                ModelCard.model_validate(record["card"]),
-                SelfTest.model_validate(record["self_test"]),
-                actor=BUILTIN_OWNER,
-                lineage=record["lineage"],
-                reuse=True,
-            )
-        except MissingDependency:
-            continue
-        installed.append(version)
-    return installed
+def _newest(named: Named, visible: Iterable[int]) -> int | None:
+    """Return the newest that is not retired; the newest of all where each is."""
+    return max(visible, key=lambda n: (named.standing(n).stage != "retired", n), default=None)
 
 
-def split_reference(reference: str) -> tuple[str, int | None]:
-    """Split ``name@version``; the version is None where only a name is given.
-
-    Raises
-    ------
-    InvalidInput
-        If it is not written so.
-    """
-    name, at, number = reference.partition("@")
-    if at and not (number.isascii() and number.isdigit() and len(number) < 10 and int(number) > 0):
-        raise InvalidInput(f"{reference[:140]!r} names no model. Write it like 'clear-sky-irradiation@1'.")
-    return check_slug(name, "model"), int(number) if at else None
+def _chosen(named: Named, wanted: Reference, visible: set[int]) -> int | None:
+    if wanted.alias:
+        number = named.target(wanted.alias)
+    elif wanted.version is None:
+        number = _newest(named, visible)
+    else:
+        number = wanted.version
+    return number if number in visible else None
 
 
 def _same(one: ModelVersion, other: ModelVersion) -> bool:

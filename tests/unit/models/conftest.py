@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from genesis_workbench.core.access import Access, Label, Person
+from genesis_workbench.core.errors import NotFound, SignInRequired
 from genesis_workbench.core.ledger import Ledger
+from genesis_workbench.core.service import Service
 from genesis_workbench.core.storage import BlobStore
 from genesis_workbench.models.record import ModelCard, SelfTest
+from genesis_workbench.models.remote import RemoteZoo
 from genesis_workbench.models.signature import Signature, TensorSpec
+from genesis_workbench.models.uploads import Uploads
 from genesis_workbench.models.zoo import LocalZoo
 
 
@@ -84,6 +89,88 @@ def zoo(tmp_path):
     ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
     yield LocalZoo(ledger, BlobStore(tmp_path / "blobs"))
     ledger.close()
+
+
+READ, WRITE, APPROVE = (f"custom:models:{verb}" for verb in ("read", "write", "approve"))
+SOLAR = frozenset({"solar"})
+PEOPLE = {
+    "ada": Person("ada", groups=SOLAR, scopes=frozenset({READ, WRITE})),
+    "bob": Person("bob", groups=SOLAR, scopes=frozenset({READ, WRITE, APPROVE})),
+    "cleo": Person("cleo", groups=SOLAR, scopes=frozenset({READ, WRITE, "custom:data:controlled"})),
+    "eve": Person("eve", scopes=frozenset({READ})),
+}
+DATASETS = {
+    "open-air": Access(),
+    "solar-yield": Access(Label.RESTRICTED, SOLAR),
+    "grid-map": Access(Label.CONTROLLED, SOLAR),
+}
+
+
+def dataset_rule(name, person):
+    rule = DATASETS.get(name)
+    if rule is None or not rule.permits(person):
+        raise NotFound(f"There is no dataset {name!r}.")
+    return rule
+
+
+class Tokens:
+    """Knows people by tokens that are their names."""
+
+    async def person(self, token, *, fresh=False):
+        if token not in PEOPLE:
+            raise SignInRequired("Unknown.")
+        return PEOPLE[token]
+
+
+@pytest.fixture
+def served(zoo, tmp_path):
+    """Return a function that gives somebody's client of the service's own routes, over the same zoo."""
+    import threading
+    import time
+    from types import SimpleNamespace
+
+    import uvicorn
+    from fastapi import FastAPI
+
+    from genesis_services import problems
+    from genesis_services.routes import models
+
+    zoo._datasets = dataset_rule
+    app = FastAPI()
+    app.state.identity = Tokens()
+    app.state.context = SimpleNamespace(zoo=zoo, uploads=Uploads(tmp_path / "uploads"), ledger=zoo.ledger)
+    problems.install(app)
+    app.include_router(models.router, prefix="/api")
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", ws="none", lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started:
+        assert time.monotonic() < deadline, "the server did not start"
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    opened = []
+
+    def client(name):
+        opened.append(Service(f"http://127.0.0.1:{port}", name))
+        return opened[-1]
+
+    yield client
+    for each in opened:
+        each.close()
+    server.should_exit = True
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+@pytest.fixture(params=["local", "remote"])
+def zoo_of(request, zoo):
+    """Return a function that gives the zoo and somebody who asks it: in this process, and behind the service."""
+    if request.param == "local":
+        zoo._datasets = dataset_rule
+        return lambda name: (zoo, PEOPLE[name])
+    served = request.getfixturevalue("served")
+    return lambda name: (RemoteZoo(served(name)), Person(""))
 
 
 @pytest.fixture
