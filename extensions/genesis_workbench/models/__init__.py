@@ -17,7 +17,10 @@ from genesis_workbench.models.record import DatasetVersion, Metric, ModelCard, M
 from genesis_workbench.models.signature import Signature, TensorSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from genesis_workbench.core.access import Person
+    from genesis_workbench.models.ancestry import Lineage
     from genesis_workbench.models.standing import Entry
     from genesis_workbench.models.zoo import Zoo
 
@@ -33,9 +36,12 @@ __all__ = [
     "TensorSpec",
     "approve",
     "deprecate",
+    "entries",
+    "entry",
     "get",
     "history",
     "lift_deprecation",
+    "lineage",
     "model",
     "propose",
     "refuse",
@@ -43,7 +49,6 @@ __all__ = [
     "retire",
     "search",
     "set_alias",
-    "standing",
     "undo_alias",
     "versions",
 ]
@@ -58,6 +63,11 @@ def search(text: str = "") -> list[ModelVersion]:
     return _zoo().search(text, _person())
 
 
+def entries(text: str = "") -> list[Entry]:
+    """Return what :func:`search` does, each with its stage, aliases and deprecation."""
+    return _zoo().entries(text, _person())
+
+
 def get(reference: str) -> ModelVersion:
     """Return the record of ``name@version``, ``name@alias``, or of the newest version of ``name``."""
     return _zoo().get(reference, _person())
@@ -68,7 +78,7 @@ def versions(name: str) -> list[Entry]:
     return _zoo().versions(name, _person())
 
 
-def standing(reference: str) -> Entry:
+def entry(reference: str) -> Entry:
     """Return a version with its stage, aliases and deprecation."""
     return _zoo().entry(reference, _person())
 
@@ -76,6 +86,14 @@ def standing(reference: str) -> Entry:
 def history(name: str) -> list[dict[str, Any]]:
     """Return who moved, approved or deprecated which version of a name, when and why; oldest first."""
     return _zoo().history(name, _person())
+
+
+def lineage(reference: str) -> Lineage:
+    """Return from what a version came, without loading it; a drawing in a notebook."""
+    from genesis_workbench.models.ancestry import trace
+
+    zoo, person = _zoo(), _person()
+    return trace(zoo.get(reference, person), lambda name: zoo.get(name, person))
 
 
 def model(reference: str) -> Model:
@@ -101,13 +119,14 @@ def model(reference: str) -> Model:
     import warnings
 
     zoo, person = _zoo(), _person()
-    entry = zoo.entry(reference, person)
-    said = entry.standing.deprecation
+    found = zoo.entry(reference, person)
+    version, said = found.version, found.standing.deprecation
     if said is not None:
-        warnings.warn(said.warning(entry.version.reference), DeprecatedModel, stacklevel=2)
-    elif entry.standing.stage == "retired":
-        warnings.warn(f"{entry.version.reference} is retired.", DeprecatedModel, stacklevel=2)
-    return Model(entry.version, zoo.artifact(entry.version.artifact, person))
+        warnings.warn(said.warning(version.reference), DeprecatedModel, stacklevel=2)
+    elif found.standing.stage == "retired":
+        warnings.warn(f"{version.reference} is retired.", DeprecatedModel, stacklevel=2)
+    artifact = zoo.artifact(version.artifact, person)
+    return Model(version, artifact, find=lambda name: zoo.get(name, person))
 
 
 def register(
@@ -119,6 +138,8 @@ def register(
     self_test: SelfTest,
     *,
     lineage: dict[str, Any] | None = None,
+    training_inputs: Any = None,
+    held_out: tuple[Any, Mapping[str, Any]] | None = None,
     reuse: bool = False,
 ) -> ModelVersion:
     """Verify a model and add it to the zoo as the next version of its name.
@@ -135,6 +156,12 @@ def register(
         What it takes and gives, what a person must know, and what it must answer on every machine.
     lineage : dict, optional
         From which code and job it came, as JSON values; ``parent`` names the model that it was made from.
+    training_inputs : mapping, xarray.Dataset or DataFrame, optional
+        A sample of the inputs that it was trained on, by their names: ``predict(..., flag=True)`` then tells what is
+        unlike them. Only means and a matrix go into the record.
+    held_out : tuple, optional
+        Inputs that it was not trained on, and a mapping with the true outputs: ``predict(..., interval=0.9)`` then gives
+        conformal intervals.
     reuse : bool
         Return the version there is, where one has the same artifact, signature, card and self-test.
 
@@ -148,9 +175,37 @@ def register(
         If its label is less strict than that of a dataset or parent it names.
     """
     data = artifact if isinstance(artifact, bytes) else Path(artifact).read_bytes()
-    person = _person()
+    person, domain, intervals = _person(), None, None
+    if training_inputs is not None or held_out is not None:
+        from genesis_workbench.core.identifiers import digest
+        from genesis_workbench.models import fitting
+
+        if training_inputs is not None:
+            domain = fitting.domain(signature, training_inputs)
+        if held_out is not None:
+            promised = ModelVersion(
+                name=name,
+                version=1,
+                format=format,
+                artifact=digest(data),
+                size_bytes=len(data),
+                signature=signature,
+                card=card,
+                self_test=self_test,
+            )
+            intervals = fitting.intervals(promised, data, *held_out)
     return _zoo().register(
-        name, format, data, signature, card, self_test, actor=person.name, lineage=lineage, reuse=reuse
+        name,
+        format,
+        data,
+        signature,
+        card,
+        self_test,
+        actor=person.name,
+        lineage=lineage,
+        reuse=reuse,
+        domain=domain,
+        intervals=intervals,
     )
 
 

@@ -10,20 +10,26 @@ from genesis_workbench.models.record import DatasetVersion, ModelCard
 
 
 def rules(
-    dataset: DatasetVersion, person: Person, catalog: Callable[[str, Person], Access] | None
+    dataset: DatasetVersion,
+    person: Person,
+    catalog: Callable[[str, Person], Access] | None,
+    *,
+    must_exist: bool = True,
 ) -> list[Access]:
     """Return what a dataset demands: as the card says, and as the catalog says where there is one.
 
     Raises
     ------
     NotFound
-        If there is a catalog, and `person` sees no such dataset in it.
+        If there is a catalog, `person` sees no such dataset in it, and it must exist.
     """
     if catalog is None:
         return [Access(Label.parse(dataset.label))]
     try:
         return [Access(Label.parse(dataset.label)), catalog(dataset.identifier, person)]
     except NotFound as error:
+        if not must_exist:
+            return [Access(Label.parse(dataset.label))]
         raise NotFound(
             f"The catalog has no dataset {dataset.identifier[:120]!r} that you may see. Name datasets from elsewhere in the "
             "card's `trained_on`."

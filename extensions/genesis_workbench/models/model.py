@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from genesis_workbench.core.access import Label, strictest
+from genesis_workbench.core.errors import NotFound
 from genesis_workbench.models.record import ModelCard, ModelVersion
 from genesis_workbench.models.signature import Signature, TensorSpec
 from genesis_workbench.models.verification import loaded, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy as np
     import xarray as xr
+
+    from genesis_workbench.models.ancestry import Lineage
 
 
 class Model:
@@ -25,6 +28,8 @@ class Model:
         Its record.
     artifact : bytes
         Its artifact; compared with the record, and its self-test run, before anything else.
+    find : callable, optional
+        Gives the record of another model, for the lineage.
 
     Raises
     ------
@@ -32,10 +37,17 @@ class Model:
         If the artifact is not what the record says.
     """
 
-    def __init__(self, version: ModelVersion, artifact: bytes) -> None:
+    def __init__(
+        self,
+        version: ModelVersion,
+        artifact: bytes,
+        *,
+        find: Callable[[str], ModelVersion] | None = None,
+    ) -> None:
         verify(version, artifact)
         self.version = version
         self._artifact = artifact
+        self._find = find
 
     @property
     def card(self) -> ModelCard:
@@ -51,12 +63,35 @@ class Model:
         """Return how to cite it."""
         return self.version.cite()
 
+    def lineage(self) -> Lineage:
+        """Return from what it came: datasets, training job, code by its hash, and its parents; a drawing in a notebook."""
+        from genesis_workbench.models.ancestry import trace
+
+        return trace(self.version, self._find)
+
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the artifact itself on arrays of exactly the shape and type of the signature: no units, no domain."""
         return loaded(self.version, self._artifact).run(inputs)
 
+    def outside(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return for each sample whether it is unlike the training inputs: for models that are used by :meth:`run`.
+
+        Raises
+        ------
+        NotFound
+            If no domain was fitted when it was registered.
+        """
+        if self.version.domain is None:
+            raise NotFound(f"No domain was fitted to the training inputs of {self.version.reference}.")
+        return self.version.domain.outside(inputs)
+
     def predict(
-        self, dataset: xr.Dataset | Mapping[str, Any] | None = None, *, flag: bool = False, **inputs: Any
+        self,
+        dataset: xr.Dataset | Mapping[str, Any] | None = None,
+        *,
+        flag: bool = False,
+        interval: float | None = None,
+        **inputs: Any,
     ) -> xr.DataArray | xr.Dataset:
         """Predict for every combination of the inputs, which are broadcast by the names of their dimensions.
 
@@ -66,7 +101,10 @@ class Model:
             Has variables or values with the names of inputs.
         flag : bool
             Return a Dataset with a boolean ``outside_domain`` beside the output: true where an input is outside the
-            range that the model was made for.
+            range that the model was made for, or the inputs together are unlike those that it was trained on.
+        interval : float, optional
+            Return a Dataset with ``<output>_lower`` and ``<output>_upper`` beside each output: between them lies the true
+            value with at least this probability, for inputs like those that it was trained on.
         **inputs : number, array, xarray.DataArray or dask array
             Each by its name; goes before what `dataset` has. An array whose ``attrs["units"]`` differ from the
             signature's is converted; without that attribute it must be in the signature's unit. Several plain arrays
@@ -82,7 +120,7 @@ class Model:
         Raises
         ------
         InvalidInput
-            If an input is missing, unknown, no number, or in a unit of another kind.
+            If an input is missing, unknown, no number, or in a unit of another kind; if the model has no intervals.
         """
         from genesis_workbench.models import prediction
 
@@ -95,7 +133,9 @@ class Model:
             **({"surrogate_of": self.card.surrogate_of} if self.card.surrogate_of else {}),
             **({"genesis_datasets": ", ".join(sources)} if sources else {}),
         }
-        return prediction.predict(self.version, self._artifact, values, attributes, flag=flag)
+        return prediction.predict(
+            self.version, self._artifact, values, attributes, flag=flag, interval=interval
+        )
 
     __call__ = predict
 

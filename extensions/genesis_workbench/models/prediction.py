@@ -12,6 +12,7 @@ import xarray as xr
 from genesis_workbench.core.access import Label
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.units import check_unit, convert, registry
+from genesis_workbench.models.domain import Domain
 from genesis_workbench.models.record import ModelVersion
 from genesis_workbench.models.signature import Signature, TensorSpec
 from genesis_workbench.models.verification import loaded
@@ -69,6 +70,7 @@ def predict(
     attributes: Mapping[str, Any],
     *,
     flag: bool,
+    interval: float | None = None,
 ) -> xr.DataArray | xr.Dataset:
     """Run a verified model over inputs that :func:`gather` made ready."""
     for spec in (*version.signature.inputs, *version.signature.outputs):
@@ -96,14 +98,30 @@ def predict(
         result.attrs = {"units": spec.unit, **attributes}
         if spec.description:
             result.attrs["long_name"] = spec.description
-    if not flag:
-        return results[0] if len(results) == 1 else xr.Dataset({r.name: r for r in results}, attrs=attributes)
-    outside = _outside(version.signature.inputs, values, results[0])
-    outside.attrs = {
-        "long_name": "whether an input is outside the range that the model was made for",
-        **attributes,
-    }
-    return xr.Dataset({**{r.name: r for r in results}, "outside_domain": outside}, attrs=attributes)
+    found = {result.name: result for result in results}
+    if interval is not None:
+        found |= _bounds(version, results, interval, attributes)
+    if flag:
+        found["outside_domain"] = _outside(version, values, results[0], attributes)
+    return xr.Dataset(found, attrs=attributes) if len(found) > 1 else results[0]
+
+
+def _bounds(
+    version: ModelVersion, results: Sequence[xr.DataArray], level: float, attributes: Mapping[str, Any]
+) -> dict[Any, xr.DataArray]:
+    if version.intervals is None:
+        raise InvalidInput(
+            f"{version.reference} has no intervals: none were fitted to held-out data when it was registered."
+        )
+    bounds = {}
+    for result in results:
+        margin = version.intervals.margin(str(result.name), level)
+        for end, bound in (("lower", result - margin), ("upper", result + margin)):
+            told = f"{end} end of the conformal interval of {level:g}"
+            bounds[f"{result.name}_{end}"] = bound.assign_attrs(
+                {"units": result.attrs["units"], **attributes, "long_name": told}
+            )
+    return bounds
 
 
 @dataclass(frozen=True, repr=False)
@@ -227,13 +245,48 @@ def _named(plain: Mapping[str, Any]) -> dict[str, xr.DataArray]:
 
 
 def _outside(
-    specs: Sequence[TensorSpec], values: Mapping[str, xr.DataArray], like: xr.DataArray
+    version: ModelVersion,
+    values: Mapping[str, xr.DataArray],
+    like: xr.DataArray,
+    attributes: Mapping[str, Any],
 ) -> xr.DataArray:
     outside = xr.zeros_like(like, dtype=bool)
-    for spec in specs:
+    for spec in version.signature.inputs:
         for beyond in _beyond(spec, values[spec.name]):
             outside = outside | beyond
-    return outside.transpose(*like.dims).rename("outside_domain")
+    if version.domain is not None:
+        arrays = [values[name] for name in version.domain.inputs]
+        outside = outside | xr.apply_ufunc(
+            Unlikeness(version.domain), *arrays, dask="parallelized", output_dtypes=[bool]
+        )
+    outside = outside.transpose(*like.dims).rename("outside_domain")
+    told = "whether an input is outside what the model was made for"
+    return outside.drop_attrs().assign_attrs({"long_name": told, **attributes})
+
+
+@dataclass(frozen=True, repr=False)
+class Unlikeness:
+    """Whether inputs are unlike the training inputs, block by block; the arrays broadcast."""
+
+    domain: Domain
+
+    def __call__(self, *blocks: np.ndarray) -> np.ndarray:
+        """Look at one block."""
+        arrays = np.broadcast_arrays(*(np.asarray(block) for block in blocks))
+        columns = [array.reshape(-1) for array in arrays]
+        flags = np.zeros(columns[0].size, dtype=bool)
+        for start in range(0, flags.size, _ROWS):
+            some = {
+                name: c[start : start + _ROWS] for name, c in zip(self.domain.inputs, columns, strict=True)
+            }
+            flags[start : start + _ROWS] = self.domain.outside(some)
+        return flags.reshape(arrays[0].shape)
+
+    def __repr__(self) -> str:
+        return "unlikeness"
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return ("genesis-domain", self.domain.model_dump_json())
 
 
 def _beyond(spec: TensorSpec, array: xr.DataArray) -> Iterable[xr.DataArray]:

@@ -12,6 +12,8 @@ from pydantic import Field, field_validator
 from genesis_workbench.core.access import Access, Label
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.identifiers import check_slug, digest_json
+from genesis_workbench.models.domain import Domain
+from genesis_workbench.models.intervals import Intervals
 from genesis_workbench.models.signature import Frozen, Signature, TensorSpec
 
 
@@ -124,6 +126,8 @@ class ModelVersion(Frozen):
     card: ModelCard = Field(description="What a person must know.")
     self_test: SelfTest = Field(description="What it must answer on every machine.")
     lineage: dict[str, Any] = Field(default_factory=dict, description="From which data and code it came.")
+    domain: Domain | None = Field(None, description="Which inputs are like those that it was trained on.")
+    intervals: Intervals | None = Field(None, description="How far it was off on held-out data.")
     owner: str = Field("", description="Who registered it; may see it, and alone may add versions.")
 
     @field_validator("name")
@@ -147,9 +151,11 @@ class ModelVersion(Frozen):
         return Access(Label.parse(self.card.label), frozenset(self.card.groups), self.owner)
 
     def cite(self) -> str:
-        """Return how to cite it, with the digest that names exactly this artifact."""
+        """Return how to cite it, with the digest that names exactly this artifact, and the datasets it was trained on."""
         text = self.card.citation or self.card.title
-        return f"{text.rstrip('.')}. Model {self.reference}, {self.format}, {self.artifact}."
+        named = [" ".join(filter(None, [str(each), each.digest])) for each in self.card.datasets]
+        trained = f" Trained on {'; '.join(named)}." if named else ""
+        return f"{text.rstrip('.')}. Model {self.reference}, {self.format}, {self.artifact}.{trained}"
 
     def _repr_html_(self) -> str:
         e = html.escape
@@ -162,6 +168,10 @@ class ModelVersion(Frozen):
         rows += [("takes", "; ".join(map(_line, self.signature.inputs)))]
         rows += [("gives", "; ".join(map(_line, self.signature.outputs)))]
         rows += [(m.name, f"{m.value:.3g} {m.unit} ({m.data})") for m in card.metrics]
+        if self.domain:
+            rows += [("domain", f"fitted to {self.domain.rows:,} training rows: predict(..., flag=True)")]
+        if self.intervals:
+            rows += [("intervals", f"from {self.intervals.rows:,} held-out rows: predict(..., interval=0.9)")]
         rows += [("licence", card.licence), ("access", card.label), ("artifact", self.artifact)]
         body = "".join(
             f'<tr><th style="text-align:left;vertical-align:top">{e(k)}</th><td style="text-align:left">{e(v)}</td></tr>'

@@ -10,6 +10,8 @@ from genesis_workbench.core.errors import DeadlineExceeded, Unavailable
 from genesis_workbench.core.identifiers import digest as digest_of
 from genesis_workbench.core.identifiers import new_id
 from genesis_workbench.core.service import Service
+from genesis_workbench.models.domain import Domain
+from genesis_workbench.models.intervals import Intervals
 from genesis_workbench.models.record import ModelCard, ModelVersion, SelfTest
 from genesis_workbench.models.reference import Reference, parse
 from genesis_workbench.models.signature import Signature
@@ -67,6 +69,8 @@ class RemoteZoo:
         actor: str = "",
         lineage: dict[str, Any] | None = None,
         reuse: bool = False,
+        domain: Domain | None = None,
+        intervals: Intervals | None = None,
     ) -> ModelVersion:
         """Send the bytes in parts, then register them. See ``Zoo``.
 
@@ -80,6 +84,8 @@ class RemoteZoo:
             "self_test": self_test.model_dump(mode="json"),
             "lineage": lineage or {},
             "reuse": reuse,
+            "domain": domain and domain.model_dump(mode="json"),
+            "intervals": intervals and intervals.model_dump(mode="json"),
         }
         path, key = f"models/{_name(name)}/versions", new_id("reg")
         for attempt in range(_TRIES):

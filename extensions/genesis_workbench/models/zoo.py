@@ -13,6 +13,9 @@ from genesis_workbench.core.identifiers import digest as digest_of
 from genesis_workbench.core.ledger import Ledger, NewEvent
 from genesis_workbench.core.storage import BlobStore
 from genesis_workbench.models import inheritance, life
+from genesis_workbench.models.ancestry import datasets_of, parent_of
+from genesis_workbench.models.domain import Domain
+from genesis_workbench.models.intervals import Intervals
 from genesis_workbench.models.record import ModelCard, ModelVersion, SelfTest
 from genesis_workbench.models.reference import Reference, check_name, parse
 from genesis_workbench.models.selftest import format_of
@@ -70,6 +73,8 @@ class Zoo(Protocol):
         actor: str,
         lineage: dict[str, Any] | None = None,
         reuse: bool = False,
+        domain: Domain | None = None,
+        intervals: Intervals | None = None,
     ) -> ModelVersion:
         """Verify a model and add it as the next version of its name."""
         ...
@@ -142,6 +147,8 @@ class LocalZoo:
         actor: str,
         lineage: dict[str, Any] | None = None,
         reuse: bool = False,
+        domain: Domain | None = None,
+        intervals: Intervals | None = None,
         person: Person | None = None,
         key: str = "",
     ) -> ModelVersion:
@@ -162,7 +169,9 @@ class LocalZoo:
         lineage : dict, optional
             From which data and code it came, as JSON values; ``parent`` names the model that it was made from.
         reuse : bool
-            Return the version there is, where one has the same artifact, signature, card and self-test.
+            Return the version there is, where one has the same artifact and record; only its lineage may differ.
+        domain, intervals : Domain, Intervals, optional
+            What was fitted to its training inputs and to held-out data.
         person : Person, optional
             Whose rights count for the datasets and the parent that it names; `actor` in no group where left out.
         key : str
@@ -192,6 +201,8 @@ class LocalZoo:
             "signature": signature,
             "card": card,
             "self_test": self_test,
+            "domain": _fits(domain, signature),
+            "intervals": intervals,
             "lineage": self._inherited(card, lineage or {}, person),
             "owner": actor,
         }
@@ -351,12 +362,15 @@ class LocalZoo:
         """Refuse a label that is less strict than what the model was made from; pin its parent to one record."""
         rules = [
             (f"the dataset {each.identifier}", rule)
-            for each in card.datasets
-            for rule in inheritance.rules(each, person, self._datasets)
+            for known, told in ((True, card.datasets), (False, datasets_of(lineage)))
+            for each in told
+            for rule in inheritance.rules(each, person, self._datasets, must_exist=known)
         ]
-        if lineage.get("parent"):
-            parent = self.get(str(lineage["parent"]), person)
-            lineage = {**lineage, "parent": parent.reference, "parent_digest": parent.digest}
+        named = parent_of(lineage)
+        if named:
+            parent = self.get(named, person)
+            pinned = {"parent": parent.reference} if isinstance(lineage["parent"], str) else {}
+            lineage = {**lineage, **pinned, "parent_digest": parent.digest}
             rules.append((f"its parent {parent.reference}", parent.access_rule))
         inheritance.check(card, rules)
         return lineage
@@ -400,8 +414,17 @@ def _chosen(named: Named, wanted: Reference, visible: set[int]) -> int | None:
     return number if number in visible else None
 
 
+def _fits(domain: Domain | None, signature: Signature) -> Domain | None:
+    names = tuple(spec.name for spec in signature.inputs)
+    if domain is not None and domain.inputs != names:
+        raise InvalidInput(
+            f"The domain is about {', '.join(domain.inputs)}; the model takes {', '.join(names)}. Fit it to all of them."
+        )
+    return domain
+
+
 def _same(one: ModelVersion, other: ModelVersion) -> bool:
-    fields = {"format", "artifact", "signature", "card", "self_test", "owner"}
+    fields = {"format", "artifact", "signature", "card", "self_test", "domain", "intervals", "owner"}
     return one.model_dump(include=fields) == other.model_dump(include=fields)
 
 

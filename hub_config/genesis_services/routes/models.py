@@ -14,6 +14,8 @@ from starlette.concurrency import run_in_threadpool
 from genesis_services.identity import person_with
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import InvalidInput, TooLarge, Unavailable
+from genesis_workbench.models.domain import Domain
+from genesis_workbench.models.intervals import Intervals
 from genesis_workbench.models.life import APPROVE
 from genesis_workbench.models.record import ModelCard, SelfTest
 from genesis_workbench.models.signature import Signature
@@ -56,6 +58,8 @@ class Registration(Body):
     self_test: SelfTest
     lineage: dict[str, Any] = Field(default_factory=dict)
     reuse: bool = False
+    domain: Domain | None = None
+    intervals: Intervals | None = None
 
 
 class Why(Body):
@@ -179,6 +183,8 @@ def register(
             actor=person.name,
             lineage=body.lineage,
             reuse=body.reuse,
+            domain=body.domain,
+            intervals=body.intervals,
             person=person,
             key=key or "",
         )
