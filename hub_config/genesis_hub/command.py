@@ -29,6 +29,10 @@ users = typer.Typer(no_args_is_help=True, help="Add and remove people and groups
 app.add_typer(users, name="users")
 images = typer.Typer(no_args_is_help=True, help="Build images, and see which machines have them.")
 app.add_typer(images, name="images")
+models = typer.Typer(
+    no_args_is_help=True, help="Sign models offline, and collect artifacts that nothing needs."
+)
+app.add_typer(models, name="models")
 
 StateOption = Annotated[Path | None, typer.Option("--state", help="Folder that keeps everything.")]
 SiteOption = Annotated[Path | None, typer.Option("--site", help="Site file; the laptop's where not given.")]
@@ -245,6 +249,43 @@ def check_images(site: SiteOption = None, as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
+@models.command(epilog="Example: workbench models collect --json; workbench models collect --delete")
+def collect(
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete them; they are only listed otherwise.")
+    ] = False,
+    grace_hours: Annotated[float, typer.Option(min=1, help="What is younger is kept.")] = 168,
+    state: StateOption = None,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the artifacts that no event of the ledger names, or delete them."""
+    options = ["--grace-hours", str(grace_hours), *_where(state, site)]
+    _models("collect", *(["--delete"] if delete else []), *(["--json"] if as_json else []), *options)
+
+
+@models.command(epilog="Example: workbench models export bandgap@3 bandgap-3")
+def export(reference: str, folder: Path, state: StateOption = None, site: SiteOption = None) -> None:
+    """Write artifact and record of a version into a folder, to be signed where the key is."""
+    _models("export", *_where(state, site), "--", reference, str(folder))
+
+
+@models.command(epilog="Example: workbench models sign bandgap-3 --key site.pem --signature bandgap-3.sig")
+def sign(
+    folder: Path,
+    key: Annotated[Path, typer.Option(help="Private key in PEM: elliptic curve P-256, P-384 or P-521.")],
+    signature: Annotated[Path, typer.Option(help="File to write.")],
+) -> None:
+    """Sign an exported folder; needs no network and no workbench."""
+    _models("sign", "--key", str(key), "--signature", str(signature), "--", str(folder))
+
+
+@models.command(epilog="Example: workbench models attach bandgap@3 bandgap-3.sig --site my-site.toml")
+def attach(reference: str, signature: Path, state: StateOption = None, site: SiteOption = None) -> None:
+    """Attach a signature of a key that the site file trusts."""
+    _models("attach", *_where(state, site), "--", reference, str(signature))
+
+
 def main() -> None:
     """Run the command line: one sentence and exit status 1 where something fails."""
     try:
@@ -256,6 +297,17 @@ def main() -> None:
 
 def _state(folder: Path | None) -> State:
     return State(folder or local_state())
+
+
+def _where(state: Path | None, site: Path | None) -> list[str]:
+    file = (site or resources.site_file("laptop")).resolve()
+    return ["--state", str(_state(state).folder.resolve()), "--site", str(file)]
+
+
+def _models(*words: str) -> None:
+    # The engine runs in a process of its own: the hub's code imports nothing of it.
+    command = [sys.executable, "-m", "genesis_workbench.models", *words]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 
 def _containers(site: Path | None) -> Site:

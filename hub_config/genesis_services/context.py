@@ -15,6 +15,7 @@ from genesis_workbench.dashboards.store import LedgerDashboards
 from genesis_workbench.experiments.checking import Executors
 from genesis_workbench.experiments.executors._base import Place
 from genesis_workbench.models.shipped import install_builtin
+from genesis_workbench.models.store import artifacts
 from genesis_workbench.models.uploads import Uploads
 from genesis_workbench.models.zoo import LocalZoo
 
@@ -40,7 +41,12 @@ class Context:
         ledger = Ledger.open(state.ledger_url(site))
         blobs = BlobStore(state.blobs)
         catalog = LocalCatalog(ledger, site, state.folder)
-        zoo = LocalZoo(ledger, blobs, datasets=lambda name, person: catalog.get(name, person).access_rule)
+        zoo = LocalZoo(
+            ledger,
+            artifacts(site, state),
+            datasets=lambda name, person: catalog.get(name, person).access_rule,
+            trusted=site.models.trusted_keys,
+        )
         install_builtin(zoo)
         uploads = Uploads(state.uploads)
         dashboards = LedgerDashboards(ledger, blobs, Path(os.environ["GENESIS_DASHBOARDS"]))

@@ -250,6 +250,33 @@ class CatalogSection(Section):
     )
 
 
+class ModelsSection(Section):
+    """Where the zoo keeps artifacts, and whose signatures count."""
+
+    store: str = Field(
+        "",
+        description="Where artifacts are kept: 's3://bucket/prefix', or a folder; the state folder where empty.",
+    )
+    s3_endpoint: str = Field(
+        "",
+        description="Address of the S3 service, such as 'https://objects.lab.example'; Amazon's where empty.",
+    )
+    s3_region: str = Field("us-east-1", description="Region of the bucket.")
+    s3_credentials_file: str = Field(
+        "",
+        description="File with aws_access_key_id and aws_secret_access_key in the form of AWS' shared credentials; the "
+        "environment (AWS_ACCESS_KEY_ID ...) where empty. The keys themselves are never in the site file.",
+    )
+    trusted_keys: list[str] = Field(
+        default_factory=list,
+        description="Public keys, in PEM, whose signatures of models count: elliptic curves P-256, P-384 and P-521.",
+    )
+    require_signature: bool = Field(
+        False,
+        description="Whether a model without the signature of a trusted key is refused when it is loaded.",
+    )
+
+
 class ExperimentsSection(Section):
     """What experiments may use."""
 
@@ -484,6 +511,7 @@ class Site(Section):
     ledger: LedgerSection = Field(default_factory=LedgerSection)
     catalog: CatalogSection = Field(default_factory=CatalogSection)
     compute: ComputeSection = Field(default_factory=ComputeSection)
+    models: ModelsSection = Field(default_factory=ModelsSection)
     experiments: ExperimentsSection = Field(default_factory=ExperimentsSection)
     laboratories: list[LaboratorySection] = Field(
         default_factory=list, description="Robotic laboratories, each with a gateway of its own."

@@ -1,4 +1,4 @@
-"""Files by their content: a folder of blobs named by SHA-256."""
+"""Files by their content: blobs named by SHA-256, in a folder or wherever else there is such a store."""
 
 from __future__ import annotations
 
@@ -6,15 +6,62 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from genesis_workbench.core.errors import InvalidInput, NotFound, VerificationFailed
 from genesis_workbench.core.identifiers import digest as digest_of
 from genesis_workbench.core.identifiers import digest_file
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def key_of(digest: str) -> str:
+    """Return where below a store a blob is.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no digest.
+    """
+    if not _DIGEST.fullmatch(digest):
+        raise InvalidInput(f"{digest!r} is no digest: write 'sha256:' and 64 hex digits.")
+    return f"{digest[7:9]}/{digest[7:]}"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One blob as a store lists it; `modified` is the time of its last writing, in seconds since 1970."""
+
+    digest: str
+    size_bytes: int
+    modified: float
+
+
+class Blobs(Protocol):
+    """What every store of blobs can do. Writing the same bytes twice, at once too, is writing them once."""
+
+    def put(self, data: bytes) -> str:
+        """Keep `data` and return its digest; what is here already counts as written now."""
+        ...
+
+    def has(self, digest: str) -> bool:
+        """Whether a blob is here."""
+        ...
+
+    def read(self, digest: str) -> bytes:
+        """Read a blob and compare it with its digest; NotFound where there is none."""
+        ...
+
+    def delete(self, digest: str) -> None:
+        """Delete a blob, if it is here. Whether nothing needs it is the caller's to know."""
+        ...
+
+    def listed(self) -> Iterator[Stored]:
+        """Go through all blobs."""
+        ...
 
 
 class BlobStore:
@@ -27,7 +74,9 @@ class BlobStore:
         """Keep `data` and return its digest."""
         name = digest_of(data)
         target = self._path(name)
-        if not target.exists():
+        try:
+            os.utime(target)
+        except FileNotFoundError:
             self._publish(target, lambda file: file.write(data))
         return name
 
@@ -64,10 +113,20 @@ class BlobStore:
             )
         return data
 
+    def delete(self, digest: str) -> None:
+        """Delete a blob, if it is here."""
+        self._path(digest).unlink(missing_ok=True)
+
+    def listed(self) -> Iterator[Stored]:
+        """Go through all blobs."""
+        for path in self.folder.glob("??/*"):
+            digest = f"sha256:{path.name}"
+            if _DIGEST.fullmatch(digest):
+                about = path.stat()
+                yield Stored(digest, about.st_size, about.st_mtime)
+
     def _path(self, digest: str) -> Path:
-        if not _DIGEST.fullmatch(digest):
-            raise InvalidInput(f"{digest!r} is no digest: write 'sha256:' and 64 hex digits.")
-        return self.folder / digest[7:9] / digest[7:]
+        return self.folder / key_of(digest)
 
     @staticmethod
     def _publish(target: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -35,9 +35,11 @@ __all__ = [
     "Signature",
     "TensorSpec",
     "approve",
+    "attach_signature",
     "deprecate",
     "entries",
     "entry",
+    "export",
     "get",
     "history",
     "lift_deprecation",
@@ -109,7 +111,8 @@ def model(reference: str) -> Model:
     NotFound
         If there is none that one may see.
     VerificationFailed
-        If the artifact is not what the record says, or fails its self-test on this machine.
+        If the artifact is not what the record says, fails its self-test on this machine, or lacks the signature that the
+        site demands.
 
     Warns
     -----
@@ -118,13 +121,19 @@ def model(reference: str) -> Model:
     """
     import warnings
 
-    zoo, person = _zoo(), _person()
+    from genesis_workbench.core.site import this_site
+
+    zoo, person, demands = _zoo(), _person(), this_site().models
     found = zoo.entry(reference, person)
     version, said = found.version, found.standing.deprecation
     if said is not None:
         warnings.warn(said.warning(version.reference), DeprecatedModel, stacklevel=2)
     elif found.standing.stage == "retired":
         warnings.warn(f"{version.reference} is retired.", DeprecatedModel, stacklevel=2)
+    if demands.require_signature:
+        from genesis_workbench.models import signing
+
+        signing.verify(version, found.standing.signature, demands.trusted_keys)
     artifact = zoo.artifact(version.artifact, person)
     return Model(version, artifact, find=lambda name: zoo.get(name, person))
 
@@ -209,6 +218,52 @@ def register(
     )
 
 
+def export(reference: str, folder: Path | str) -> Path:
+    """Write artifact and record of a version into a new folder: what is signed, and what goes elsewhere.
+
+    Raises
+    ------
+    Conflict
+        If the folder is there.
+    """
+    from genesis_workbench.core.errors import Conflict
+    from genesis_workbench.models import signing
+
+    zoo, person, target = _zoo(), _person(), Path(folder)
+    if target.exists():
+        raise Conflict(f"{target} is there already. Name a folder that is not.")
+    version = zoo.get(reference, person)
+    signing.write(version, zoo.artifact(version.artifact, person), target)
+    return target
+
+
+def attach_signature(reference: str, bundle: Path | str | Mapping[str, Any]) -> Entry:
+    """Attach a signature of ``workbench models sign``, or of OpenSSF's ``model_signing``, by a key that the site trusts.
+
+    Parameters
+    ----------
+    bundle : path or mapping
+        The file with it, or its content.
+
+    Raises
+    ------
+    VerificationFailed
+        If no trusted key signed exactly this version.
+    """
+    import json
+
+    from genesis_workbench.core.errors import InvalidInput
+
+    if isinstance(bundle, Path | str):
+        try:
+            content = json.loads(Path(bundle).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"{bundle} cannot be read as a signature: {str(error)[:100]}.") from error
+    else:
+        content = dict(bundle)
+    return _zoo().attach_signature(reference, content, _person())
+
+
 def set_alias(reference: str, alias: str, *, reason: str = "") -> None:
     """Point ``name@alias`` to a version: ``set_alias("bandgap@3", "champion")``. `reference` without version takes it away.
 
@@ -285,13 +340,16 @@ def _zoo() -> Zoo:
 
         return RemoteZoo(remote)
     from genesis_workbench.core.ledger import Ledger
+    from genesis_workbench.core.site import this_site
     from genesis_workbench.core.state import State
-    from genesis_workbench.core.storage import BlobStore
+    from genesis_workbench.models import store
     from genesis_workbench.models.shipped import install_builtin
     from genesis_workbench.models.zoo import LocalZoo
 
-    state = State(local_state())
-    zoo = LocalZoo(Ledger.open(state.ledger_url()), BlobStore(state.blobs))
+    state, site = State(local_state()), this_site()
+    zoo = LocalZoo(
+        Ledger.open(state.ledger_url()), store.artifacts(site, state), trusted=site.models.trusted_keys
+    )
     install_builtin(zoo)
     return zoo
 

@@ -17,6 +17,7 @@ from genesis_workbench.models.standing import (
     ALIAS_MOVED,
     DEPRECATED,
     DEPRECATION_LIFTED,
+    SIGNED,
     STAGE_CHANGED,
     Named,
     Stage,
@@ -112,6 +113,13 @@ def lifted(named: Named, version: ModelVersion, person: Person) -> NewEvent:
         raise Conflict(f"{version.reference} is not deprecated.")
     body = {"version": version.version, "digest": version.digest}
     return _event(named, version.name, DEPRECATION_LIFTED, body, person)
+
+
+def signed(named: Named, version: ModelVersion, bundle: dict[str, Any], person: Person) -> NewEvent:
+    """Attach a signature that was verified."""
+    _keeper(named, version.name, person)
+    body = {"version": version.version, "digest": version.digest, "bundle": bundle}
+    return _event(named, version.name, SIGNED, body, person)
 
 
 def _event(named: Named, name: str, kind: str, body: dict[str, Any], person: Person) -> NewEvent:

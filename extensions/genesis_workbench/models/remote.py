@@ -127,6 +127,10 @@ class RemoteZoo:
         """Take a deprecation back. See ``Zoo``."""
         return _entry(self._service.delete(_path(parse(reference)) + "/deprecation"))
 
+    def attach_signature(self, reference: str, bundle: dict[str, Any], person: Person) -> Entry:
+        """Attach the signature of a key that the site trusts. See ``Zoo``."""
+        return _entry(self._service.post(_path(parse(reference)) + "/signature", {"bundle": bundle}))
+
     def _send(self, artifact: bytes) -> str:
         """Send what the service does not have yet, and return the digest."""
         digest = digest_of(artifact)

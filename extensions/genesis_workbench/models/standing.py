@@ -20,7 +20,8 @@ ALIAS_MOVED = "model.alias.moved"
 STAGE_CHANGED = "model.stage.changed"
 DEPRECATED = "model.deprecated"
 DEPRECATION_LIFTED = "model.deprecation.lifted"
-LIFE = (ALIAS_MOVED, STAGE_CHANGED, DEPRECATED, DEPRECATION_LIFTED)
+SIGNED = "model.signed"
+LIFE = (ALIAS_MOVED, STAGE_CHANGED, DEPRECATED, DEPRECATION_LIFTED, SIGNED)
 KINDS = (REGISTERED, *LIFE)
 
 Stage = Literal["draft", "candidate", "approved", "retired"]
@@ -68,6 +69,7 @@ class Standing(Frozen):
     steps: tuple[Step, ...] = Field((), description="How it came to this stage.")
     aliases: tuple[str, ...] = Field((), description="Aliases that point to it.")
     deprecation: Deprecation | None = Field(None, description="Whether it should no longer be used.")
+    signature: dict[str, Any] | None = Field(None, description="Signature of a key that the site trusts.")
 
     @property
     def approved_by(self) -> str:
@@ -92,6 +94,7 @@ class Named:
     moves: Mapping[str, tuple[Move, ...]] = field(default_factory=dict)
     steps: Mapping[int, tuple[Step, ...]] = field(default_factory=dict)
     deprecations: Mapping[int, Deprecation | None] = field(default_factory=dict)
+    signatures: Mapping[int, dict[str, Any]] = field(default_factory=dict)
     life: tuple[Event, ...] = ()
 
     @property
@@ -113,6 +116,7 @@ class Named:
             steps=steps,
             aliases=tuple(sorted(alias for alias in self.moves if self.target(alias) == number)),
             deprecation=self.deprecations.get(number),
+            signature=self.signatures.get(number),
         )
 
     def entry(self, number: int) -> Entry:
@@ -132,6 +136,8 @@ class Named:
         if event.kind == STAGE_CHANGED:
             step = Step(stage=body["stage"], digest=body["digest"], reason=body["reason"], **at)
             return replace(self, steps={**self.steps, number: (*self.steps.get(number, ()), step)}, life=life)
+        if event.kind == SIGNED:
+            return replace(self, signatures={**self.signatures, number: body["bundle"]}, life=life)
         lifted = event.kind == DEPRECATION_LIFTED
         said = None if lifted else Deprecation(reason=body["reason"], successor=body["successor"], **at)
         return replace(self, deprecations={**self.deprecations, number: said}, life=life)
@@ -151,4 +157,5 @@ class Named:
 
 def told(event: Event) -> dict[str, Any]:
     """Return one event of a life as people read it."""
-    return {"when": event.time, "who": event.actor, "what": event.kind.removeprefix("model."), **event.body}
+    body = {name: value for name, value in event.body.items() if name != "bundle"}
+    return {"when": event.time, "who": event.actor, "what": event.kind.removeprefix("model."), **body}

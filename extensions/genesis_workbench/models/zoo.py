@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from genesis_workbench.core.access import Access, Person
@@ -11,8 +11,8 @@ from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, Perm
 from genesis_workbench.core.identifiers import check_slug
 from genesis_workbench.core.identifiers import digest as digest_of
 from genesis_workbench.core.ledger import Ledger, NewEvent
-from genesis_workbench.core.storage import BlobStore
-from genesis_workbench.models import inheritance, life
+from genesis_workbench.core.storage import Blobs
+from genesis_workbench.models import inheritance, life, signing
 from genesis_workbench.models.ancestry import datasets_of, parent_of
 from genesis_workbench.models.domain import Domain
 from genesis_workbench.models.intervals import Intervals
@@ -103,6 +103,10 @@ class Zoo(Protocol):
         """Take a deprecation back."""
         ...
 
+    def attach_signature(self, reference: str, bundle: dict[str, Any], person: Person) -> Entry:
+        """Attach the signature of a key that the site trusts."""
+        ...
+
 
 class LocalZoo:
     """Models whose records are events of the ledger and whose artifacts are blobs.
@@ -114,23 +118,27 @@ class LocalZoo:
     ----------
     ledger : Ledger
         Where the records are.
-    blobs : BlobStore
+    blobs : Blobs
         Where the artifacts are.
     datasets : callable, optional
         Gives the access rule of a dataset of the catalog, or raises NotFound; with it a model can only name datasets
         that are there, and their labels count. Without it the labels count that a card gives.
+    trusted : sequence of str
+        Public keys, in PEM, whose signatures may be attached.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        blobs: BlobStore,
+        blobs: Blobs,
         *,
         datasets: Callable[[str, Person], Access] | None = None,
+        trusted: Sequence[str] = (),
     ) -> None:
         self.ledger = ledger
         self.blobs = blobs
         self._datasets = datasets
+        self._trusted = tuple(trusted)
         self._lock = threading.Lock()
         self._seq = 0
         self._names: Mapping[str, Named] = {}
@@ -226,6 +234,8 @@ class LocalZoo:
                 self.ledger.append(f"model/{record.reference}", REGISTERED, body, actor=actor, expect=0)
             except Conflict:
                 continue  # another process took this number
+            if not self.blobs.has(record.artifact):
+                self.blobs.put(artifact)  # it lay unused until now, and was collected at this moment
             return record
         raise Conflict(f"Others registered {_TRIES} versions of {name!r} in the meantime. Try again.")
 
@@ -356,6 +366,21 @@ class LocalZoo:
         """Take a deprecation back. See :class:`Zoo`; raises as :meth:`deprecate`."""
         record = self.get(reference, person)
         self._append(life.lifted(self._named(record.name, person), record, person))
+        return self.entry(record.reference, person)
+
+    def attach_signature(self, reference: str, bundle: dict[str, Any], person: Person) -> Entry:
+        """Attach the signature of a key that the site trusts. See :class:`Zoo`.
+
+        Raises
+        ------
+        VerificationFailed
+            If no trusted key signed exactly this version.
+        PermissionRefused
+            If the name is not `person`'s, and they do not hold ``custom:models:approve``.
+        """
+        record = self.get(reference, person)
+        signing.verify(record, bundle, self._trusted)
+        self._append(life.signed(self._named(record.name, person), record, bundle, person))
         return self.entry(record.reference, person)
 
     def _inherited(self, card: ModelCard, lineage: dict[str, Any], person: Person) -> dict[str, Any]:

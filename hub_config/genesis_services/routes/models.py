@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.concurrency import run_in_threadpool
 
 from genesis_services.identity import person_with
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import InvalidInput, TooLarge, Unavailable
+from genesis_workbench.core.identifiers import canonical_json
+from genesis_workbench.models import signing
 from genesis_workbench.models.domain import Domain
 from genesis_workbench.models.intervals import Intervals
 from genesis_workbench.models.life import APPROVE
@@ -86,6 +88,19 @@ class Deprecated(Body):
 
     reason: Annotated[str, Field(min_length=1, max_length=500)]
     successor: str = Field("", max_length=200)
+
+
+class Signed(Body):
+    """A bundle of OpenSSF model signing."""
+
+    bundle: dict[str, Any]
+
+    @field_validator("bundle")
+    @classmethod
+    def _bundle_is_small(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if len(canonical_json(value)) > signing.MOST_BYTES:
+            raise ValueError(f"a signature has at most {signing.MOST_BYTES:,} bytes.")
+        return value
 
 
 def _zoo(request: Request) -> LocalZoo:
@@ -248,6 +263,14 @@ def deprecate(request: Request, person: Writer, name: str, version: str, body: D
 def lift_deprecation(request: Request, person: Writer, name: str, version: str) -> dict[str, Any]:
     """Take a deprecation back."""
     return _shown(_zoo(request).lift_deprecation(_reference(name, version), person))
+
+
+@router.post("/{name}/{version}/signature")
+def attach_signature(
+    request: Request, person: Writer, name: str, version: str, body: Signed
+) -> dict[str, Any]:
+    """Attach the signature of a key that the site trusts; it is verified first."""
+    return _shown(_zoo(request).attach_signature(_reference(name, version), body.bundle, person))
 
 
 async def _body(request: Request, most: int) -> bytes:
