@@ -22,6 +22,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "JobSpec": ("genesis_workbench.compute", "JobSpec"),
     "models": ("genesis_workbench.models", None),
     "model": ("genesis_workbench.models", "model"),
+    "ModelZoo": ("genesis_workbench.widgets.model_zoo", "ModelZoo"),
     "experiments": ("genesis_workbench.experiments", None),
     "Experiment": ("genesis_workbench.experiments", "Experiment"),
     "Hypothesis": ("genesis_workbench.experiments", "Hypothesis"),
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from genesis_workbench.experiments.instruments.laboratories import laboratories
     from genesis_workbench.models import model
     from genesis_workbench.widgets import ExperimentLauncher, compute_panel, explore, progress
+    from genesis_workbench.widgets.model_zoo import ModelZoo
 
 
 def __getattr__(name: str) -> Any:
