@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from genesis_workbench.core.errors import NotFound
 from genesis_workbench.models.record import DatasetVersion, ModelVersion
 
 _DEEPEST = 20
+_DIGEST = re.compile(r"sha256:([0-9a-f]{12})[0-9a-f]*")
+_SHORT = r"\1…"
 _WIDE, _HIGH, _APART, _BETWEEN = 230, 46, 14, 70
 
 
@@ -199,7 +202,7 @@ def _line(edge: Edge, places: Mapping[str, tuple[float, float]]) -> str:
 
 def _box(node: Node, x: float, y: float) -> str:
     label = node.label if len(node.label) <= 32 else node.label[:31] + "…"
-    below = f"{node.kind} {node.detail}".strip()
+    below = f"{node.kind} {_DIGEST.sub(_SHORT, node.detail)}".strip()
     below = below if len(below) <= 40 else below[:39] + "…"
     bold = ' font-weight="600"' if node.kind == "model" else ""
     return (

@@ -14,30 +14,31 @@ const STYLE = `
 .genesis-zoo .list { max-height: 640px; overflow: auto; }
 .genesis-zoo .entry { display: block; width: 100%; text-align: left; border: 0; border-bottom: 1px solid var(--jp-border-color2, #ccc);
   border-radius: 0; padding: 8px; }
-.genesis-zoo .entry[aria-pressed=true] { background: var(--jp-layout-color2, #eee); box-shadow: inset 3px 0 var(--jp-brand-color1, #1565c0); }
+.genesis-zoo .entry[aria-pressed=true] { background: color-mix(in srgb, currentColor 10%, transparent); box-shadow: inset 3px 0 var(--jp-brand-color1, #1565c0); }
 .genesis-zoo .entry strong { display: block; font-size: 14px; }
 .genesis-zoo .badge { display: inline-block; border: 1px solid currentColor; border-radius: 9px; padding: 0 7px; font-size: 11px; margin: 2px 4px 2px 0; }
-.genesis-zoo .badge.approved { color: var(--jp-success-color0, #1b5e20); }
-.genesis-zoo .badge.guarded, .genesis-zoo .badge.deprecated, .genesis-zoo .badge.retired { color: var(--jp-warn-color0, #8a5300); }
+.genesis-zoo .badge.approved { border: 2px solid var(--jp-success-color1, #2e7d32); }
+.genesis-zoo .badge.guarded, .genesis-zoo .badge.deprecated, .genesis-zoo .badge.retired { border: 2px solid var(--jp-warn-color1, #ef6c00); }
 .genesis-zoo .alias { font-weight: 600; }
-.genesis-zoo .fault { color: var(--jp-error-color0, #b00020); }
-.genesis-zoo .warning { border-left: 3px solid var(--jp-warn-color0, #8a5300); padding: 2px 8px; margin: 6px 0; }
+.genesis-zoo .fault { color: var(--jp-error-color0, light-dark(#b00020, #ff8a80)); }
+.genesis-zoo .warning { border-left: 3px solid var(--jp-warn-color0, light-dark(#8a5300, #ffb74d)); padding: 2px 8px; margin: 6px 0; }
 .genesis-zoo .line { min-height: 1.5em; margin: 4px 0; }
 .genesis-zoo [role=tablist] { display: flex; gap: 4px; border-bottom: 1px solid var(--jp-border-color2, #bbb); margin: 8px 0; }
 .genesis-zoo [role=tab] { border-width: 0 0 3px; border-color: transparent; border-radius: 0; padding: 4px 10px; }
 .genesis-zoo [role=tab][aria-selected=true] { border-color: var(--jp-brand-color1, #1565c0); font-weight: 600; }
 .genesis-zoo [role=tabpanel] { min-height: 330px; overflow-x: auto; }
 .genesis-zoo h4 { margin: 0; font-size: 16px; } .genesis-zoo h5 { margin: 10px 0 3px; font-size: 13px; }
-.genesis-zoo table { border-collapse: collapse; } .genesis-zoo td, .genesis-zoo th { padding: 2px 12px 2px 0; text-align: left; vertical-align: top; }
+.genesis-zoo table { border-collapse: collapse; font: inherit; } .genesis-zoo td { overflow-wrap: anywhere; }
+.genesis-zoo td, .genesis-zoo th { padding: 2px 12px 2px 0; text-align: left; vertical-align: top; }
 .genesis-zoo td.number, .genesis-zoo th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.genesis-zoo .versions td, .genesis-zoo .versions thead th { border-left: 1px solid var(--jp-border-color2, #ccc); padding-left: 8px; min-width: 130px; max-width: 260px; }
-.genesis-zoo .differs th { font-weight: 700; } .genesis-zoo .differs td { background: var(--jp-layout-color2, #eee); }
+.genesis-zoo .versions td, .genesis-zoo .versions thead th + th { border-left: 1px solid var(--jp-border-color2, #ccc); padding-left: 8px; min-width: 130px; max-width: 260px; }
+.genesis-zoo .differs th { font-weight: 700; } .genesis-zoo .differs td { background: color-mix(in srgb, currentColor 10%, transparent); }
 .genesis-zoo tr:not(.differs) th { font-weight: 400; }
 .genesis-zoo svg { display: block; } .genesis-zoo svg text { fill: var(--jp-ui-font-color1, CanvasText); font-size: 12px; }
 .genesis-zoo svg rect { fill: var(--jp-layout-color1, Canvas); stroke: var(--jp-border-color1, #777); }
 .genesis-zoo svg .model rect { stroke: var(--jp-brand-color1, #1565c0); stroke-width: 2; }
 .genesis-zoo svg path { fill: none; stroke: var(--jp-border-color1, #777); }
-.genesis-zoo svg .small { font-size: 10px; } .genesis-zoo .same { color: var(--jp-success-color0, #1b5e20); }
+.genesis-zoo svg .small { font-size: 10px; }
 .genesis-zoo code { font-size: 12px; overflow-wrap: anywhere; }
 `;
 
@@ -75,14 +76,14 @@ function when(iso) {
   return made;
 }
 
-const bytes = (size) => (size < 1e6 ? `${(size / 1e3).toFixed(1)} kB` : `${(size / 1e6).toFixed(1)} MB`);
+const bytes = (size) => (size < 1e3 ? `${size} bytes` : size < 1e6 ? `${(size / 1e3).toFixed(1)} kB` : `${(size / 1e6).toFixed(1)} MB`);
 const number = (value) => String(+value.toPrecision(4));
 const metricName = (metric) => `${metric.name}, on ${metric.data}`;
 
 function badges(version) {
   const box = node("span");
   for (const alias of version.aliases) box.append(node("span", `@${alias}`, "badge alias"));
-  const stage = node("span", version.stage, `badge ${version.stage}`);
+  const stage = node("span", `${version.stage === "approved" ? "✓ " : ""}${version.stage}`, `badge ${version.stage}`);
   if (version.approved_by) stage.title = `approved by ${version.approved_by}`;
   box.append(stage);
   if (version.deprecation) box.append(node("span", "deprecated", "badge deprecated"));
@@ -213,7 +214,7 @@ function versionsOf(detail) {
 
 // --- lineage -------------------------------------------------------------------------------------------------------
 
-const [WIDE, HIGH, APART, BETWEEN] = [196, 46, 14, 64];
+const [WIDE, HIGH, APART, BETWEEN] = [200, 46, 14, 64];
 const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 function lineageOf(detail) {
@@ -224,7 +225,8 @@ function lineageOf(detail) {
   }
   const tall = Math.max(...detail.columns.map((each) => each.length)) * (HIGH + APART);
   const wide = detail.columns.length * (WIDE + BETWEEN) - BETWEEN;
-  const svg = mark("svg", { viewBox: `-2 -2 ${wide + 4} ${tall + 4}`, width: wide, height: tall, role: "img" });
+  const svg = mark("svg", { viewBox: `-2 -2 ${wide + 4} ${tall + 4}`, role: "img",
+    style: `width: 100%; min-width: ${wide * 0.7}px; max-width: ${wide}px` });
   svg.append(mark("title", {}, `Lineage of ${detail.name}: ${detail.columns.flat().map((each) => `${each.kind} ${each.label}`).join(", ")}`));
   const at = {};
   detail.columns.forEach((column, x) => column.forEach((each, y) => {
@@ -241,8 +243,8 @@ function lineageOf(detail) {
     const group = mark("g", { class: each.kind });
     group.append(mark("title", {}, `${each.kind} ${each.label} ${each.detail}`));
     group.append(mark("rect", { x, y, width: WIDE, height: HIGH, rx: 6 }));
-    group.append(mark("text", { x: x + 9, y: y + 19 }, cut(each.label, 27)));
-    group.append(mark("text", { x: x + 9, y: y + 36, class: "small" }, cut(`${each.kind} ${each.detail}`, 34)));
+    group.append(mark("text", { x: x + 9, y: y + 19 }, cut(each.label, 26)));
+    group.append(mark("text", { x: x + 9, y: y + 36, class: "small" }, cut(`${each.kind} ${each.detail.replace(/sha256:([0-9a-f]{12})[0-9a-f]*/g, "$1…")}`, 32)));
     svg.append(group);
   }
   box.append(svg);
@@ -284,7 +286,7 @@ function tryOf(model, version) {
     table.append(row);
   }
   const said = Object.entries(tried.off).map(([name, off]) => `${name} is off by at most ${number(off)}`).join("; ");
-  box.append(table, node("p", `${said}; allowed are ${tried.allowed}. ${tried.samples} samples.`, "same"));
+  box.append(table, node("p", `${tried.ok ? "✓" : "✗"} ${said}; allowed are ${tried.allowed}. ${tried.samples} samples.`));
   return box;
 }
 

@@ -116,12 +116,11 @@ def trial(reference: str) -> dict[str, Any]:
     test, signature = model.version.self_test, model.signature
     inputs = {spec.name: np.asarray(test.inputs[spec.name], dtype=spec.dtype) for spec in signature.inputs}
     answers = model.run(inputs)
-    off = {
-        spec.name: float(
-            np.max(np.abs(np.asarray(answers[spec.name], float) - np.asarray(test.outputs[spec.name])))
-        )
-        for spec in signature.outputs
-    }
+    off, ok = {}, True
+    for spec in signature.outputs:
+        said, wanted = np.asarray(answers[spec.name], float), np.asarray(test.outputs[spec.name], float)
+        off[spec.name] = float(np.max(np.abs(said - wanted)))
+        ok &= np.allclose(said, wanted, rtol=test.rtol, atol=test.atol)
     columns = [{"title": spec.name, "unit": spec.unit, "kind": "input"} for spec in signature.inputs]
     values = [inputs[spec.name] for spec in signature.inputs]
     for spec in signature.outputs:
@@ -133,7 +132,7 @@ def trial(reference: str) -> dict[str, Any]:
     count = min(len(value) for value in values)
     rows = [[_words(value[at]) for value in values] for at in range(min(count, _ROWS))]
     allowed = f"{test.atol:g} and {test.rtol:g} of the value"
-    return {"columns": columns, "rows": rows, "samples": count, "off": off, "allowed": allowed}
+    return {"columns": columns, "rows": rows, "samples": count, "off": off, "ok": ok, "allowed": allowed}
 
 
 def _row(entry: Entry) -> dict[str, Any]:
