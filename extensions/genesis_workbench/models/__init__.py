@@ -218,8 +218,13 @@ def register(
     )
 
 
-def export(reference: str, folder: Path | str) -> Path:
-    """Write artifact and record of a version into a new folder: what is signed, and what goes elsewhere.
+def export(reference: str, folder: Path | str, *, layout: str = "genesis") -> Path:
+    """Write a version into a new folder.
+
+    Parameters
+    ----------
+    layout : str
+        ``genesis``: artifact and record, which is what is signed; ``huggingface``: weights, ``config.json`` and ``README.md``.
 
     Raises
     ------
@@ -227,14 +232,65 @@ def export(reference: str, folder: Path | str) -> Path:
         If the folder is there.
     """
     from genesis_workbench.core.errors import Conflict
-    from genesis_workbench.models import signing
+    from genesis_workbench.models import exchange, signing
 
     zoo, person, target = _zoo(), _person(), Path(folder)
     if target.exists():
         raise Conflict(f"{target} is there already. Name a folder that is not.")
+    write = signing.write if layout == "genesis" else exchange.layout(layout).write
     version = zoo.get(reference, person)
-    signing.write(version, zoo.artifact(version.artifact, person), target)
+    write(version, zoo.artifact(version.artifact, person), target)
     return target
+
+
+def import_folder(
+    name: str,
+    folder: Path | str,
+    *,
+    layout: str = "huggingface",
+    signature: Signature | None = None,
+    card: ModelCard | None = None,
+    self_test: SelfTest | None = None,
+    **options: Any,
+) -> ModelVersion:
+    """Register a model that came in another layout; its source's hashes are kept in its lineage.
+
+    Parameters
+    ----------
+    name : str
+        Name here.
+    folder : path
+        Where it lies, as it was downloaded.
+    layout : str
+        ``huggingface``.
+    signature, card, self_test : optional
+        What the layout does not say, or says otherwise.
+    **options
+        As for :func:`register`.
+
+    Raises
+    ------
+    InvalidInput
+        If it has no artifact that the zoo can run, or does not say enough; names what is missing.
+    VerificationFailed
+        If a file is not the one that its source gave.
+    """
+    from genesis_workbench.core.errors import InvalidInput
+    from genesis_workbench.models import exchange
+
+    found = exchange.layout(layout).read(Path(folder))
+    parts = {
+        "signature": signature or found.signature,
+        "card": card or found.card,
+        "self_test": self_test or found.self_test,
+    }
+    missing = [each for each, part in parts.items() if part is None]
+    if missing:
+        raise InvalidInput(
+            f"{folder} does not say its {' and '.join(missing)}. Give them: import_folder(..., {missing[0]}=...)."
+        )
+    lineage = {**(options.pop("lineage", None) or {}), "source": found.source}
+    return register(name, found.format, found.artifact, **parts, lineage=lineage, **options)  # type: ignore[arg-type]
 
 
 def attach_signature(reference: str, bundle: Path | str | Mapping[str, Any]) -> Entry:

@@ -19,7 +19,7 @@ _WIDE, _HIGH, _APART, _BETWEEN = 230, 46, 14, 70
 
 @dataclass(frozen=True)
 class Node:
-    """One thing in the graph: `kind` is model, dataset, job, code or simulator; `detail` names exactly which."""
+    """One thing in the graph: `kind` is model, dataset, job, code, source or simulator; `detail` names exactly which."""
 
     id: str
     kind: str
@@ -141,6 +141,11 @@ def _sources(version: ModelVersion) -> list[tuple[Node, str]]:
     name = job.get("run") or job.get("id")
     if name:
         found.append((Node(f"job:{name}", "job", str(name), str(job.get("native_id") or "")), "trained in"))
+    source = lineage.get("source")
+    if isinstance(source, Mapping):
+        label = str(source.get("repository") or source.get("layout") or "elsewhere")
+        detail = str(source.get("revision") or "")
+        found.append((Node(f"source:{label} {detail}", "source", label, detail), "imported from"))
     simulator = lineage.get("simulator") or version.card.surrogate_of
     if simulator:
         found.append((Node(f"simulator:{simulator}", "simulator", str(simulator)), "imitates"))
