@@ -23,6 +23,8 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "models": ("genesis_workbench.models", None),
     "model": ("genesis_workbench.models", "model"),
     "ModelZoo": ("genesis_workbench.widgets.model_zoo", "ModelZoo"),
+    "training": ("genesis_workbench.training", None),
+    "train": ("genesis_workbench.training", "train"),
     "experiments": ("genesis_workbench.experiments", None),
     "Experiment": ("genesis_workbench.experiments", "Experiment"),
     "Hypothesis": ("genesis_workbench.experiments", "Hypothesis"),
@@ -49,7 +51,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
 __all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 - the names above, resolved by __getattr__
 
 if TYPE_CHECKING:
-    from genesis_workbench import catalog, compute, dashboards, experiments, models
+    from genesis_workbench import catalog, compute, dashboards, experiments, models, training
     from genesis_workbench.catalog import cite, open  # noqa: A004 - gw.open is the public name
     from genesis_workbench.compute import JobSpec, cluster, submit
     from genesis_workbench.core.service import me
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     )
     from genesis_workbench.experiments.instruments.laboratories import laboratories
     from genesis_workbench.models import model
+    from genesis_workbench.training import train
     from genesis_workbench.widgets import ExperimentLauncher, compute_panel, explore, progress
     from genesis_workbench.widgets.model_zoo import ModelZoo
 

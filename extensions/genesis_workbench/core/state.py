@@ -45,6 +45,11 @@ class State:
         return self.folder / "jobs"
 
     @property
+    def training(self) -> Path:
+        """One file for each training run of this person."""
+        return self.folder / "training"
+
+    @property
     def laboratories(self) -> Path:
         """One folder for each laboratory whose gateway runs here."""
         return self.folder / "laboratories"

@@ -30,6 +30,12 @@ class MlpConfig(BaseModel):
     spread: bool = Field(
         False, description="Whether each output is followed by the members' standard deviation."
     )
+    spread_factor: float = Field(
+        1.0,
+        gt=0,
+        le=1e6,
+        description="What the standard deviation is multiplied by, where it was calibrated.",
+    )
 
 
 class MlpArchitecture:
@@ -94,7 +100,7 @@ class MlpModel:
         members = hidden * w["output.scale"] + w["output.mean"]
         columns = [members.mean(axis=0)]
         if self._config.spread:
-            columns.append(members.std(axis=0, ddof=1))
+            columns.append(members.std(axis=0, ddof=1) * self._config.spread_factor)
         answer = np.stack(columns, axis=-1).reshape(len(x), -1).astype("float32")
         return {tensor.name: answer[:, i] for i, tensor in enumerate(self.outputs)}
 

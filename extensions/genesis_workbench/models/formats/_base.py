@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MAX_BYTES = 256 * 1024 * 1024
 
 _PICKLE_PROTOCOLS = range(2, 6)
+_LEAST_OPCODE = (
+    0x28  # of pickles; a safetensors file of which the header has 640 bytes begins like one up to here
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,8 @@ def refuse_pickles(data: bytes, wanted: str, *, most_bytes: int | None = None) -
         raise TooLarge(f"The artifact has {len(data):,} bytes; at most {most:,} are taken.")
     if not data:
         raise VerificationFailed(f"The artifact is empty. Give the bytes of {wanted}.")
-    if data[0] == 0x80 and len(data) > 1 and data[1] in _PICKLE_PROTOCOLS:
+    begins = data[0] == 0x80 and len(data) > 1 and data[1] in _PICKLE_PROTOCOLS
+    if begins and (len(data) == 2 or data[2] >= _LEAST_OPCODE):
         raise VerificationFailed(
             f"The artifact is a Python pickle. Loading one runs whatever code it holds, so none is taken: export {wanted}."
         )

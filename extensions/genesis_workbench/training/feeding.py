@@ -1,0 +1,91 @@
+"""Batches from shards: the window that is used now is in memory, and the next one is read meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from genesis_workbench.training.order import Order, share
+from genesis_workbench.training.shards import Shards
+
+Batch = dict[str, torch.Tensor]
+
+
+class Feeder:
+    """Reads samples of an order.
+
+    Parameters
+    ----------
+    shards : Shards
+        Where they are.
+    order : Order
+        In which order they come.
+    rank, processes : int
+        Which share of each batch this process takes.
+    """
+
+    def __init__(self, shards: Shards, order: Order, rank: int = 0, processes: int = 1) -> None:
+        self._shards, self.order, self._rank, self._processes = shards, order, rank, processes
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="shards")
+        self._windows: dict[tuple[int, ...], Future[Batch]] = {}
+
+    def batch(self, epoch: int, start: int, stop: int) -> tuple[Batch, int]:
+        """Return this process's share of samples `start` to `stop`, and how many of them count.
+
+        A process whose share of a last, short batch is empty gets a sample that does not count, so that all take part in the step.
+        """
+        pieces = self.order.pieces(epoch, start, stop)
+        owners = share(np.arange(stop - start), self._rank, self._processes)
+        count = len(owners)
+        if not count:
+            owners = np.zeros(1, int)
+        parts, begin = [], 0
+        for shards, rows in pieces:
+            mine = rows[owners[(owners >= begin) & (owners < begin + len(rows))] - begin]
+            begin += len(rows)
+            if len(mine):
+                window = self._window(shards)
+                index = torch.from_numpy(mine)
+                parts.append({name: column[index] for name, column in window.items()})
+        self._look_ahead(epoch, pieces[-1][0])
+        if len(parts) == 1:
+            return parts[0], count
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}, count
+
+    def close(self) -> None:
+        """Let go of what was read."""
+        self._reader.shutdown(cancel_futures=True)
+        self._windows.clear()
+
+    def _window(self, shards: tuple[int, ...]) -> Batch:
+        if shards not in self._windows:
+            self._windows[shards] = self._reader.submit(self._read, shards)
+        return self._windows[shards].result()
+
+    def _look_ahead(self, epoch: int, current: tuple[int, ...]) -> None:
+        windows = self.order.windows(epoch)
+        at = windows.index(current)
+        following = windows[at + 1] if at + 1 < len(windows) else self.order.windows(epoch + 1)[0]
+        if following not in self._windows:
+            self._windows = {key: each for key, each in self._windows.items() if key == current}
+            self._windows[following] = self._reader.submit(self._read, following)
+
+    def _read(self, shards: tuple[int, ...]) -> Batch:
+        read = [self._shards.read(shard) for shard in shards]
+        return {name: _tensor(np.concatenate([each[name] for each in read])) for name in read[0]}
+
+
+def everything(shards: Shards, size: int) -> Iterator[Batch]:
+    """Yield all samples in batches, in the order of the shards."""
+    for number, count in enumerate(shards.counts):
+        columns = {name: _tensor(column) for name, column in shards.read(number).items()}
+        for begin in range(0, count, size):
+            yield {name: column[begin : begin + size] for name, column in columns.items()}
+
+
+def _tensor(column: np.ndarray) -> torch.Tensor:
+    """Return a tensor that shares nothing with what was read; float64 becomes float32, as models have it."""
+    return torch.from_numpy(np.array(column, "float32" if column.dtype == "float64" else None))

@@ -1,0 +1,35 @@
+"""Every registered recipe keeps the contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from genesis_workbench.catalog.opening import open_dataset
+from genesis_workbench.catalog.sources.starter import StarterSource
+from genesis_workbench.core import plugins
+from genesis_workbench.testing.recipes import Example, RecipeContract
+
+pytest.importorskip("torch", reason="torch is not installed")
+
+SMALL = {"seed": 3, "epochs": 2, "warmup_steps": 2, "batch_size": 64, "checkpoint_steps": 3}
+EXAMPLES = {
+    "surrogate": Example(
+        "surrogate",
+        ("cec-pv-modules",),
+        {**SMALL, "shards": 3, "shard_size": 512, "members": 2, "width": 16, "learning_rate": 0.01},
+        {"members": 1},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def starter():
+    return {record.id: record for page in StarterSource().pages() for record in page.records}
+
+
+@pytest.mark.parametrize("name", plugins.names("recipes"), scope="class")
+class TestRecipes(RecipeContract):
+    @pytest.fixture(autouse=True)
+    def _load(self, name, starter):
+        self.example = EXAMPLES[name]
+        self.opened = [open_dataset(starter[each]) for each in self.example.datasets]
