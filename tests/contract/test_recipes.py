@@ -13,6 +13,26 @@ pytest.importorskip("torch", reason="torch is not installed")
 
 SMALL = {"seed": 3, "epochs": 2, "warmup_steps": 2, "batch_size": 64, "checkpoint_steps": 3}
 EXAMPLES = {
+    "property": Example(
+        "property",
+        (),
+        {
+            **SMALL,
+            "shards": 4,
+            "shard_size": 16,
+            "batch_size": 16,
+            "features": 8,
+            "blocks": 1,
+            "learning_rate": 0.02,
+        },
+        {"blocks": 0},
+    ),
+    "series": Example(
+        "series",
+        ("mauna-loa-co2", "sunspots"),
+        {**SMALL, "most_windows": 200, "width": 8, "blocks": 1, "heads": 2, "learning_rate": 0.01},
+        {"hidden_share": 1},
+    ),
     "surrogate": Example(
         "surrogate",
         ("cec-pv-modules",),

@@ -15,6 +15,7 @@ from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.models.architectures.mlp import MlpConfig
 from genesis_workbench.models.record import Metric, ModelCard, SelfTest
 from genesis_workbench.models.signature import Signature, TensorSpec
+from genesis_workbench.training.artifact import weights_artifact
 from genesis_workbench.training.configuration import Configuration
 from genesis_workbench.training.recipe import Data, Parent, Product
 from genesis_workbench.training.shards import MadeShards, MemoryShards, split
@@ -164,8 +165,6 @@ def _layers(config: SurrogateConfig) -> tuple[int, ...]:
 
 
 def _artifact(model: torch.nn.Module, config: SurrogateConfig, facts: dict[str, Any], scale: float) -> bytes:
-    from safetensors.torch import save
-
     (mean_x, scale_x), (mean_y, scale_y) = _tensors(facts["x"]), _tensors(facts["y"])
     tensors = {"input.mean": mean_x, "input.scale": scale_x, "output.mean": mean_y, "output.scale": scale_y}
     for number, (weight, bias) in enumerate(zip(model.weights, model.biases, strict=True)):
@@ -173,8 +172,7 @@ def _artifact(model: torch.nn.Module, config: SurrogateConfig, facts: dict[str, 
     declared = MlpConfig(
         layers=_layers(config), activation="tanh", members=config.members, spread=True, spread_factor=scale
     )
-    data: bytes = save(tensors, {"genesis.architecture": "mlp", "genesis.config": declared.model_dump_json()})
-    return data
+    return weights_artifact("mlp", declared, tensors)
 
 
 def _signature(facts: dict[str, Any]) -> Signature:
