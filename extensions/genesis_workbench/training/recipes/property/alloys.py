@@ -50,7 +50,7 @@ def _crystal(random: np.random.Generator) -> Any:
     metals = random.choice(list(LATTICE_ANGSTROM), random.integers(1, 4), replace=False)
     symbols = random.choice(metals, ATOMS)
     length = np.mean([LATTICE_ANGSTROM[each] for each in symbols]) * random.uniform(0.95, 1.08)
-    crystal = bulk("Cu", "fcc", a=length, cubic=True).repeat((2, 1, 1))
+    crystal = bulk("Cu", "fcc", a=float(length), cubic=True).repeat((2, 1, 1))
     crystal.set_chemical_symbols(symbols.tolist())
     crystal.rattle(0.1, rng=random)
     return crystal
