@@ -39,7 +39,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "Cost": ("genesis_workbench.experiments", "Cost"),
     "Step": ("genesis_workbench.experiments", "Step"),
     "Fidelity": ("genesis_workbench.experiments", "Fidelity"),
-    "ExperimentLauncher": ("genesis_workbench.widgets", "ExperimentLauncher"),
+    "ExperimentLauncher": ("genesis_workbench.widgets.experiment_launcher", "ExperimentLauncher"),
     "compute_panel": ("genesis_workbench.widgets", "compute_panel"),
     "explore": ("genesis_workbench.widgets", "explore"),
     "progress": ("genesis_workbench.widgets", "progress"),
@@ -73,7 +73,8 @@ if TYPE_CHECKING:
     from genesis_workbench.experiments.instruments.laboratories import laboratories
     from genesis_workbench.models import model
     from genesis_workbench.training import train
-    from genesis_workbench.widgets import ExperimentLauncher, compute_panel, explore, progress
+    from genesis_workbench.widgets import compute_panel, explore, progress
+    from genesis_workbench.widgets.experiment_launcher import ExperimentLauncher
     from genesis_workbench.widgets.model_zoo import ModelZoo
 
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genesis_workbench.compute import GenesisCluster
     from genesis_workbench.experiments import Run
-    from genesis_workbench.widgets.experiment_launcher import ExperimentLauncher
 
-__all__ = ["ExperimentLauncher", "compute_panel", "explore", "progress"]
+__all__ = ["compute_panel", "explore", "progress"]
 
 
 def compute_panel(cluster: GenesisCluster) -> Any:
@@ -49,11 +48,3 @@ def progress(run: Run) -> Any:
     from genesis_workbench.widgets.experiment_launcher import ExperimentLauncher
 
     return ExperimentLauncher(run, only=True)
-
-
-def __getattr__(name: str) -> Any:
-    if name != "ExperimentLauncher":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from genesis_workbench.widgets.experiment_launcher import ExperimentLauncher
-
-    return ExperimentLauncher

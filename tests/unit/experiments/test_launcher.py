@@ -7,8 +7,9 @@ import time
 import pytest
 
 from genesis_workbench.experiments import notebook
-from genesis_workbench.widgets import ExperimentLauncher, progress
+from genesis_workbench.widgets import progress
 from genesis_workbench.widgets._script import script
+from genesis_workbench.widgets.experiment_launcher import ExperimentLauncher
 
 
 def square(x):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed")
-
 from genesis_workbench.models.architectures.mlp import MlpConfig
 from genesis_workbench.models.formats.safetensors import SafetensorsFormat
 from genesis_workbench.training.artifact import weights_artifact
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
 
 
 @pytest.mark.parametrize("width", range(1, 40))
