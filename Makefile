@@ -10,7 +10,9 @@ up: setup
 	@.venv/bin/workbench up $(if $(PORT),--port $(PORT)) $(if $(STATE),--state $(STATE))
 
 test: setup
-	@.venv/bin/pytest -q -m "not slow"
+	@# What needs no server runs on two cores at once; servers and browsers have the machine to themselves.
+	@.venv/bin/pytest -q -m "not slow" -n 2 --dist loadfile tests/unit tests/contract; alone=$$?; \
+	.venv/bin/pytest -q -m "not slow" tests/integration tests/browser tests/system && exit $$alone
 
 test-slow: setup
 	@.venv/bin/pytest -q -m slow
