@@ -2,7 +2,7 @@
 
 Ours is the whole service (`workbench up`), asked with the token of a person in one group; every question has facets, a
 bounding box and the label filter. Four kinds of words: in no record, in few, in 2 %, in half of all. *Repeated* draws 1,500
-questions from 40 of each kind, as people do; *first* asks each question once, alone, and is what is compared with the
+questions from 40 of each kind, as people do, and the peers are asked so too (60 questions); *first* asks each question once, alone, and is what is compared with the
 peers. ``ratio`` is the faster peer's time over ours for words in half of all records, the worst kind: 20 is the goal. A harvest of a local data.json is measured too. Last line: JSON.
 
     python tests/benchmarks/catalog.py --records 50000 --harvest 20000     a quick look
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -33,10 +34,11 @@ from catalog_parts.records import GROUPS, SOURCE, records, vocabulary
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from genesis_workbench.catalog import writing
+from genesis_workbench.catalog.dataset import Dataset
 from genesis_workbench.catalog.index import terms
 from genesis_workbench.catalog.local import LocalCatalog
 from genesis_workbench.catalog.sources._base import Page
-from genesis_workbench.catalog.store import SourceRow
+from genesis_workbench.catalog.store import CatalogStore, SourceRow
 from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.site import load_site
 from genesis_workbench.core.state import State
@@ -44,6 +46,7 @@ from harness import Browser, Workbench
 from system.peers.conftest import environment
 
 CLIENTS, QUESTIONS, DRAWN, ALONE = 10, 40, 1500, 7
+AT_ONCE, WRITTEN = 6, 20
 GROUP = GROUPS[0]
 SITE = (
     'name = "benchmark"\n[[catalog.sources]]\nname = "bench"\nkind = "dcat"\ntitle = "Bench"\nagency = "B"\n'
@@ -184,6 +187,10 @@ def ours(folder: Path, kinds: dict[str, list[Question]]) -> dict[str, Any]:
             print({key: value for key, value in figures.items() if key.startswith(name)})
         places = ask(plan, [place_path(*each) for each in places_and_times()], 1)
         figures["place_and_time_first_ms"] = milliseconds(statistics.median(places))
+        many = [place_path(*each) for each in places_and_times(QUESTIONS)]
+        repeated = ask(plan, [chance.choice(many) for _ in range(DRAWN)], CLIENTS)
+        figures["place_and_time_repeated_p95_ms"] = milliseconds(p95(repeated))
+        figures |= followed(folder, plan)
         memory = service.memory_full_info()
         figures |= {"service_rss_mb": memory.rss // 10**6, "service_private_mb": memory.uss // 10**6}
         print(
@@ -199,10 +206,38 @@ def path(word: str, box: Box) -> str:
     return f"/services/workbench/api/catalog/datasets?{asked}"
 
 
-def places_and_times() -> list[tuple[Box, Period]]:
+def followed(folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
+    """Write records from this process, one after the other, and see how long the service takes to find each."""
+    ledger = Ledger.open(State(folder / "state").ledger_url())
+    store = CatalogStore(ledger.engine)
+    taken = []
+    headers = {"Authorization": f"token {plan['token']}"}
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{plan['port']}", headers=headers, trust_env=False
+    ) as client:
+        for number in range(WRITTEN):
+            word = f"zqx{os.getpid()}n{number}"
+            record = Dataset(id=f"late.{word}", title=f"Record {word}", source="late", agency="B")
+            begun = time.perf_counter()
+            writing.put(store, SourceRow("late", "Late", "B", "public"), [Page([record])])
+            while not client.get("/services/workbench/api/catalog/datasets", params={"q": word}).json()[
+                "total"
+            ]:
+                time.sleep(0.01)
+            taken.append(time.perf_counter() - begun)
+    ledger.close()
+    found = {
+        "followed_p50_ms": milliseconds(statistics.median(taken)),
+        "followed_worst_ms": milliseconds(max(taken)),
+    }
+    print(found)
+    return found
+
+
+def places_and_times(count: int = ALONE) -> list[tuple[Box, Period]]:
     """Return what is asked by bounding box and time alone: half of the Earth, and five years."""
     chance = random.Random(5)
-    years = [chance.randint(1985, 2015) for _ in range(ALONE)]
+    years = [chance.randint(1985, 2015) for _ in range(count)]
     return [(box(chance), (f"{year}-01-01", f"{year + 5}-01-01")) for year in years]
 
 
@@ -254,7 +289,14 @@ def pgstac(url: str, count: int) -> dict[str, Any]:
     begun = time.perf_counter()
     peer.load(records(count))
     asked = places_and_times()
+    chance, many = random.Random(11), places_and_times(QUESTIONS)
+    drawn = [[chance.choice(many) for _ in range(AT_ONCE)] for _ in range(CLIENTS)]
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        repeated = [
+            each for part in pool.map(lambda some: peer.timed(some, counted=False), drawn) for each in part
+        ]
     figures = {
+        "pgstac_place_and_time_repeated_p95_ms": milliseconds(p95(repeated)),
         "pgstac_loaded_s": round(time.perf_counter() - begun),
         "pgstac_place_and_time_ms": milliseconds(statistics.median(peer.timed(asked, counted=False)[1:])),
         "pgstac_place_and_time_counted_ms": milliseconds(
@@ -273,6 +315,10 @@ def other(peer: peers.Peer, count: int, kinds: dict[str, list[Question]]) -> dic
     for name, each in kinds.items():
         taken = peers.timed(peer, each[:ALONE], GROUP)[1:]
         figures[f"{peer.name}_{name}_ms"] = milliseconds(statistics.median(taken))
+    chance = random.Random(11)
+    drawn = [chance.choice(kinds["half"]) for _ in range(CLIENTS * AT_ONCE)]
+    repeated = peers.together(peer, drawn, GROUP, CLIENTS)
+    figures[f"{peer.name}_half_repeated_p95_ms"] = milliseconds(p95(repeated))
     print(figures)
     return figures
 

@@ -15,7 +15,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,6 +40,10 @@ class Peer(Protocol):
         """Answer one question and return the count."""
         ...
 
+    def again(self) -> Peer:
+        """Return the same engine by another connection, for a thread of its own."""
+        ...
+
 
 class Fts5:
     """SQLite: an FTS5 table with Porter's stemmer, ranked by bm25."""
@@ -45,7 +51,8 @@ class Fts5:
     name = "sqlite_fts5"
 
     def __init__(self, folder: Path) -> None:
-        self._base = sqlite3.connect(folder / "fts5.sqlite")
+        self._file = folder / "fts5.sqlite"
+        self._base = sqlite3.connect(self._file)
         self._base.executescript("""
             PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-400000; PRAGMA temp_store=MEMORY;
             CREATE TABLE records (n INTEGER PRIMARY KEY, id TEXT, may TEXT, agency TEXT, licence TEXT, label TEXT,
@@ -55,6 +62,13 @@ class Fts5:
             CREATE VIRTUAL TABLE words USING fts5(title, keywords, description, agency, content='',
                 tokenize='porter unicode61');
         """)
+
+    def again(self) -> Fts5:
+        """Return the same file by another connection."""
+        other = copy(self)
+        other._base = sqlite3.connect(self._file, check_same_thread=False)
+        other._base.executescript("PRAGMA cache_size=-40000; PRAGMA temp_store=MEMORY;")
+        return other
 
     def load(self, batches: Iterable[list[Dataset]]) -> None:
         """Take all records."""
@@ -110,11 +124,20 @@ class Postgres:
     def __init__(self, url: str) -> None:
         import psycopg
 
+        self._url = url
         self._base = psycopg.connect(url, autocommit=True)
         self._base.execute("""
             CREATE TABLE records (n INTEGER, id TEXT, may TEXT, agency TEXT, licence TEXT, label TEXT, year INTEGER,
                 west REAL, south REAL, east REAL, north REAL, words TSVECTOR, formats TEXT[], fields TEXT[])
         """)
+
+    def again(self) -> Postgres:
+        """Return the same server by another connection."""
+        import psycopg
+
+        other = copy(self)
+        other._base = psycopg.connect(self._url, autocommit=True)
+        return other
 
     def load(self, batches: Iterable[list[Dataset]]) -> None:
         """Take all records."""
@@ -225,6 +248,17 @@ def postgresql() -> Iterator[str | None]:
     finally:
         run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", data)
         shutil.rmtree(folder)
+
+
+def together(
+    peer: Peer, questions: list[tuple[str, tuple[float, float, float, float]]], group: str, clients: int
+) -> list[float]:
+    """Return the seconds of each question, asked by `clients` at once."""
+    with ThreadPoolExecutor(clients) as pool:
+        parts = [questions[at::clients] for at in range(clients)]
+        return [
+            each for part in pool.map(lambda part: timed(peer.again(), part, group), parts) for each in part
+        ]
 
 
 def timed(
