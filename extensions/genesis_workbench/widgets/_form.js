@@ -51,6 +51,8 @@ function field(form, path, words, input, help, cls) {
   const tag = node("label", undefined, `field ${cls ?? ""}`);
   input.dataset.focus = input.dataset.path = path;
   input.setAttribute("aria-describedby", `told-${path}`.replaceAll(".", "-"));
+  // The name alone: what is wrong, and the options, are not part of it.
+  input.setAttribute("aria-label", words);
   const said = node("span", words, "words");
   if (help) tag.title = help;
   tag.append(said, input, slot(path));

@@ -58,7 +58,7 @@ function table(summary, trials, view, choose, again) {
 function asked(model, summary, each, view, again) {
   const key = `${each.for}-${each.trial}-${each.step ?? ""}`;
   const made = box("asked", node("strong", `Trial ${each.trial}`), ` ${described(each.parameters)}. `, node("span", each.why));
-  const costs = Object.entries(each.reserved).map(([name, amount]) => `${short(amount)} ${name.replaceAll("_", " ")}`);
+  const costs = Object.entries(each.reserved).map(([name, amount]) => `${short(amount)} ${summary.budget[name]?.unit ?? name.replaceAll("_", " ")}`);
   if (costs.length) made.append(node("span", ` Planned to cost ${costs.join(", ")}.`));
   const reason = node("input");
   reason.dataset.focus = `reason-${key}`;
@@ -143,7 +143,9 @@ function finding(model, summary) {
     made.append(node("p", `Changed after ${change.observed} observations: ${change.reason} That rule would decide: ${change.would_decide}.`, "deviation"));
   const details = node("details");
   const list = node("dl");
-  for (const [name, value] of Object.entries(evidence ?? {}))
+  // The best point and the front are shown above, and lists that are empty say nothing.
+  const worth = Object.entries(evidence ?? {}).filter(([name, value]) => !["best", "front"].includes(name) && !(Array.isArray(value) && !value.length));
+  for (const [name, value] of worth)
     list.append(node("dt", name.replaceAll("_", " ")), node("dd", typeof value === "object" ? JSON.stringify(value) : short(value)));
   list.append(node("dt", "committed as"), node("dd", summary.hypothesis.digest));
   details.append(node("summary", "Evidence"), list, node("p", `Anyone can compute it again: workbench verify ${summary.id}`, "small"));

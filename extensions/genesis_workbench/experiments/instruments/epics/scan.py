@@ -26,7 +26,6 @@ from genesis_workbench.core.identifiers import check_slug
 from genesis_workbench.experiments.instruments._base import (
     Action,
     DeviceState,
-    Done,
     Failed,
     NeverStarted,
     Outcome,
@@ -35,6 +34,7 @@ from genesis_workbench.experiments.instruments._base import (
     Unknown,
     Value,
 )
+from genesis_workbench.experiments.instruments._line import line_centre
 from genesis_workbench.experiments.instruments.epics.stage import Stage
 
 _TIMEOUT_S = 5.0
@@ -126,7 +126,7 @@ class StageScan:
             return Failed(
                 f"The plan ended as {stops[0]['exit_status']}: {stops[0].get('reason') or 'no reason given'}"
             )
-        return _found(points, data)
+        return line_centre(data)
 
     def stop(self) -> None:
         """Halt the stage past the plan, then break the plan off. See :class:`Instrument`."""
@@ -228,18 +228,3 @@ async def _read(stage: Stage) -> tuple[float, int, int]:
 
 async def _simulated(stage: Stage) -> bool:
     return bool(await stage.simulated.get_value())
-
-
-def _found(points: list[dict[str, float]], documents: bytes) -> Outcome:
-    """Return the centre of the line: the centroid of the counts above the half of the highest."""
-    at = np.array([point["stage-readback"] for point in points])
-    counts = np.array([point["stage-counts"] for point in points])
-    above = counts > counts.min() + (counts.max() - counts.min()) / 2
-    weight = counts[above] - counts.min()
-    if not weight.sum() > 0:
-        return Failed("The counts are the same everywhere: there is no line in this range.")
-    centre = float((at[above] * weight).sum() / weight.sum())
-    spread = float(np.sqrt(((at[above] - centre) ** 2 * weight).sum() / weight.sum() / weight.sum()))
-    return Done(
-        {"centre": centre, "highest": float(counts.max())}, {"centre": spread}, {"documents.jsonl": documents}
-    )

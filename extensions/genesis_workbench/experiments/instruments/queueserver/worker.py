@@ -1,0 +1,50 @@
+"""What the worker of a queue server runs: the stage, the plan, and documents kept as a file for each run.
+
+Give this file to ``start-re-manager --startup-script``, with the variables GENESIS_STAGE_PREFIX and GENESIS_DOCUMENTS.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import bluesky.plans as bp
+import numpy as np
+from bluesky.plan_stubs import mv
+from bluesky.run_engine import RunEngine, call_in_bluesky_event_loop
+
+from genesis_workbench.experiments.instruments.epics.stage import Stage
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+
+
+class Documents:
+    """One file for each run, named by its uid; its stop document is on disk before the plan is over."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._run = folder, ""
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, kind: str, document: dict[str, Any]) -> None:
+        """Write one document down."""
+        self._run = document["uid"] if kind == "start" else self._run
+        with (self._folder / f"{self._run}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps([kind, document], default=_plain) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+RE = RunEngine({})
+RE.subscribe(Documents(Path(os.environ["GENESIS_DOCUMENTS"])))
+stage = Stage(os.environ["GENESIS_STAGE_PREFIX"], name="stage")
+call_in_bluesky_event_loop(stage.connect(timeout=10))
+
+
+def stage_scan(start: float, stop: float, points: int):
+    """Scan the stage over a range in steps of equal length."""
+    yield from mv(stage, start)
+    yield from bp.scan([stage], stage, start, stop, points)
