@@ -32,6 +32,17 @@ ROOT = Path(__file__).parents[3]
 WORKER = Path(queueserver.__file__).with_name("worker.py")
 
 
+PERMISSIONS = """
+user_groups:
+  root:
+    allowed_plans: [null]
+    allowed_devices: [null]
+  primary:
+    allowed_plans: [":^stage_scan$"]
+    allowed_devices: [null]
+"""
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -61,6 +72,8 @@ class Server:
             "GENESIS_STAGE_PREFIX": self.prefix,
             "GENESIS_DOCUMENTS": str(self.documents),
         }
+        self.known, self.rights = folder / "existing_plans_and_devices.yaml", folder / "permissions.yaml"
+        self.rights.write_text(PERMISSIONS)
         self.log = (folder / "server.log").open("w")
         self.started = [
             self._start(
@@ -99,7 +112,9 @@ class Server:
             "--redis-addr", f"127.0.0.1:{self.redis}",
             "--redis-name-prefix", "genesis_test",
             "--update-existing-plans-devices", "ENVIRONMENT_OPEN",
-            "--user-group-permissions-reload", "NEVER",
+            "--existing-plans-devices", str(self.known),
+            "--user-group-permissions", str(self.rights),
+            "--user-group-permissions-reload", "ON_STARTUP",
         )  # fmt: skip
 
     def _open(self):
