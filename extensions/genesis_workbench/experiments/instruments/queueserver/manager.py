@@ -10,7 +10,7 @@ import zmq
 
 from genesis_workbench.core.errors import Conflict, DeadlineExceeded, Unavailable
 
-_TIMEOUT_MS = 3000
+_TIMEOUT_MS = 8000
 
 
 class Manager:

@@ -30,6 +30,7 @@ from genesis_workbench.experiments.instruments._base import (
     NeverStarted,
     Outcome,
     Quantity,
+    Reading,
     Running,
     Unknown,
     Value,
@@ -40,7 +41,7 @@ from genesis_workbench.experiments.instruments.queueserver.manager import Manage
 PLAN = "stage_scan"
 """The plan that the worker has; see worker.py."""
 _SETTINGS = {"address", "folder", "documents", "simulated"}
-_STOP_S = 10.0
+_STOP_S, _TAKEN_UP_S = 10.0, 5.0
 _META = "genesis_key"
 _LOCK = "genesis-workbench-stop"  # names who locked it; anybody who knows the manager can unlock it by its own means
 
@@ -75,7 +76,10 @@ class QueueserverScan:
         """Ask the manager how it is. See :class:`Instrument`."""
         status = self._status()
         manager = str(status.get("manager_state"))
-        readings = {"manager": manager, "items in its own queue": float(status.get("items_in_queue") or 0)}
+        readings: dict[str, Reading] = {
+            "manager": manager,
+            "items in its own queue": float(status.get("items_in_queue") or 0),
+        }
         if not status.get("worker_environment_exists"):
             return DeviceState("fault", readings, "", "Its worker is not there: open the environment.")
         if manager != "idle":
@@ -109,6 +113,7 @@ class QueueserverScan:
             except Conflict as error:
                 self._keep(path, {"failed": error.message})
                 raise
+            self._keep(path, {"accepted": time.time()})
 
     def outcome(self, key: str) -> Outcome:
         """Look for the key in what runs and in the history. See :class:`Instrument`."""
@@ -116,8 +121,8 @@ class QueueserverScan:
         if not path.exists():
             return NeverStarted()
         kept = json.loads(path.read_bytes())
-        if not kept:
-            found = self._found(key)
+        if not {"failed", "runs"} & set(kept):
+            found = self._found(key, time.time() - float(kept.get("accepted", 0)) < _TAKEN_UP_S)
             if isinstance(found, Outcome):
                 return found
             kept = found
@@ -126,8 +131,14 @@ class QueueserverScan:
             return Failed(kept["failed"])
         return self._measured(kept["runs"])
 
-    def _found(self, key: str) -> Outcome | dict[str, Any]:
-        """Return what the manager says of a key: what is final as it is kept, the rest as an outcome."""
+    def _found(self, key: str, just_accepted: bool) -> Outcome | dict[str, Any]:
+        """Return what the manager says of a key: what is final as it is kept, the rest as an outcome.
+
+        Parameters
+        ----------
+        just_accepted : bool
+            Whether the manager has said yes a moment ago: between that and the running item it shows nothing.
+        """
         # The history first: an item that ends in between is in what runs, or in the next look.
         for item in reversed(self._manager.do("history_get")["items"]):
             if self._key_of(item) == key:
@@ -136,7 +147,7 @@ class QueueserverScan:
                     return {"runs": [str(uid) for uid in result.get("run_uids") or ()]}
                 words = str(result.get("msg") or "").strip() or "no reason given"
                 return {"failed": f"The plan ended as {result.get('exit_status')}: {words}"[:2000]}
-        if self._key_of(self._manager.do("queue_get")["running_item"]) == key:
+        if self._key_of(self._manager.do("queue_get")["running_item"]) == key or just_accepted:
             return Running()
         for item in self._manager.do("history_get")["items"]:
             if self._key_of(item) == key:

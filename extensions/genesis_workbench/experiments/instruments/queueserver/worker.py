@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import bluesky.plans as bp
 import numpy as np
 from bluesky.plan_stubs import mv
 from bluesky.run_engine import RunEngine, call_in_bluesky_event_loop
+from bluesky.utils import Msg
 
 from genesis_workbench.experiments.instruments.epics.stage import Stage
 
@@ -44,7 +46,7 @@ stage = Stage(os.environ["GENESIS_STAGE_PREFIX"], name="stage")
 call_in_bluesky_event_loop(stage.connect(timeout=10))
 
 
-def stage_scan(start: float, stop: float, points: int):
+def stage_scan(start: float, stop: float, points: int) -> Generator[Msg, Any, Any]:
     """Scan the stage over a range in steps of equal length."""
     yield from mv(stage, start)
     yield from bp.scan([stage], stage, start, stop, points)
