@@ -123,7 +123,14 @@ class Server:
             status = self.asks.ask("status")
             if status["manager_state"] == "idle" and not status["worker_environment_exists"]:
                 self.asks.ask("environment_open")
-            return status["manager_state"] == "idle" and status["worker_environment_exists"]
+            if status["manager_state"] != "idle" or not status["worker_environment_exists"]:
+                return False
+            # The first plan that a manager validates makes it import so much that on a busy machine its watchdog takes it
+            # for dead after 5 s and starts another: it is ready once it has validated one.
+            item = {"item_type": "plan", "name": "stage_scan", "args": [0, 1, 5]}
+            added = self.asks.ask("queue_item_add", item=item, user="test", user_group="primary")
+            self.asks.ask("queue_clear")
+            return added["success"] and self.asks.ask("status")["items_in_queue"] == 0
         except GenesisError:
             return False
 
@@ -138,7 +145,6 @@ class Server:
         self.manager.wait()
 
     def close(self):
-        self.asks.close()
         for process in reversed(self.started):
             try:
                 family = psutil.Process(process.pid).children(recursive=True)

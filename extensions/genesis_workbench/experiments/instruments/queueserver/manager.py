@@ -23,8 +23,7 @@ class Manager:
     """
 
     def __init__(self, address: str) -> None:
-        self._address = address
-        self._context, self._lock = zmq.Context(), threading.Lock()
+        self._address, self._lock = address, threading.Lock()
 
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
         """Return the answer to a request, whatever it says.
@@ -37,7 +36,7 @@ class Manager:
             If what came is no answer.
         """
         # A socket for each request: after an answer that did not come, a REQ socket is of no use any more.
-        with self._lock, self._context.socket(zmq.REQ) as socket:
+        with self._lock, zmq.Context() as context, context.socket(zmq.REQ) as socket:
             socket.setsockopt(zmq.LINGER, 0)
             socket.connect(self._address)
             socket.send(json.dumps({"method": method, "params": params}).encode())
@@ -66,7 +65,3 @@ class Manager:
         if answer.get("success") is False:
             raise Conflict(f"The RE Manager refuses {method}: {answer.get('msg') or 'it gives no reason'}")
         return answer
-
-    def close(self) -> None:
-        """Let go of the sockets."""
-        self._context.destroy(linger=0)

@@ -161,9 +161,7 @@ class QueueserverScan:
         locked = self._manager.ask(
             "lock", environment=True, queue=True, lock_key=_LOCK, user="genesis", note="emergency stop"
         )
-        if self._status().get("manager_state") not in ("idle", "paused"):
-            self._manager.ask("re_pause", option="immediate", lock_key=_LOCK)
-            self._until(lambda status: status["manager_state"] in ("idle", "paused"))
+        self._until(self._paused)
         if self._status().get("manager_state") == "paused":
             self._manager.do("re_abort", lock_key=_LOCK)
             self._until(lambda status: status["manager_state"] == "idle")
@@ -177,8 +175,14 @@ class QueueserverScan:
         self._manager.do("unlock", lock_key=_LOCK)
 
     def close(self) -> None:
-        """Close the connection. See :class:`Instrument`."""
-        self._manager.close()
+        """Nothing: each request has a connection of its own. See :class:`Instrument`."""
+
+    def _paused(self, status: dict[str, Any]) -> bool:
+        """Whether nothing moves; asked to pause where something does. A plan that is just starting has to be asked again."""
+        if status["manager_state"] in ("idle", "paused"):
+            return True
+        self._manager.ask("re_pause", option="immediate", lock_key=_LOCK)
+        return False
 
     def _until(self, true: Callable[[dict[str, Any]], bool]) -> None:
         deadline = time.monotonic() + _STOP_S
