@@ -128,3 +128,30 @@ def test_the_service_refuses_functions_and_own_code_that_the_site_has_not_allowe
     arguments = {"command": ["python3", "a.py"], "files": {"a.py": script}, "outcomes": {"mass": "g"}}
     with pytest.raises(PermissionRefused, match=r"experiments\.own_code"):
         alice.create(by_hand(executor="job", executor_arguments=arguments))
+
+
+def test_what_a_launch_would_do_is_told_by_the_service_and_nothing_is_launched(client):
+    alice, carol = RemoteExperiments(client("alice")), RemoteExperiments(client("carol"))
+    before = len(alice.summaries())
+    spec = by_hand(approval=Approval("each"), cost={"money": 5}, budget=Budget(trials=10, money=20))
+    told = alice.preview(spec)
+    assert (told["faults"], told["trials"], told["ends_by"]) == ([], 4, "money")
+    assert told["approvals"]["needed"] == 4
+    # The same description is refused to whoever is not in its group, beside the field that says so.
+    [fault] = carol.preview(spec)["faults"]
+    assert fault["where"] == "groups"
+    assert "solar" in fault["message"]
+    assert len(alice.summaries()) == before
+    offered = {each["name"]: each for each in alice.choices()["executors"]}
+    assert offered["person"]["schema"]["properties"]["asks"]
+    assert "notebook only" in offered["function"]["refusal"]
+
+
+def test_what_is_under_way_is_told_to_who_may_see_it(client):
+    alice, carol = RemoteExperiments(client("alice")), RemoteExperiments(client("carol"))
+    experiment = alice.create(by_hand())
+    [found] = until(lambda: alice.queue(experiment))
+    assert (found["trial"], found["executor"], found["state"]) == (1, "person", "started")
+    with pytest.raises(NotFound):
+        carol.queue(experiment)
+    alice.command(experiment, "stop", "enough seen")
