@@ -17,6 +17,30 @@ _GUESSES = 10
 _PERIOD_S = 60.0
 
 
+class Guesses:
+    """Wrong passwords of the last minute, by name: at most ten, then nobody gets in by that name for a while."""
+
+    def __init__(self) -> None:
+        self._wrong: dict[str, list[float]] = {}
+
+    def too_many(self, name: str) -> bool:
+        """Tell whether a name was tried too often."""
+        return len(self._recent(name)) >= _GUESSES
+
+    def wrong(self, name: str) -> None:
+        """Note a wrong password."""
+        recent = [*self._recent(name), time.monotonic()]
+        self._wrong = {**self._wrong, name: recent} if len(self._wrong) < 10_000 else {}
+
+    def right(self, name: str) -> None:
+        """Forget what went before."""
+        self._wrong.pop(name, None)
+
+    def _recent(self, name: str) -> list[float]:
+        now = time.monotonic()
+        return [at for at in self._wrong.get(name, []) if now - at < _PERIOD_S]
+
+
 class PeopleAuthenticator(Authenticator):
     """Names and passwords of `workbench users`.
 
@@ -28,22 +52,20 @@ class PeopleAuthenticator(Authenticator):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._failures: dict[str, list[float]] = {}
+        self._guesses = Guesses()
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> dict[str, Any] | None:
         """Check name and password; at most 10 wrong ones a minute for one name."""
         name = data.get("username", "").strip().lower()
-        now = time.monotonic()
-        recent = [at for at in self._failures.get(name, []) if now - at < _PERIOD_S]
-        if len(recent) >= _GUESSES:
+        if self._guesses.too_many(name):
             self.log.warning("Too many wrong passwords for %r within a minute", name)
             return None
         # scrypt takes 50 ms: not in the hub's event loop
         account = await asyncio.to_thread(self._people().check, name, data.get("password", ""))
         if account is None:
-            self._failures = {**self._failures, name: [*recent, now]} if len(self._failures) < 10_000 else {}
+            self._guesses.wrong(name)
             return None
-        self._failures.pop(name, None)
+        self._guesses.right(name)
         return _model(account)
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> dict[str, Any] | bool:

@@ -78,7 +78,8 @@ class Settings:
         c.JupyterHub.template_vars = {"announcement": ""}
 
     def _people(self, c: Any) -> None:
-        {"people": self._people_file, "oidc": self._oidc}[self.site.people.authenticator](c)
+        kinds = {"people": self._people_file, "oidc": self._oidc, "ldap": self._ldap}
+        kinds[self.site.people.authenticator](c)
         c.Authenticator.manage_groups = True
         # With what servers keep of an answer below, a removal ends everything within 30 s.
         c.Authenticator.auth_refresh_age = 15
@@ -101,6 +102,11 @@ class Settings:
 
         oidc.configure(c, self.site.people.oidc, self.site.public_url)
 
+    def _ldap(self, c: Any) -> None:
+        from genesis_hub import ldap  # an extra, as above
+
+        ldap.configure(c, self.site.people.ldap)
+
     def _servers(self, c: Any) -> None:
         c.JupyterHub.allow_named_servers = True
         c.WorkbenchSpawner.tutorials = str(resources.tutorials())
@@ -122,9 +128,8 @@ class Settings:
             "GENESIS_IDLE_S": lambda spawner: str(spawner.idle_s),
             "PANEL_INLINE": "true",
         }
-        {"local": self._local, "container": self._container, "slurm": self._slurm}[self.site.servers.spawner](
-            c
-        )
+        chosen = {"local": self._local, "container": self._container, "slurm": self._slurm}
+        {**chosen, "kubernetes": self._kubernetes}[self.site.servers.spawner](c)
 
     def _local(self, c: Any) -> None:
         c.JupyterHub.spawner_class = LocalSpawner
@@ -134,11 +139,7 @@ class Settings:
     def _container(self, c: Any) -> None:
         section = self.site.servers.containers
         folder = Path(section.folder) if section.folder else self.state.folder
-        if ipaddress.ip_address(self.site.hub.private_address).is_loopback:
-            raise InvalidInput(
-                f"hub.private_address is {self.site.hub.private_address}, which containers cannot reach. Name an address of "
-                "this machine on a network that only it and the containers see; see docs/how-to/containers.md."
-            )
+        self._reachable_by_others("containers", "docs/how-to/containers.md")
         # Servers read the site from a copy beside the homes: the operator's own file may lie where they cannot see.
         shutil.copyfile(os.environ["GENESIS_SITE"], folder / "site.toml")
         (folder / "site.toml").chmod(0o644)
@@ -175,6 +176,32 @@ class Settings:
         c.SlurmSpawner.poll_s = compute.slurm.poll_s
         c.Spawner.env_keep = ["LANG", "LC_ALL", "TZ"]  # paths of the hub's machine mean nothing on another
         c.Spawner.poll_interval = 30
+
+    def _kubernetes(self, c: Any) -> None:
+        from genesis_hub.spawners.kubernetes import KubernetesSpawner  # an extra, and slow to import
+
+        self._reachable_by_others("pods", "docs/how-to/kubernetes.md")
+        section = self.site.servers.kubernetes
+        c.JupyterHub.spawner_class = KubernetesSpawner
+        c.KubernetesSpawner.site = self.site.name
+        c.KubernetesSpawner.servers = section
+        c.KubernetesSpawner.queues = list(self.site.compute.kubernetes.queues)
+        if section.namespace:
+            c.KubernetesSpawner.namespace = section.namespace
+        c.KubernetesSpawner.image_pull_policy = section.image_pull_policy
+        c.KubernetesSpawner.image_pull_secrets = list(section.image_pull_secrets)
+        c.KubernetesSpawner.delete_pvc = False  # a home outlives its person's account
+        c.Spawner.args = list(_SERVER)
+        c.Spawner.environment.pop("GENESIS_SITE")  # a path of the hub's machine
+        c.Spawner.env_keep = ["LANG", "LC_ALL", "TZ"]
+        c.Spawner.poll_interval = 30
+
+    def _reachable_by_others(self, who: str, where: str) -> None:
+        if ipaddress.ip_address(self.site.hub.private_address).is_loopback:
+            raise InvalidInput(
+                f"hub.private_address is {self.site.hub.private_address}, which {who} cannot reach. Name an address of "
+                f"this machine on a network that only it and the {who} see; see {where}."
+            )
 
     def _service(self, c: Any) -> None:
         c.JupyterHub.custom_scopes = roles.custom_scopes()

@@ -274,6 +274,9 @@ class Supervisor:
         elif self.site.people.authenticator == "oidc":
             self.say(f"People sign in with {self.site.people.oidc.title}. Ctrl-C stops everything.")
             return
+        elif self.site.people.authenticator == "ldap":
+            self.say("People sign in with their name and password of the directory. Ctrl-C stops everything.")
+            return
         else:
             self.say("Sign in with your name and password; `workbench users password NAME` gives a new one.")
         self.say("Add people with `workbench users add NAME --group GROUP`. Ctrl-C stops everything.")

@@ -69,14 +69,46 @@ class OidcSection(Section):
     admin_groups: list[str] = Field(default_factory=list, description="Groups of administrators.")
 
 
+class LdapSection(Section):
+    """A directory that knows people, their passwords and their groups."""
+
+    url: str = Field(
+        "",
+        description="Its address, 'ldaps://ldap.example.org'. With 'ldap://' the connection is encrypted by StartTLS before a "
+        "word is said.",
+    )
+    ca_file: str = Field(
+        "", description="Certificates that its certificate must come from; the system's where empty."
+    )
+    bind_dn: str = Field(
+        "", description="Account of the directory that looks people and groups up; nobody where empty."
+    )
+    bind_password_file: str = Field("", description="File that holds its password, mode 0600.")
+    people_base: str = Field("", description="Where people are, such as 'ou=people,dc=example,dc=org'.")
+    name_attribute: str = Field("uid", description="Attribute that becomes a person's name here.")
+    people_filter: str = Field("(objectClass=*)", description="What else must be true of them.")
+    groups_base: str = Field("", description="Where groups are; nobody is in one where empty.")
+    group_attribute: str = Field("cn", description="Attribute that becomes a group's name.")
+    member_attributes: list[str] = Field(
+        default_factory=lambda: ["member", "uniqueMember", "memberUid"],
+        description="Attributes of a group that list its people, by their place in the directory or by their name.",
+    )
+    allowed_groups: list[str] = Field(
+        default_factory=list, description="Groups that get in; whoever the directory knows where empty."
+    )
+    admin_groups: list[str] = Field(default_factory=list, description="Groups of administrators.")
+    timeout_s: float = Field(5, gt=0, description="How long it may take to answer.")
+
+
 class PeopleSection(Section):
     """Who gets in."""
 
-    authenticator: Literal["people", "oidc"] = Field(
+    authenticator: Literal["people", "oidc", "ldap"] = Field(
         "people",
         description="'people': names and passwords kept by `workbench users`, only on loopback; 'oidc': an OpenID Connect "
-        "provider.",
+        "provider; 'ldap': a directory.",
     )
+    ldap: LdapSection = Field(default_factory=LdapSection)
     oidc: OidcSection = Field(default_factory=OidcSection)
     admins: list[str] = Field(default_factory=lambda: ["admin"], description="Names of the administrators.")
 
@@ -99,6 +131,7 @@ class ProfileSection(Section):
     )
     image: str = Field("", description="Container image by digest, where the server runs in one.")
     accelerator: str = Field("", description="What the page says of its accelerator, such as '1 A100'.")
+    accelerator_count: int = Field(0, ge=0, description="How many of them a pod gets.")
     groups: list[str] = Field(
         default_factory=list, description="Groups that may use it; empty for everybody."
     )
@@ -157,14 +190,72 @@ class ContainersSection(Section):
     )
 
 
+class KubernetesQueueSection(Section):
+    """Machines that people ask for by the name of a queue."""
+
+    name: str = Field(description="What people call it.")
+    node_selector: dict[str, str] = Field(
+        default_factory=dict, description="Labels of its machines; every machine where empty."
+    )
+    tolerations: list[dict[str, str]] = Field(
+        default_factory=list,
+        description="Taints of its machines that its pods accept, in Kubernetes' own form.",
+    )
+    priority_class: str = Field("", description="Priority class of its pods.")
+    max_walltime_s: float | None = Field(
+        None, gt=0, description="Longest walltime; no limit where not given."
+    )
+
+
+class KubernetesVolumeSection(Section):
+    """A claim that jobs and workers see, such as a site's data."""
+
+    claim: str = Field(description="Name of the claim in the namespace of the pods.")
+    path: str = Field(description="Where it is mounted.")
+    sub_path: str = Field("", description="Folder of it that is mounted; all of it where empty.")
+    read_only: bool = Field(True, description="Whether it can only be read.")
+
+
+class KubernetesServersSection(Section):
+    """People's servers as pods."""
+
+    namespace: str = Field("", description="Namespace of the pods; the hub's own where empty.")
+    image: str = Field(
+        "", description="Image of the servers whose profile names none, by digest: 'name@sha256:…'."
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        "IfNotPresent", description="When a node fetches the image."
+    )
+    image_pull_secrets: list[str] = Field(
+        default_factory=list, description="Names of the secrets with which a node fetches the image."
+    )
+    memory_bytes: int = Field(2 * 2**30, gt=0, description="Memory of a server whose profile says nothing.")
+    cpu_cores: int = Field(1, gt=0, description="Processor cores of a server whose profile says nothing.")
+    accelerator_resource: str = Field("nvidia.com/gpu", description="What the site calls an accelerator.")
+    home_bytes: int = Field(
+        10 * 2**30, gt=0, description="Size of a home's claim where `servers.home_bytes` says nothing."
+    )
+    storage_class: str = Field(
+        "", description="Storage class of the homes; the cluster's default where empty."
+    )
+    access_modes: list[str] = Field(
+        default_factory=lambda: ["ReadWriteOnce"],
+        description="Of the homes' claims; ReadWriteMany where a person may have several servers on several nodes.",
+    )
+    volumes: list[KubernetesVolumeSection] = Field(
+        default_factory=list, description="Further claims that every server sees, such as the site's data."
+    )
+
+
 class ServersSection(Section):
     """Where people's servers run."""
 
-    spawner: Literal["local", "container", "slurm"] = Field(
+    spawner: Literal["local", "container", "slurm", "kubernetes"] = Field(
         "local",
         description="'local': processes on this machine; 'container': a container for each, on one or several machines; "
-        "'slurm': batch jobs of the person.",
+        "'slurm': batch jobs of the person; 'kubernetes': pods.",
     )
+    kubernetes: KubernetesServersSection = Field(default_factory=KubernetesServersSection)
     containers: ContainersSection = Field(default_factory=ContainersSection)
     home_bytes: int = Field(
         0,
@@ -351,32 +442,6 @@ class SlurmSection(Section):
         description="Words before the command of a job that names an image; '{image}' stands for it.",
     )
     poll_s: float = Field(2, gt=0, description="Seconds between two looks at the queue.")
-
-
-class KubernetesQueueSection(Section):
-    """Machines that people ask for by the name of a queue."""
-
-    name: str = Field(description="What people call it.")
-    node_selector: dict[str, str] = Field(
-        default_factory=dict, description="Labels of its machines; every machine where empty."
-    )
-    tolerations: list[dict[str, str]] = Field(
-        default_factory=list,
-        description="Taints of its machines that its pods accept, in Kubernetes' own form.",
-    )
-    priority_class: str = Field("", description="Priority class of its pods.")
-    max_walltime_s: float | None = Field(
-        None, gt=0, description="Longest walltime; no limit where not given."
-    )
-
-
-class KubernetesVolumeSection(Section):
-    """A claim that jobs and workers see, such as a site's data."""
-
-    claim: str = Field(description="Name of the claim in the namespace of the pods.")
-    path: str = Field(description="Where it is mounted.")
-    sub_path: str = Field("", description="Folder of it that is mounted; all of it where empty.")
-    read_only: bool = Field(True, description="Whether it can only be read.")
 
 
 class KubernetesSection(Section):
