@@ -59,32 +59,31 @@ Places = Mapping[str, Free]
 
 
 class Look:
-    """One look at what is free, shared by everybody who asks.
+    """One look at what is free, shared by everybody who asks."""
 
-    Parameters
-    ----------
-    ask : callable
-        Coroutine function that looks.
-    """
-
-    def __init__(self, ask: Callable[[], Awaitable[Places]]) -> None:
-        self._ask = ask
+    def __init__(self) -> None:
         self._asking: asyncio.Task[None] | None = None
         self._answer: Places = {}
         self._at = 0.0
 
-    async def now(self) -> Places:
-        """Return what is free: an answer of the last seconds, or nothing where none comes in time."""
+    async def now(self, ask: Callable[[], Awaitable[Places]]) -> Places:
+        """Return what is free: an answer of the last seconds, or nothing where none comes in time.
+
+        Parameters
+        ----------
+        ask : callable
+            Coroutine function that looks, in the name of whoever asks now; not called where an answer is there or under way.
+        """
         if time.monotonic() - self._at < _KEEP_S:
             return self._answer
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.ensure_future(self._look())
+            self._asking = asyncio.ensure_future(self._look(ask))
         await asyncio.wait({self._asking}, timeout=_DEADLINE_S)
         return self._answer if self._asking.done() else {}
 
-    async def _look(self) -> None:
+    async def _look(self, ask: Callable[[], Awaitable[Places]]) -> None:
         try:
-            self._answer = await self._ask()
+            self._answer = await ask()
         except (GenesisError, OSError) as error:
             log.warning("what is free cannot be told: %s", error)
             self._answer = {}

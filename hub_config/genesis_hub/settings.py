@@ -116,7 +116,12 @@ class Settings:
         c.Spawner.options_form = lambda spawner: spawner.page()
         c.Spawner.options_from_form = profiles.from_form
         c.Spawner.default_url = "/lab"
+        c.Spawner.apply_user_options = lambda spawner, options: (
+            None
+        )  # `profile()` reads them, where they are checked
         c.Spawner.start_timeout = self.site.servers.start_timeout_s
+        # From when a batch job has told its address until it listens: on a busy machine that takes longer than 30 s.
+        c.Spawner.http_timeout = max(30, self.site.servers.start_timeout_s)
         c.Spawner.server_token_scopes = lambda spawner: (
             roles.dashboard_token_scopes() if spawner.dashboard else roles.server_token_scopes()
         )

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from harness import Workbench
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 SITE = """
 name = "pages"
 [[servers.profiles]]

@@ -85,11 +85,11 @@ class WorkbenchSpawner(Configurable):
         full = home is not None and home.full
         if not profiles.asks(choices) and not self.last_words and not full:
             return ""
-        look = self._looks.setdefault(type(self), Look(self.free))
+        look = self._looks.setdefault(type(self), Look())
         return choosing.page(
             [homes.RESCUE] if full else choices,
             self._last_options(),
-            await look.now(),
+            await look.now(self.free),
             self.default_queue,
             last_words=self.last_words,
             home=home,

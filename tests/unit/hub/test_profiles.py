@@ -120,20 +120,20 @@ async def test_one_look_serves_everybody_and_a_slow_one_delays_nobody(monkeypatc
             await slow.wait()
         return {"": Free(len(asked))}
 
-    look = Look(ask)
-    answers = await asyncio.gather(*(look.now() for _ in range(50)))
+    look = Look()
+    answers = await asyncio.gather(*(look.now(ask) for _ in range(50)))
     assert [answer[""].cpu_cores for answer in answers] == [1] * 50
     monkeypatch.setattr("genesis_hub.availability._KEEP_S", 0)
     monkeypatch.setattr("genesis_hub.availability._DEADLINE_S", 0.05)
-    assert await look.now() == {}
+    assert await look.now(ask) == {}
     assert len(asked) == 2
     slow.set()
     monkeypatch.setattr("genesis_hub.availability._DEADLINE_S", 5)
-    assert (await look.now())[""].cpu_cores == 2
+    assert (await look.now(ask))[""].cpu_cores == 2
 
 
 async def test_a_place_that_cannot_be_asked_is_not_invented():
     async def ask():
         raise Unavailable("The queue is away.")
 
-    assert await Look(ask).now() == {}
+    assert await Look().now(ask) == {}
