@@ -33,6 +33,7 @@ PEERS: dict[str, list[str]] = {
     "modelscan": ["modelscan==0.8.8"],
     "model-signing": ["model-signing==1.1.1", "pyopenssl"],  # it imports pyopenssl, and does not say so
     "huggingface": ["huggingface_hub==2.4.0"],
+    "mlflow": ["mlflow==3.17.2", "onnx", "onnxruntime"],
     "s3": ["moto[s3]==5.2.5", "flask", "flask-cors"],
     "optimade": ["optimade[server]==1.5.0", "mongomock"],
     # 2.6 is its last release: of a time before SQLAlchemy 2, shapely 2 and a setuptools without pkg_resources.

@@ -1,4 +1,4 @@
-"""The layout of the Hugging Face Hub: out and in again, with the source's hashes."""
+"""Layouts of the Hugging Face Hub and of MLflow: out and in again, with the source's hashes."""
 
 from __future__ import annotations
 
@@ -160,6 +160,70 @@ def test_yaml_in_front_makes_no_objects(exported):
     (exported / "README.md").write_text("---\nlicense: !!python/object/apply:os.getcwd []\n---\n# T\n")
     with pytest.raises(InvalidInput, match="cannot be read"):
         models.import_folder("bad", exported)
+
+
+@pytest.fixture
+def mlflow_folder(here, register, tmp_path):
+    register()
+    return models.export("tiny@1", tmp_path / "mlflow", layout="mlflow")
+
+
+def test_a_folder_of_mlflow_goes_out_and_in(mlflow_folder, tiny, parts):
+    about = yaml.safe_load((mlflow_folder / "MLmodel").read_text())
+    about |= {"model_uuid": "u-1", "run_id": "r-1"}
+    (mlflow_folder / "MLmodel").write_text(yaml.safe_dump(about))
+    version = models.import_folder("again", mlflow_folder, layout="mlflow")
+    assert version.artifact == digest(tiny)
+    assert version.signature == parts()["signature"]
+    source = version.lineage["source"]
+    assert (source["model_uuid"], source["run_id"], source["files"]["model.onnx"]) == (
+        "u-1",
+        "r-1",
+        digest(tiny),
+    )
+
+    # What somebody else saved has no record of ours: names and types come from its signature, units from nowhere.
+    (mlflow_folder / "genesis.json").unlink()
+    with pytest.raises(InvalidInput, match="does not say its card and self_test"):
+        models.import_folder("theirs", mlflow_folder, layout="mlflow")
+    known = parts()
+    theirs = models.import_folder(
+        "theirs", mlflow_folder, layout="mlflow", card=known["card"], self_test=known["self_test"]
+    )
+    assert [(spec.name, spec.dtype, spec.unit) for spec in theirs.signature.inputs] == [
+        ("a", "float32", ""),
+        ("b", "float32", ""),
+    ]
+
+
+def test_a_signature_of_any_type_says_nothing(mlflow_folder):
+    (mlflow_folder / "genesis.json").unlink()
+    about = yaml.safe_load((mlflow_folder / "MLmodel").read_text())
+    about["signature"]["outputs"] = '[{"type": "any", "required": true}]'
+    (mlflow_folder / "MLmodel").write_text(yaml.safe_dump(about))
+    with pytest.raises(InvalidInput, match="does not say its signature and card and self_test"):
+        models.import_folder("theirs", mlflow_folder, layout="mlflow")
+
+
+@pytest.mark.parametrize(
+    ("about", "reason"),
+    [
+        ("[]", "no flavours"),
+        ("a: [", "cannot be read"),
+        ("flavors: !!python/object/apply:os.getcwd []", "cannot be read"),
+        ("flavors: {python_function: {}}", "pickles"),
+        ("flavors: {sklearn: {serialization_format: cloudpickle, pickled_model: model.pkl}}", "pickles"),
+        ("flavors: {onnx: {data: ../../etc/passwd}}", "not one of its own folder"),
+        ("flavors: {onnx: {data: /etc/passwd}}", "not one of its own folder"),
+        ("flavors: {onnx: {data: 7}}", "not one of its own folder"),
+        ("{flavors: {onnx: {data: model.onnx}}, signature: {inputs: '[{}]', outputs: '[]'}}", "signature"),
+    ],
+)
+def test_a_folder_of_mlflow_that_means_harm_or_nothing_is_refused(mlflow_folder, about, reason):
+    (mlflow_folder / "genesis.json").unlink()
+    (mlflow_folder / "MLmodel").write_text(about)
+    with pytest.raises(InvalidInput, match=reason):
+        models.import_folder("bad", mlflow_folder, layout="mlflow")
 
 
 def test_what_has_no_place_in_a_layout_is_refused(here, exported, zoo, parts, tmp_path):

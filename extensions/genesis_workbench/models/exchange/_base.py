@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from genesis_workbench.core.errors import InvalidInput, TooLarge
-from genesis_workbench.models.formats._base import MAX_BYTES
-from genesis_workbench.models.record import ModelCard, SelfTest
+from genesis_workbench.models.formats._base import MAX_BYTES, read_json
+from genesis_workbench.models.record import ModelCard, ModelVersion, SelfTest
 from genesis_workbench.models.signature import Signature
 
 RECORD = "genesis.json"
 """What the other layout has no place for: signature, self-test, card and lineage, as JSON."""
 MOST_TEXT_BYTES = 4 * 2**20
+_KEPT = ("signature", "card", "self_test", "lineage", "domain", "intervals", "format")
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,32 @@ def read_file(folder: Path, name: str, most_bytes: int = MAX_BYTES) -> bytes:
 def has(folder: Path, name: str) -> bool:
     """Whether there is something of that name."""
     return (folder / name).is_file()
+
+
+def record_of(version: ModelVersion) -> str:
+    """Return the text of :data:`RECORD`."""
+    record = version.model_dump(mode="json", exclude_defaults=True)
+    return json.dumps({key: record[key] for key in _KEPT if key in record}, indent=2)
+
+
+def read_record(content: bytes) -> dict[str, Any]:
+    """Return what :data:`RECORD` says: signature, card, self-test, format.
+
+    Raises
+    ------
+    InvalidInput
+        If it cannot be used.
+    """
+    told = read_json(content, RECORD)
+    if not isinstance(told, dict):
+        raise InvalidInput(f"{RECORD} is no object of JSON.")
+    kinds: dict[str, type[BaseModel]] = {"signature": Signature, "card": ModelCard, "self_test": SelfTest}
+    try:
+        known: dict[str, Any] = {
+            name: kind.model_validate(told[name]) for name, kind in kinds.items() if name in told
+        }
+    except ValidationError as error:
+        raise InvalidInput(f"{RECORD} cannot be used: {str(error)[:300]}.") from error
+    if isinstance(told.get("format"), str):
+        known["format"] = told["format"]
+    return known

@@ -13,18 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
 
 from genesis_workbench.core.errors import InvalidInput, VerificationFailed
 from genesis_workbench.core.identifiers import digest
-from genesis_workbench.models.exchange._base import MOST_TEXT_BYTES, RECORD, Incoming, has, read_file
+from genesis_workbench.models.exchange._base import (
+    MOST_TEXT_BYTES,
+    RECORD,
+    Incoming,
+    has,
+    read_file,
+    read_record,
+    record_of,
+)
 from genesis_workbench.models.formats._base import read_json
-from genesis_workbench.models.record import ModelCard, ModelVersion, SelfTest
-from genesis_workbench.models.signature import Signature
+from genesis_workbench.models.record import ModelCard, ModelVersion
 
 _WEIGHTS = {"model.safetensors": "safetensors", "model.onnx": "onnx", "model.skops": "skops"}
 _DOWNLOADED = Path(".cache/huggingface/download")
-_KEPT = ("signature", "card", "self_test", "lineage", "domain", "intervals", "format")
 
 
 def read(folder: Path) -> Incoming:
@@ -57,7 +62,7 @@ def read(folder: Path) -> Incoming:
         config = read_json(contents["config.json"], "config.json")
         if isinstance(config, dict) and isinstance(config.get("_name_or_path"), str):
             source["repository"] = config["_name_or_path"][:200]
-    known = _record(contents[RECORD]) if RECORD in contents else {}
+    known = read_record(contents[RECORD]) if RECORD in contents else {}
     card = known.get("card") or _card(contents.get("README.md", b"").decode("utf-8", "replace"))
     return Incoming(
         known.get("format", _WEIGHTS[weights]),
@@ -82,7 +87,6 @@ def write(version: ModelVersion, artifact: bytes, folder: Path) -> None:
         raise InvalidInput(
             f"{version.reference} is in the format {version.format!r}; this layout takes {', '.join(_WEIGHTS.values())}."
         )
-    record = version.model_dump(mode="json", exclude_defaults=True)
     config = {
         "model_type": "genesis-workbench",
         "_name_or_path": version.reference,
@@ -93,8 +97,7 @@ def write(version: ModelVersion, artifact: bytes, folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / name).write_bytes(artifact)
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-    kept = {key: record[key] for key in _KEPT if key in record}
-    (folder / RECORD).write_text(json.dumps(kept, indent=2), encoding="utf-8")
+    (folder / RECORD).write_text(record_of(version), encoding="utf-8")
     (folder / "README.md").write_text(_readme(version), encoding="utf-8")
 
 
@@ -162,22 +165,6 @@ def _section(text: str, *titles: str) -> str:
         if any(title in heading.casefold() for title in titles) and body.strip():
             return body.strip()[:2000]
     return ""
-
-
-def _record(content: bytes) -> dict[str, Any]:
-    told = read_json(content, RECORD)
-    if not isinstance(told, dict):
-        raise InvalidInput(f"{RECORD} is no object of JSON.")
-    kinds: dict[str, type[BaseModel]] = {"signature": Signature, "card": ModelCard, "self_test": SelfTest}
-    try:
-        known: dict[str, Any] = {
-            name: kind.model_validate(told[name]) for name, kind in kinds.items() if name in told
-        }
-    except ValidationError as error:
-        raise InvalidInput(f"{RECORD} cannot be used: {str(error)[:300]}.") from error
-    if isinstance(told.get("format"), str):
-        known["format"] = told["format"]
-    return known
 
 
 def _downloaded(folder: Path, contents: dict[str, bytes]) -> dict[str, Any]:
