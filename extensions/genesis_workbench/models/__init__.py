@@ -11,6 +11,18 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genesis_workbench.models.keeping import (
+    approve,
+    attach_signature,
+    deprecate,
+    lift_deprecation,
+    propose,
+    refuse,
+    retire,
+    set_alias,
+    undo_alias,
+)
+
 # Imported before the function `model` below is defined: a later first import would put the file in its place.
 from genesis_workbench.models.model import Model
 from genesis_workbench.models.record import DatasetVersion, Metric, ModelCard, ModelVersion, SelfTest
@@ -21,8 +33,8 @@ if TYPE_CHECKING:
 
     from genesis_workbench.core.access import Person
     from genesis_workbench.models.ancestry import Lineage
+    from genesis_workbench.models.contract import Zoo
     from genesis_workbench.models.standing import Entry
-    from genesis_workbench.models.zoo import Zoo
 
 __all__ = [
     "DatasetVersion",
@@ -291,99 +303,6 @@ def import_folder(
         )
     lineage = {**(options.pop("lineage", None) or {}), "source": found.source}
     return register(name, found.format, found.artifact, **parts, lineage=lineage, **options)  # type: ignore[arg-type]
-
-
-def attach_signature(reference: str, bundle: Path | str | Mapping[str, Any]) -> Entry:
-    """Attach a signature of ``workbench models sign``, or of OpenSSF's ``model_signing``, by a key that the site trusts.
-
-    Parameters
-    ----------
-    bundle : path or mapping
-        The file with it, or its content.
-
-    Raises
-    ------
-    VerificationFailed
-        If no trusted key signed exactly this version.
-    """
-    import json
-
-    from genesis_workbench.core.errors import InvalidInput
-
-    if isinstance(bundle, Path | str):
-        try:
-            content = json.loads(Path(bundle).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InvalidInput(f"{bundle} cannot be read as a signature: {str(error)[:100]}.") from error
-    else:
-        content = dict(bundle)
-    return _zoo().attach_signature(reference, content, _person())
-
-
-def set_alias(reference: str, alias: str, *, reason: str = "") -> None:
-    """Point ``name@alias`` to a version: ``set_alias("bandgap@3", "champion")``. `reference` without version takes it away.
-
-    Raises
-    ------
-    PermissionRefused
-        If the name is somebody else's.
-    """
-    from genesis_workbench.models.reference import parse
-
-    zoo, person, wanted = _zoo(), _person(), parse(reference)
-    version = wanted.version
-    if wanted.alias:
-        version = zoo.get(reference, person).version
-    zoo.move_alias(wanted.name, alias, version, person, reason=reason)
-
-
-def undo_alias(reference: str, *, reason: str = "") -> None:
-    """Point ``name@alias`` back to where it pointed before its last move."""
-    from genesis_workbench.core.errors import InvalidInput
-    from genesis_workbench.models.reference import parse
-
-    wanted = parse(reference)
-    if not wanted.alias:
-        raise InvalidInput(f"{reference!r} names no alias. Write it like 'bandgap@champion'.")
-    _zoo().undo_alias(wanted.name, wanted.alias, _person(), reason=reason)
-
-
-def propose(reference: str, *, reason: str = "") -> Entry:
-    """Make a draft of one's own a candidate for approval."""
-    return _zoo().set_stage(reference, "candidate", _person(), reason=reason)
-
-
-def approve(reference: str, *, digest: str = "", reason: str = "") -> Entry:
-    """Approve a candidate that somebody else registered, for exactly this record.
-
-    Parameters
-    ----------
-    digest : str
-        ``ModelVersion.digest`` of what was looked at; of the record there is now where left out.
-    """
-    zoo, person = _zoo(), _person()
-    seen = digest or zoo.get(reference, person).digest
-    return zoo.set_stage(reference, "approved", person, reason=reason, digest=seen)
-
-
-def refuse(reference: str, reason: str) -> Entry:
-    """Make a candidate a draft again, and say why."""
-    return _zoo().set_stage(reference, "draft", _person(), reason=reason)
-
-
-def retire(reference: str, *, reason: str = "") -> Entry:
-    """Retire a version: it can be loaded by its number, with a warning, and nothing else leads to it."""
-    return _zoo().set_stage(reference, "retired", _person(), reason=reason)
-
-
-def deprecate(reference: str, reason: str, *, successor: str = "") -> Entry:
-    """Say that a version should no longer be used: whoever loads it is warned, with reason and successor."""
-    return _zoo().deprecate(reference, reason, _person(), successor=successor)
-
-
-def lift_deprecation(reference: str) -> Entry:
-    """Take a deprecation back."""
-    return _zoo().lift_deprecation(reference, _person())
 
 
 @cache

@@ -29,28 +29,28 @@ class RemoteZoo:
         self._service = service
 
     def search(self, text: str, person: Person) -> list[ModelVersion]:
-        """Return the newest version of each model. See :class:`~genesis_workbench.models.zoo.Zoo`."""
+        """Return the newest version of each model. See :class:`~genesis_workbench.models.contract.Zoo`."""
         return [entry.version for entry in self.entries(text, person)]
 
     def entries(self, text: str, person: Person) -> list[Entry]:
-        """Return the newest version of each model, with where it stands. See ``Zoo``."""
+        """Return the newest version of each model, with where it stands. See ``contract.Zoo``."""
         return [_entry(item) for item in self._service.get("models", q=text or None)["items"]]
 
     def versions(self, name: str, person: Person) -> list[Entry]:
-        """Return all versions of a name. See ``Zoo``."""
+        """Return all versions of a name. See ``contract.Zoo``."""
         return [_entry(item) for item in self._service.get(f"models/{_name(name)}")["items"]]
 
     def history(self, name: str, person: Person) -> list[dict[str, Any]]:
-        """Return who moved, approved or deprecated what. See ``Zoo``."""
+        """Return who moved, approved or deprecated what. See ``contract.Zoo``."""
         found: list[dict[str, Any]] = self._service.get(f"models/{_name(name)}/history")["items"]
         return found
 
     def get(self, reference: str, person: Person) -> ModelVersion:
-        """Return one version. See ``Zoo``."""
+        """Return one version. See ``contract.Zoo``."""
         return self.entry(reference, person).version
 
     def entry(self, reference: str, person: Person) -> Entry:
-        """Return one version with where it stands. See ``Zoo``."""
+        """Return one version with where it stands. See ``contract.Zoo``."""
         return _entry(self._service.get(_path(parse(reference))))
 
     def artifact(self, digest: str, person: Person) -> bytes:
@@ -72,7 +72,7 @@ class RemoteZoo:
         domain: Domain | None = None,
         intervals: Intervals | None = None,
     ) -> ModelVersion:
-        """Send the bytes in parts, then register them. See ``Zoo``.
+        """Send the bytes in parts, then register them. See ``contract.Zoo``.
 
         What a lost connection interrupted goes on where it stopped; it is registered once.
         """
@@ -101,34 +101,34 @@ class RemoteZoo:
     def move_alias(
         self, name: str, alias: str, version: int | None, person: Person, *, reason: str = ""
     ) -> None:
-        """Point an alias to a version. See ``Zoo``."""
+        """Point an alias to a version. See ``contract.Zoo``."""
         self._service.post(
             f"models/{_name(name)}/aliases/{quote(alias, safe='')}", {"version": version, "reason": reason}
         )
 
     def undo_alias(self, name: str, alias: str, person: Person, *, reason: str = "") -> None:
-        """Point an alias back to where it pointed before its last move. See ``Zoo``."""
+        """Point an alias back to where it pointed before its last move. See ``contract.Zoo``."""
         path = f"models/{_name(name)}/aliases/{quote(alias, safe='')}/undo"
         self._service.post(path, {"reason": reason})
 
     def set_stage(
         self, reference: str, stage: Stage, person: Person, *, reason: str = "", digest: str = ""
     ) -> Entry:
-        """Change the stage of a version. See ``Zoo``."""
+        """Change the stage of a version. See ``contract.Zoo``."""
         path = _path(parse(reference)) + ("/approval" if stage == "approved" else "/stage")
         return _entry(self._service.post(path, {"stage": stage, "reason": reason, "digest": digest}))
 
     def deprecate(self, reference: str, reason: str, person: Person, *, successor: str = "") -> Entry:
-        """Say that a version should no longer be used. See ``Zoo``."""
+        """Say that a version should no longer be used. See ``contract.Zoo``."""
         path = _path(parse(reference)) + "/deprecation"
         return _entry(self._service.post(path, {"reason": reason, "successor": successor}))
 
     def lift_deprecation(self, reference: str, person: Person) -> Entry:
-        """Take a deprecation back. See ``Zoo``."""
+        """Take a deprecation back. See ``contract.Zoo``."""
         return _entry(self._service.delete(_path(parse(reference)) + "/deprecation"))
 
     def attach_signature(self, reference: str, bundle: dict[str, Any], person: Person) -> Entry:
-        """Attach the signature of a key that the site trusts. See ``Zoo``."""
+        """Attach the signature of a key that the site trusts. See ``contract.Zoo``."""
         return _entry(self._service.post(_path(parse(reference)) + "/signature", {"bundle": bundle}))
 
     def _send(self, artifact: bytes) -> str:

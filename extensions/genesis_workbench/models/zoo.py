@@ -1,10 +1,10 @@
-"""The model zoo: what it can do, and the one in this process on the ledger."""
+"""The model zoo in this process, on the ledger."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from genesis_workbench.core.access import Access, Person
 from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, PermissionRefused
@@ -25,87 +25,6 @@ from genesis_workbench.models.verification import verify
 
 _TRIES = 20
 _NOBODY: Named = Named()
-
-
-class Zoo(Protocol):
-    """What both zoos can do. `person` is whose rights count; behind the service it is whoever the token belongs to.
-
-    What `person` may not see is not there: NotFound.
-    """
-
-    def search(self, text: str, person: Person) -> list[ModelVersion]:
-        """Return the newest version of each model that has all words of `text`; all models where it is empty."""
-        ...
-
-    def entries(self, text: str, person: Person) -> list[Entry]:
-        """Return what :meth:`search` does, each with where it stands."""
-        ...
-
-    def versions(self, name: str, person: Person) -> list[Entry]:
-        """Return all versions of a name, newest first, each with where it stands."""
-        ...
-
-    def history(self, name: str, person: Person) -> list[dict[str, Any]]:
-        """Return who moved, approved or deprecated what, when and why; oldest first."""
-        ...
-
-    def get(self, reference: str, person: Person) -> ModelVersion:
-        """Return ``name@version``, ``name@alias``, or the newest version of ``name`` that is not retired."""
-        ...
-
-    def entry(self, reference: str, person: Person) -> Entry:
-        """Return what :meth:`get` does, with where it stands."""
-        ...
-
-    def artifact(self, digest: str, person: Person) -> bytes:
-        """Return the bytes of an artifact of a model that `person` may see."""
-        ...
-
-    def register(
-        self,
-        name: str,
-        format: str,  # noqa: A002 - the record's word
-        artifact: bytes,
-        signature: Signature,
-        card: ModelCard,
-        self_test: SelfTest,
-        *,
-        actor: str,
-        lineage: dict[str, Any] | None = None,
-        reuse: bool = False,
-        domain: Domain | None = None,
-        intervals: Intervals | None = None,
-    ) -> ModelVersion:
-        """Verify a model and add it as the next version of its name."""
-        ...
-
-    def move_alias(
-        self, name: str, alias: str, version: int | None, person: Person, *, reason: str = ""
-    ) -> None:
-        """Point an alias to a version; None takes it away."""
-        ...
-
-    def undo_alias(self, name: str, alias: str, person: Person, *, reason: str = "") -> None:
-        """Point an alias back to where it pointed before its last move."""
-        ...
-
-    def set_stage(
-        self, reference: str, stage: Stage, person: Person, *, reason: str = "", digest: str = ""
-    ) -> Entry:
-        """Change the stage of a version; `digest` is that of the record which was looked at."""
-        ...
-
-    def deprecate(self, reference: str, reason: str, person: Person, *, successor: str = "") -> Entry:
-        """Say that a version should no longer be used, and what to use instead."""
-        ...
-
-    def lift_deprecation(self, reference: str, person: Person) -> Entry:
-        """Take a deprecation back."""
-        ...
-
-    def attach_signature(self, reference: str, bundle: dict[str, Any], person: Person) -> Entry:
-        """Attach the signature of a key that the site trusts."""
-        ...
 
 
 class LocalZoo:
@@ -216,8 +135,9 @@ class LocalZoo:
         }
         for _ in range(_TRIES):
             named = self._known().get(name, _NOBODY)
-            if key and (actor, key) in named.keys:
-                return named.versions[named.keys[actor, key]]
+            before = self.registered_before(name, actor, key)
+            if before is not None:
+                return before
             versions = named.versions
             record = ModelVersion(**fields, version=max(versions, default=0) + 1)
             same = next((known for known in versions.values() if _same(known, record)), None)
@@ -239,12 +159,18 @@ class LocalZoo:
             return record
         raise Conflict(f"Others registered {_TRIES} versions of {name!r} in the meantime. Try again.")
 
+    def registered_before(self, name: str, actor: str, key: str) -> ModelVersion | None:
+        """Return what the same actor registered with the same key, if they did."""
+        named = self._known().get(name, _NOBODY)
+        number = named.keys.get((actor, key))
+        return None if number is None else named.versions[number]
+
     def search(self, text: str, person: Person) -> list[ModelVersion]:
-        """Return the newest version of each model that has all words of `text`, best first. See :class:`Zoo`."""
+        """Return the newest version of each model that has all words of `text`, best first. See ``Zoo``."""
         return [entry.version for entry in self.entries(text, person)]
 
     def entries(self, text: str, person: Person) -> list[Entry]:
-        """Return what :meth:`search` does, each with where it stands. See :class:`Zoo`."""
+        """Return what :meth:`search` does, each with where it stands. See ``Zoo``."""
         words = text.casefold().split()
         hits = []
         for name, named in self._known().items():
@@ -257,12 +183,12 @@ class LocalZoo:
         return [hit[2] for hit in sorted(hits, key=lambda hit: hit[:2])]
 
     def versions(self, name: str, person: Person) -> list[Entry]:
-        """Return all versions of a name, newest first. See :class:`Zoo`."""
+        """Return all versions of a name, newest first. See ``Zoo``."""
         named = self._named(name, person)
         return [named.entry(number) for number in sorted(_visible(named, person), reverse=True)]
 
     def history(self, name: str, person: Person) -> list[dict[str, Any]]:
-        """Return who moved, approved or deprecated what. See :class:`Zoo`."""
+        """Return who moved, approved or deprecated what. See ``Zoo``."""
         named = self._named(name, person)
         seen = {None, *_visible(named, person)}
         return [
@@ -272,7 +198,7 @@ class LocalZoo:
         ]
 
     def get(self, reference: str, person: Person) -> ModelVersion:
-        """Return one version. See :class:`Zoo`.
+        """Return one version. See ``Zoo``.
 
         Raises
         ------
@@ -284,7 +210,7 @@ class LocalZoo:
         return self.entry(reference, person).version
 
     def entry(self, reference: str, person: Person) -> Entry:
-        """Return one version with where it stands. See :class:`Zoo`."""
+        """Return one version with where it stands. See ``Zoo``."""
         wanted = parse(reference)
         named = self._known().get(wanted.name, _NOBODY)
         number = _chosen(named, wanted, _visible(named, person))
@@ -293,7 +219,7 @@ class LocalZoo:
         return named.entry(number)
 
     def artifact(self, digest: str, person: Person) -> bytes:
-        """Return the bytes of an artifact. See :class:`Zoo`.
+        """Return the bytes of an artifact. See ``Zoo``.
 
         Raises
         ------
@@ -313,7 +239,7 @@ class LocalZoo:
     def move_alias(
         self, name: str, alias: str, version: int | None, person: Person, *, reason: str = ""
     ) -> None:
-        """Point an alias to a version. See :class:`Zoo`.
+        """Point an alias to a version. See ``Zoo``.
 
         Raises
         ------
@@ -327,13 +253,13 @@ class LocalZoo:
         self._append(life.moved(named, name, alias, record, person, reason))
 
     def undo_alias(self, name: str, alias: str, person: Person, *, reason: str = "") -> None:
-        """Point an alias back to where it pointed before its last move. See :class:`Zoo`; raises as :meth:`move_alias`."""
+        """Point an alias back to where it pointed before its last move. See ``Zoo``; raises as :meth:`move_alias`."""
         self._append(life.undone(self._named(name, person), name, alias, person, reason))
 
     def set_stage(
         self, reference: str, stage: Stage, person: Person, *, reason: str = "", digest: str = ""
     ) -> Entry:
-        """Change the stage of a version. See :class:`Zoo`.
+        """Change the stage of a version. See ``Zoo``.
 
         Raises
         ------
@@ -347,7 +273,7 @@ class LocalZoo:
         return self.entry(record.reference, person)
 
     def deprecate(self, reference: str, reason: str, person: Person, *, successor: str = "") -> Entry:
-        """Say that a version should no longer be used. See :class:`Zoo`.
+        """Say that a version should no longer be used. See ``Zoo``.
 
         Raises
         ------
@@ -363,13 +289,13 @@ class LocalZoo:
         return self.entry(record.reference, person)
 
     def lift_deprecation(self, reference: str, person: Person) -> Entry:
-        """Take a deprecation back. See :class:`Zoo`; raises as :meth:`deprecate`."""
+        """Take a deprecation back. See ``Zoo``; raises as :meth:`deprecate`."""
         record = self.get(reference, person)
         self._append(life.lifted(self._named(record.name, person), record, person))
         return self.entry(record.reference, person)
 
     def attach_signature(self, reference: str, bundle: dict[str, Any], person: Person) -> Entry:
-        """Attach the signature of a key that the site trusts. See :class:`Zoo`.
+        """Attach the signature of a key that the site trusts. See ``Zoo``.
 
         Raises
         ------

@@ -41,6 +41,8 @@ def test_a_model_registered_behind_the_service_is_the_same_as_one_registered_her
         remote.register("tiny", "onnx", tiny, **parts(), lineage={"code": "sha256:0"}, reuse=True) == version
     )
     assert remote.register("tiny", "onnx", tiny, **parts(title="Next")).version == 2
+    with pytest.raises(NotFound, match="Begin again"):  # what was registered no longer counts as begun
+        served("ada").get(f"models/uploads/{version.artifact}")
 
 
 def test_without_the_right_to_write_nothing_is_sent(served, tiny, parts):
