@@ -1,0 +1,179 @@
+"""Training against a bare torch loop of the same model on the same data, and pretraining against training from scratch.
+
+Goals: at least 0.95 of the bare loop's samples a second with checkpoints included; a forecast whose error is smaller than
+that of the same network trained from scratch, over five seeds. Both sides run in this process, on one thread, in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genesis_workbench.catalog.opening import open_dataset
+from genesis_workbench.catalog.sources.starter import StarterSource
+from genesis_workbench.training.checkpoint import Checkpoints
+from genesis_workbench.training.feeding import everything
+from genesis_workbench.training.loop import GO_ON, Outcome, Training
+from genesis_workbench.training.metrics import MetricsLog
+from genesis_workbench.training.recipe import Parent, find
+from genesis_workbench.training.workers import Workers
+
+HERE = Workers(0, 1, torch.device("cpu"))
+PRETRAINED_ON = ("mauna-loa-co2", "sunspots", "linke-turbidity")
+FORECAST = "nino12-sst"
+
+
+FORECASTING = {
+    "task": "forecast",
+    "epochs": 150,
+    "batch_size": 10,
+    "learning_rate": 1e-3,
+    "checkpoint_s": 1e6,
+}
+
+
+class Undisturbed:
+    """Nobody asks for anything."""
+
+    wish = GO_ON
+
+
+def main() -> None:
+    """Measure, and print one JSON line for each goal."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", choices=["throughput", "transfer"])
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    records = {record.id: record for page in StarterSource().pages() for record in page.records}
+    if chosen.only != "transfer":
+        throughput(records, chosen.rounds)
+    if chosen.only != "throughput":
+        transfer(records, chosen.seeds)
+
+
+def throughput(records: dict[str, Any], rounds: int) -> None:
+    """Time epochs of the surrogate's ensemble, ours with a checkpoint each second, in turn with the bare loop."""
+    told = {"epochs": 3, "shards": 16, "window": 16, "checkpoint_s": 1.0, "members": 5, "width": 64}
+    recipe = find("surrogate")[0]()
+    config = recipe.Config.model_validate(told)
+    with tempfile.TemporaryDirectory() as folder:
+        data = recipe.data(config, [open_dataset(records["cec-pv-modules"])], Path(folder))
+        samples = sum(data.train.counts) * config.epochs
+        speeds: dict[str, list[float]] = {"ours": [], "bare": []}
+        written = 0
+        for number in range(-1, rounds):  # the round before the first warms both sides up
+            for side in ("ours", "bare") if number % 2 else ("bare", "ours"):
+                began = time.perf_counter()
+                if side == "ours":
+                    place = Path(folder) / f"round{number}"
+                    place.mkdir()
+                    outcome = run(recipe, config, data, place)
+                    assert outcome.progress.step == samples // config.batch_size
+                    written += (place / "metrics.jsonl").read_text().count('"checkpoint"')
+                else:
+                    bare(recipe, config, data)
+                if number >= 0:
+                    speeds[side].append(samples / (time.perf_counter() - began))
+    ratio = statistics.median(a / b for a, b in zip(speeds["ours"], speeds["bare"], strict=True))
+    figures = {
+        "samples_per_s": {side: [round(each) for each in found] for side, found in speeds.items()},
+        "checkpoints": written,
+        "steps": samples // config.batch_size,
+    }
+    print(json.dumps({"benchmark": "training", "ratio": round(ratio, 3), "goal": 0.95, "figures": figures}))
+
+
+def run(recipe: Any, config: Any, data: Any, folder: Path, parent: Parent | None = None) -> Outcome:
+    """Train as a job does, in this process."""
+    torch.manual_seed(config.seed)
+    model = recipe.model(config, data, parent)
+    checkpoints, log = Checkpoints(folder / "checkpoints"), MetricsLog(folder / "metrics.jsonl")
+    checkpoints.claim()
+    try:
+        return Training(recipe, config, data, HERE, checkpoints, log, Undisturbed()).run(model)
+    finally:
+        checkpoints.close()
+        log.close()
+
+
+def bare(recipe: Any, config: Any, data: Any) -> None:
+    """Train as a plain script does: everything in memory, torch's shuffling, no checkpoint; validated as often."""
+    torch.manual_seed(config.seed)
+    model = recipe.model(config, data, None)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    batches = list(everything(data.train, 10**9))
+    columns = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+    held = list(everything(data.validation, 4 * config.batch_size))
+    count = len(next(iter(columns.values())))
+    for _ in range(config.epochs):
+        for rows in torch.randperm(count).split(config.batch_size):
+            loss = recipe.losses(model, {name: column[rows] for name, column in columns.items()}).mean()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+            optimiser.step()
+        with torch.no_grad():
+            torch.cat([recipe.losses(model, batch) for batch in held]).mean().item()
+
+
+def transfer(records: dict[str, Any], seeds: int) -> None:
+    """Forecast with the same network, the same few examples and the same steps: pretrained, and from scratch."""
+    recipe = find("series")[0]()
+    opened = [open_dataset(records[name]) for name in PRETRAINED_ON]
+    target = [open_dataset(records[FORECAST])]
+    rows: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        parent = pretrained(recipe, opened, Path(folder))
+        for seed in range(seeds):  # chooses the examples, the weights to start from and the order
+            config = recipe.Config.model_validate({**FORECASTING, "seed": seed})
+            data, row = recipe.data(config, target, Path(folder)), {}
+            for side, start in (("pretrained", parent), ("scratch", None)):
+                place = Path(folder) / f"{side}{seed}"
+                place.mkdir()
+                model = recipe.model(config, data, None)
+                model.load_state_dict(run(recipe, config, data, place, start).best)
+                with torch.no_grad():
+                    for metric in recipe.product(model.eval(), config, data).card.metrics:
+                        name = side if metric.name == "RMSE, network" else metric.name.removeprefix("RMSE, ")
+                        row[name] = round(metric.value, 3)
+            rows.append(row)
+            print(json.dumps({"seed": seed, **row}), flush=True)
+    ratio = statistics.mean(row["scratch"] for row in rows) / statistics.mean(
+        row["pretrained"] for row in rows
+    )
+    figures = {
+        "rmse_degC": rows,
+        "seeds_won": sum(row["pretrained"] < row["scratch"] for row in rows),
+        "labelled": config.labelled,
+        "epochs": config.epochs,
+    }
+    print(
+        json.dumps(
+            {"benchmark": "training_transfer", "ratio": round(ratio, 3), "goal": 1.0, "figures": figures}
+        )
+    )
+
+
+def pretrained(recipe: Any, opened: list[Any], folder: Path) -> Parent:
+    """Pretrain once, on datasets of which none is forecast."""
+    config = recipe.Config.model_validate({"checkpoint_s": 1e6})
+    data = recipe.data(config, opened, folder)
+    best = run(recipe, config, data, folder).best
+    model = recipe.model(config, data, None)
+    model.load_state_dict(best)
+    return Parent("pretrained", model.tensors())
+
+
+if __name__ == "__main__":
+    main()
