@@ -168,7 +168,7 @@ class Setup:
         offered = (
             subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.root) == 0
         )
-        return "" if offered else "none is offered here, left out (nothing needs it yet)"
+        return "" if offered else "none is offered here, left out (training needs one)"
 
     def install_packages(self):
         """Install the workbench with the tested versions."""
