@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from genesis_workbench.compute.job import JobSpec, Resources
-from genesis_workbench.core.errors import InvalidInput, MissingDependency
+from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.identifiers import check_slug, idempotency_key, new_id
 from genesis_workbench.core.site import this_site
 from genesis_workbench.training.recipe import Code, Recipe, find
@@ -142,10 +142,6 @@ def _configured(recipe: type[Recipe], given: Mapping[str, Any]) -> dict[str, Any
         raise InvalidInput(
             f"The recipe {recipe.name!r} cannot use {field}={fault.get('input')!r}: {fault['msg']}. It can be told: "
             f"{', '.join(recipe.Config.model_fields)}."
-        ) from error
-    except ImportError as error:
-        raise MissingDependency(
-            f'Training needs the package {error.name!r}. Install it with: pip install "genesis-workbench[training]"'
         ) from error
 
 

@@ -121,6 +121,8 @@ class Training:
 
     def _epochs(self, order: Order) -> str:
         while self.progress.epoch < self.config.epochs:
+            if self.config.patience and self.progress.stale >= self.config.patience:
+                return EARLY
             while self.progress.position < order.total:
                 self._step(order)
                 wish = self.workers.agree(self._wish())
@@ -130,8 +132,6 @@ class Training:
                     return TOLD if wish == END else BUDGET
             self._validate()
             self.progress.epoch, self.progress.position = self.progress.epoch + 1, 0
-            if self.config.patience and self.progress.stale >= self.config.patience:
-                return EARLY
         return FINISHED
 
     def _step(self, order: Order) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from genesis_workbench.core import plugins
-from genesis_workbench.core.errors import InvalidInput, NotFound, VerificationFailed
+from genesis_workbench.core.errors import InvalidInput, MissingDependency, NotFound, VerificationFailed
 from genesis_workbench.core.identifiers import digest_file, digest_json
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Code:
 
 def recipes() -> dict[str, str]:
     """Return the recipes that are installed: name to what each trains."""
-    return {name: plugins.load("recipes", name).title for name in plugins.names("recipes")}
+    return {name: _installed(name).title for name in plugins.names("recipes")}
 
 
 def find(recipe: str | Path) -> tuple[type[Recipe], Code]:
@@ -156,9 +156,11 @@ def find(recipe: str | Path) -> tuple[type[Recipe], Code]:
         If there is neither.
     InvalidInput
         If the folder holds no recipe.
+    MissingDependency
+        If torch, or another package that it needs, is not installed here.
     """
     if isinstance(recipe, str) and recipe in plugins.names("recipes"):
-        found: type[Recipe] = plugins.load("recipes", recipe)
+        found = _installed(recipe)
         return found, read_code(recipe, Path(inspect.getfile(found)).parent)
     folder = Path(recipe).expanduser()
     if not (folder / "__init__.py").is_file():
@@ -168,6 +170,17 @@ def find(recipe: str | Path) -> tuple[type[Recipe], Code]:
         )
     found = load_code(folder)
     return found, read_code(found.name, folder)
+
+
+def _installed(name: str) -> type[Recipe]:
+    try:
+        found: type[Recipe] = plugins.load("recipes", name)
+    except MissingDependency as error:
+        raise MissingDependency(
+            f"The recipe {name!r} needs a package that is not installed: {error.__cause__}. "
+            'Install it with: pip install "genesis-workbench[training]"'
+        ) from error
+    return found
 
 
 def read_code(name: str, folder: Path) -> Code:

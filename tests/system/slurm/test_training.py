@@ -16,7 +16,7 @@ from genesis_workbench.training import metrics
 pytest.importorskip("torch", reason="torch is not installed")
 
 TINY = Path(__file__).parent.parent / "training" / "tiny"
-SITE = '[compute]\nscheduler = "slurm"\ninterface = "lo"\n[compute.slurm]\npoll_s = 0.3\n'
+SITE = 'name = "test"\n[compute]\nscheduler = "slurm"\ninterface = "lo"\n[compute.slurm]\npoll_s = 0.3\n'
 
 
 def until(true, run, timeout_s=180):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -37,7 +39,7 @@ class MaskedSeries(torch.nn.Module):
         self.config, self.recompute = config, recompute
         self.value, self.read = torch.nn.Linear(1, config.width), torch.nn.Linear(config.width, 1)
         self.unknown = torch.nn.Parameter(torch.randn(config.width) * 0.02)
-        self.place = torch.nn.Parameter(torch.randn(config.length, config.width) * 0.02)
+        self.place = torch.nn.Parameter(_waves(config.length, config.width))
         self.blocks = torch.nn.ModuleList(Block(config.width, config.heads) for _ in range(config.blocks))
         self.norm = torch.nn.LayerNorm(config.width, EPSILON)
 
@@ -77,6 +79,15 @@ class MaskedSeries(torch.nn.Module):
             found |= {f"{number}.{name}": getattr(block, name) for name in ("attend", "mix", "up", "down")}
             found |= {f"{number}.norm.{which}": norm for which, norm in enumerate(block.norms)}
         return found
+
+
+def _waves(length: int, width: int) -> torch.Tensor:
+    """Return waves of many lengths, from which places are told apart from the first step on (Vaswani et al. 2017, 3.5).
+
+    Begun with small random numbers instead, hundreds of steps go by before anything is learnt.
+    """
+    turns = torch.arange(length)[:, None] * torch.exp(-math.log(1e4) * torch.arange(0, width, 2) / width)
+    return torch.stack([torch.sin(turns), torch.cos(turns)], dim=2).flatten(1)[:, :width].clone()
 
 
 def standard(values: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
