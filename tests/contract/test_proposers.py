@@ -10,11 +10,13 @@ from genesis_workbench.experiments.proposers import _base
 from genesis_workbench.testing.proposers import ProposerContract, specification
 
 HEAVY = {"ax", "baybe"}  # seconds to import, seconds to propose
+# What torch, gpytorch and BoTorch warn each other of, and that they have little data, is not ours to mend.
+LOUD = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in HEAVY)) for name in plugins.names("proposers")],
+    [pytest.param(name, marks=LOUD if name in HEAVY else []) for name in plugins.names("proposers")],
     scope="class",
 )
 class TestProposers(ProposerContract):

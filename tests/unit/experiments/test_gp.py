@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genesis_workbench.experiments.proposers.gp import (
-    GaussianProcess,
-    GaussianProcessProposer,
-    log_expected_improvement,
-)
+from genesis_workbench.experiments.parameters import Categorical, When
+from genesis_workbench.experiments.proposers._acquisition import Acquisition, log_expected_improvement
+from genesis_workbench.experiments.proposers._gaussian import GaussianProcess
+from genesis_workbench.experiments.proposers._models import chosen
+from genesis_workbench.experiments.proposers.gp import GaussianProcessProposer
 from genesis_workbench.experiments.proposers.random import RandomProposer
 from genesis_workbench.experiments.space import Real
 from genesis_workbench.experiments.state import Trial
@@ -52,3 +52,62 @@ def test_the_process_interpolates_and_is_unsure_far_from_what_it_saw():
     mean, deviation = process.predict(np.array([[0.5], [0.7]]))
     assert mean[0] == pytest.approx(0.0, abs=1e-3)
     assert deviation[1] > 100 * deviation[0]
+
+
+@pytest.mark.parametrize("degree", [0, 2])
+def test_gradients_are_those_of_the_values(degree):
+    rng = np.random.default_rng(3)
+    x = rng.random((20, 3))
+    process = GaussianProcess(x, np.sin(4 * x).sum(axis=1), np.log([0.5, 0.6, 0.7, 1e-3]), degree)
+    acquisition = Acquisition(process, 1.2, [(process, 0.4)])
+    at, step = rng.random(3), 1e-6
+    value, gradient = acquisition.slope(at)
+    assert value == pytest.approx(acquisition(at[None])[0], rel=1e-9)
+    ahead = acquisition(at + step * np.eye(3))
+    behind = acquisition(at - step * np.eye(3))
+    assert gradient == pytest.approx((ahead - behind) / (2 * step), rel=1e-4)
+
+
+def test_what_is_left_out_is_predicted_without_it():
+    rng = np.random.default_rng(4)
+    x = rng.random((12, 2))
+    y = np.cos(5 * x[:, 0]) + x[:, 1]
+    theta = np.log([0.6, 0.8, 1e-4])
+    mean, _ = GaussianProcess(x, y, theta, 2).left_out()
+    without = GaussianProcess(np.delete(x, 3, axis=0), np.delete(y, 3), theta, 2)
+    assert mean[3] == pytest.approx(without.predict(x[3:4])[0][0], abs=1e-6)
+
+
+def test_values_over_many_orders_are_modelled_by_their_logarithms_and_a_bowl_by_a_trend():
+    rng = np.random.default_rng(5)
+    x = rng.random((25, 2))
+    steep = -np.exp(12 * ((x - 0.4) ** 2).sum(axis=1))
+    assert np.corrcoef(chosen(x, steep).y, steep)[0, 1] < 0.95  # no straight line of the values
+    assert chosen(x, -((x - 0.4) ** 2).sum(axis=1)).degree == 2
+
+
+def test_it_does_not_ask_again_for_what_failed():
+    spec = specification(space=(Real("a", 0, 1), Real("b", 0, 1)))
+    trials = []
+    for number in range(1, 21):
+        point = GaussianProcessProposer().propose(spec, trials, 1)[0]
+        trial = Trial(number, point, "", str(number), "", "observed")
+        trial.values = {"y": {"value": point["a"] + point["b"], "unit": ""}}
+        if point["a"] > 0.7:
+            trial.state, trial.values, trial.reason = "failed", {}, "too hot"
+        trials.append(trial)
+    failed = [trial.parameters["a"] for trial in trials[12:] if trial.state == "failed"]
+    assert len(set(failed)) == len(failed)
+    assert max(failed, default=0) < 0.85  # where it fails for certain, it does not go any more
+    assert max(trial.parameters["a"] for trial in trials if trial.state == "observed") > 0.65
+
+
+def test_a_parameter_that_is_not_always_active_is_proposed_where_it_is():
+    space = (Categorical("way", ["hot", "cold"]), Real("heat", 0, 1, when=When("way", ["hot"])))
+    spec, trials = specification(space=space), []
+    for number in range(1, 16):
+        point = GaussianProcessProposer().propose(spec, trials, 1)[0]
+        assert ("heat" in point) == (point["way"] == "hot")
+        values = {"y": {"value": 1 - (point.get("heat", 0) - 0.8) ** 2, "unit": ""}}
+        trials.append(Trial(number, point, "", str(number), "", "observed", values=values))
+    assert max(trial.values["y"]["value"] for trial in trials) > 0.995

@@ -104,6 +104,16 @@ def unable(name: str, spec: ExperimentSpec, kinds: Iterable[type[AnyConstraint]]
             )
 
 
+def always(name: str, spec: ExperimentSpec, instead: str) -> None:
+    """Raise CannotPropose where a parameter is not always active, for a proposer `name` that cannot have that."""
+    conditional = next((each.name for each in spec.space if each.when is not None), None)
+    if conditional:
+        raise CannotPropose(
+            f"The proposer {name!r} knows no parameters that are not always active, such as {conditional!r}. "
+            f"Use {instead}."
+        )
+
+
 def measured(spec: ExperimentSpec, trials: Iterable[Trial]) -> list[Trial]:
     """Return the trials that measured all objectives and everything that is limited."""
     wanted = {each.name for each in spec.objectives} | {each.metric for each in spec.outcome_constraints}

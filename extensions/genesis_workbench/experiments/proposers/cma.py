@@ -18,6 +18,7 @@ from genesis_workbench.experiments.domain import MOST_DRAWS, Domain
 from genesis_workbench.experiments.outcomes import points as repeated
 from genesis_workbench.experiments.proposers._base import (
     CannotPropose,
+    always,
     arguments,
     domain,
     improved,
@@ -51,11 +52,7 @@ class EvolutionProposer:
             raise CannotPropose(
                 f"The proposer 'cma' has one objective, not {len(spec.objectives)}. Use gp or ax."
             )
-        conditional = next((each.name for each in spec.space if each.when is not None), None)
-        if conditional:
-            raise CannotPropose(
-                f"The proposer 'cma' has no distance between points with and without {conditional!r}. Use optuna."
-            )
+        always(self.name, spec, "gp or optuna")
         if domain(spec).mixtures:
             raise CannotPropose(
                 f"The proposer 'cma' hits the sum of {domain(spec).mixtures[0]} with probability 0. Use gp or baybe."
