@@ -46,7 +46,7 @@ class GaussianProcess:
         self._inverse = cho_solve((self._l, True), np.eye(len(x)))
         self._h = _trend(x, degree)
         self._ih = self._inverse @ self._h
-        self._a = np.linalg.inv(self._h.T @ self._ih)
+        self._a = np.linalg.inv(_ridged(self._h.T @ self._ih))
         self._beta = self._a @ (self._ih.T @ y)
         residual = y - self._h @ self._beta
         self._alpha = self._inverse @ residual
@@ -96,6 +96,16 @@ class GaussianProcess:
             self.scale * dvariance / (2 * deviation),
         )
 
+    def learned(self, one: Array, other: Array) -> float:
+        """Return how much of the variance at `other` a measurement at `one` takes away, as a share of the process's."""
+        points = np.stack([one, other])
+        lengths = np.exp(self.theta[:-1])
+        k, _ = _matern(_squares(points, self.x), lengths)
+        left = _trend(points, self.degree) - k @ self._ih
+        prior, _ = _matern(_squares(points, points), lengths)
+        posterior = prior - k @ self._inverse @ k.T + left @ self._a @ left.T
+        return float(posterior[0, 1] ** 2 / (max(posterior[0, 0], 0) + np.exp(self.theta[-1]) + _JITTER))
+
     def left_out(self) -> tuple[Array, Array]:
         """Return what each value would have been predicted as without it, and its deviation with noise (Dubrule, 1983)."""
         q = self._inverse - self._ih @ self._a @ self._ih.T
@@ -122,7 +132,7 @@ def _loss(theta: Array, squares: Array, y: Array, h: Array) -> tuple[float, Arra
     inverse = dpotri(low, lower=1)[0]
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
     ih = inverse @ h
-    residual = y - h @ np.linalg.solve(h.T @ ih, ih.T @ y)
+    residual = y - h @ np.linalg.solve(_ridged(h.T @ ih), ih.T @ y)
     alpha = inverse @ residual
     scale = max(float(residual @ alpha) / n, 1e-12)
     weight = 0.5 * (inverse - np.outer(alpha, alpha) / scale)
@@ -136,6 +146,12 @@ def _loss(theta: Array, squares: Array, y: Array, h: Array) -> tuple[float, Arra
     gradient[:-1] += away
     gradient[-1] += noisier
     return float(value), gradient
+
+
+def _ridged(a: Array) -> Array:
+    """Return a matrix that can be inverted: a trend's terms are not independent where a coordinate has two levels only."""
+    a[np.diag_indices_from(a)] += 1e-8 * np.trace(a) / len(a)
+    return a
 
 
 def _squares(a: Array, b: Array) -> Array:

@@ -4,7 +4,8 @@ After a Sobol sequence, each point is where the model expects the largest improv
 is chosen anew for each proposal (:mod:`._models`). In the last third of the budget every second point is looked for near
 the best one only: a trust region (Eriksson et al., 2019, "Scalable global optimization via local Bayesian optimization").
 Trials under way count at their posterior mean, so that parallel proposals differ (Ginsbourger et al., 2010). Where trials
-fail is modelled like a limit on outcomes. A parameter that is not active counts as at its middle.
+fail is modelled like a limit on outcomes. A parameter that is not active counts as at its middle. Where fidelities differ,
+the point is looked for at the target's (:mod:`._fidelity`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genesis_workbench.experiments import space
-from genesis_workbench.experiments.proposers._acquisition import Acquisition, candidates, optimum
+from genesis_workbench.experiments.proposers._acquisition import Acquisition, candidates, fitting, optimum
 from genesis_workbench.experiments.proposers._base import (
     domain,
     improved,
@@ -24,6 +26,7 @@ from genesis_workbench.experiments.proposers._base import (
     points_so_far,
     sobol_values,
 )
+from genesis_workbench.experiments.proposers._fidelity import Fidelities
 from genesis_workbench.experiments.proposers._gaussian import Array, GaussianProcess, standardised
 from genesis_workbench.experiments.proposers._models import chosen
 from genesis_workbench.experiments.spec import ExperimentSpec
@@ -64,7 +67,9 @@ class _Seen:
         self._x = np.array([_at(spec, trial.parameters) for trial in done])
         self._reached = np.array([improved(spec, trial) for trial in done])
         kept = np.array([margins(spec, trial) for trial in done])
-        self._kept = (kept >= 0).all(axis=1)
+        fidelity = spec.fidelity
+        self._fidelities = None if fidelity is None else Fidelities(spec, fidelity, self._fits)
+        self._kept = (kept >= 0).all(axis=1) & self._real(self._x)
         self._limits = [_limited(self._x, margin) for margin in kept.T]
         if failed:
             both = np.vstack([self._x, *(_at(spec, trial.parameters) for trial in failed)])
@@ -81,10 +86,23 @@ class _Seen:
         if len(unseen):
             believed = model.predict(unseen)[0]
             model = model.given(unseen, believed)
-            best = None if best is None else max(best, float(believed.max()))
-        box = _box(top) if self._near(number) else None
+            believed = believed[self._real(unseen)]
+            best = None if best is None else max([best, *believed.tolist()])
+        near = self._near(number)
         acquisition = Acquisition(model, best, self._limits)
-        return optimum(self._fits, acquisition, candidates(self._fits, top, rng, box), box)
+        if self._fidelities is None:
+            box = _box(top) if near else None
+            return optimum(self._fits, acquisition, candidates(self._fits, top, rng, box), box)
+        box = self._fidelities.within(_box(top) if near else np.tile([0.0, 1.0], (len(top), 1)))
+        real = fitting(self._fits, self._fidelities.real(candidates(self._fits, top, rng, box)))
+        at = optimum(self._fits, acquisition, np.array(real), box) if real else top
+        return at if near else self._fidelities.cheapest(model, at)
+
+    def _real(self, points: Array) -> NDArray[np.bool_]:
+        """Return which points, shape (n, d), count: all, or those of the target's fidelity."""
+        if self._fidelities is None:
+            return np.ones(len(points), dtype=bool)
+        return np.asarray(np.isclose(points, self._fidelities.real(points)).all(axis=1))
 
     def _near(self, number: int) -> bool:
         points = self._spec.budget.trials / self._spec.repeats
