@@ -1,0 +1,98 @@
+"""How far an experiment's optimiser comes: our default against Ax alone, BayBE, BoFire, Optuna and random search.
+
+Regret over the functions of BBOB (all groups) at 10 to 20 trials a dimension: one after the other, in batches of four, and
+with noise and a tenth of the trials failing. All optimisers meet the same instances, noise, failures and seeds, one after
+the other in one process with one thread; a suggestion's seconds are processor time. The peers live in an environment of
+their own under build/, made here where it is not there. Runs are appended to a file and those that are there are not run
+again, so that a long run can be cut off, looked at, and gone on with.
+
+``ratio`` is the median regret of the peers built on Gaussian processes over ours, problem by problem, as a geometric mean:
+2 is the goal. Run: ``python tests/benchmarks/experiments.py [--dims 2 3 5] [--instances 1 2 3] [--minutes 600]``; the
+default takes minutes and looks at one instance of five functions. Last line: JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TORCH = "torch==2.13.0"
+PEERS = (
+    "ax-platform==1.3.1", "botorch==0.18.1", "optuna==5.0.0", "baybe==0.15.0", "bofire[optimization]==0.5.0", "ioh==0.3.22",
+)  # fmt: skip
+GOAL = 2.0
+ALL = ["ours", "random", "optuna_tpe", "optuna_gp", "ax", "baybe", "bofire"]
+
+
+def environment() -> Path:
+    """Return the Python of the peers' environment, made where it is not there: torch first, by pip, for the processor."""
+    mark = hashlib.sha256(json.dumps([sys.version, TORCH, PEERS]).encode()).hexdigest()[:8]
+    folder = ROOT / "build" / "peers" / f"experiments-{mark}"
+    python = folder / "bin" / "python"
+    if (folder / "complete").exists():
+        return python
+    print(f"Making the peers' environment in {folder} ...", file=sys.stderr)
+    shutil.rmtree(folder, ignore_errors=True)
+    for command in (
+        [sys.executable, "-m", "venv", folder],
+        [python, "-m", "pip", "install", "--quiet", TORCH],
+        # The workbench itself too: both are asked in the same process.
+        [python, "-m", "pip", "install", "--quiet", TORCH, *PEERS, "-e", ROOT],
+    ):
+        subprocess.run([str(part) for part in command], check=True, stdout=sys.stderr)
+    (folder / "complete").touch()
+    return python
+
+
+def options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dims", type=int, nargs="+", default=[2])
+    parser.add_argument("--instances", type=int, nargs="+", default=[1])
+    parser.add_argument("--functions", type=int, nargs="+", default=[1, 6, 10, 15, 20], help="1 to 24")
+    parser.add_argument("--settings", nargs="+", default=["sequential"], help="sequential, batch, noise")
+    parser.add_argument("--each", type=int, default=10, help="trials a dimension")
+    parser.add_argument("--optimisers", nargs="+", default=ALL)
+    parser.add_argument("--minutes", type=float, default=60, help="no run is begun after so long")
+    parser.add_argument("--results", type=Path, default=ROOT / "artifacts" / "experiments.jsonl")
+    parser.add_argument("--python", type=Path, help="of an environment that has the peers already")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def main() -> None:
+    """Run what is lacking in the peers' environment, then say what came of it."""
+    chosen = options().parse_args()
+    if not chosen.here:
+        chosen.results.parent.mkdir(parents=True, exist_ok=True)
+        python = chosen.python or environment()
+        here = [str(python), __file__, *sys.argv[1:], "--here"]
+        paths = os.pathsep.join([str(ROOT / "extensions"), str(ROOT / "tests" / "benchmarks")])
+        raise SystemExit(
+            subprocess.run(
+                here, env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, check=False
+            ).returncode
+        )
+    from experiments_parts import runs, verdict
+
+    names = ("dims", "instances", "functions", "settings", "each", "optimisers", "minutes")
+    runs.main({name: getattr(chosen, name) for name in names}, chosen.results)
+    found = verdict.whole(verdict.read(chosen.results), {"ours", "random", *chosen.optimisers})
+    peers = [name for name in chosen.optimisers if name != "ours"]
+    if not found:
+        raise SystemExit("No problem was finished by all optimisers: give more --minutes.")
+    groups, total = verdict.in_groups(found, peers), verdict.over_all(found, peers)
+    for each in groups:
+        print(each)
+    figures = {**total, "groups": groups, "acceleration": verdict.acceleration(found)}
+    print(json.dumps({"benchmark": "experiments", "ratio": total["ratio"], "goal": GOAL, "figures": figures}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Problems, optimisers and statistics of tests/benchmarks/experiments.py."""
