@@ -12,7 +12,7 @@ import numpy as np
 from genesis_workbench.experiments import space as spaces
 from genesis_workbench.experiments.outcomes import points
 from genesis_workbench.experiments.parameters import Categorical
-from genesis_workbench.experiments.proposers.gp import GaussianProcess
+from genesis_workbench.experiments.proposers._gaussian import GaussianProcess
 from genesis_workbench.experiments.state import ExperimentState
 
 FEWEST, MOST = 4, 150
