@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -121,6 +122,18 @@ class Workbench:
         assert self.process is not None
         root = psutil.Process(self.process.pid)
         return [root, *root.children(recursive=True)]
+
+    def listening(self) -> list[tuple[psutil.Process, Any]]:
+        """Return each process of the family with each address that it listens at; UDP sockets listen always."""
+        found = []
+        for process in self.processes():
+            try:
+                for each in process.net_connections("inet"):
+                    if each.status == psutil.CONN_LISTEN or each.type is socket.SOCK_DGRAM:
+                        found.append((process, each))
+            except psutil.NoSuchProcess:  # it has just ended
+                continue
+        return found
 
     def program(self, word: str) -> psutil.Process:
         """Return the process of the family whose command line holds `word`, such as ``jupyterhub``."""

@@ -11,7 +11,6 @@ import threading
 from urllib.parse import urlsplit
 
 import httpx
-import psutil
 import pytest
 
 from genesis_workbench.core.site import load_site
@@ -270,12 +269,7 @@ def test_a_servers_cookie_opens_no_other_server(people, workbench):
 def test_nothing_listens_beyond_the_addresses_of_the_site_file(people, workbench):
     site = load_site(workbench.state.parent / "site.toml")
     addresses = {site.hub.address, site.hub.private_address}
-    public = set()
-    for process in workbench.processes():
-        for each in process.net_connections("inet"):
-            listens = each.status == psutil.CONN_LISTEN or each.type.name == "SOCK_DGRAM"
-            if listens:
-                assert each.laddr.ip in addresses, (process.cmdline(), each)
-            if listens and each.laddr.port == workbench.port:
-                public.add(process.pid)
+    found = workbench.listening()
+    assert {each.laddr.ip for _, each in found} <= addresses
+    public = {process.pid for process, each in found if each.laddr.port == workbench.port}
     assert public == {workbench.program("configurable-http-proxy").pid}  # people come in by the proxy alone

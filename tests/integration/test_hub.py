@@ -7,7 +7,6 @@ import socket
 import threading
 
 import httpx
-import psutil
 import pytest
 from websockets.sync.client import connect
 
@@ -48,12 +47,7 @@ def test_passwords_and_tokens_are_kept_nowhere_in_clear(workbench, tokens):
 
 def test_everything_listens_on_loopback_only(workbench, browser):
     browser("alice").start_server("alice")
-    listening = {
-        connection.laddr.ip
-        for process in workbench.processes()
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    listening = {each.laddr.ip for _, each in workbench.listening()}
     assert listening == {"127.0.0.1"}
 
 
