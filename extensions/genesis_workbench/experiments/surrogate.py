@@ -48,7 +48,10 @@ def slices(state: ExperimentState, count: int = 41) -> list[dict[str, Any]]:
     x = np.array([spaces.encode(domain, point.parameters) for point, _ in kept])
     y = np.array([mean for _, mean in kept])
     centre, scale = y.mean(), y.std() or 1.0
-    model = GaussianProcess.fit(x, (y - centre) / scale)
+    try:
+        model = GaussianProcess.fit(x, (y - centre) / scale)
+    except np.linalg.LinAlgError:
+        return []  # values of points that coincide contradict each other beyond any noise: there is no such model
     found = []
     for parameter in domain:
         at = parameter.levels(len(parameter.choices) if isinstance(parameter, Categorical) else count)
