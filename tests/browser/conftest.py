@@ -15,6 +15,9 @@ PEOPLE = {"alice": ["solar"], "bob": ["solar"], "carol": [], "dora": ["solar", "
 SITE = """
 name = "browser-test"
 
+[servers]
+start_timeout_s = 110
+
 [[catalog.sources]]
 name = "nowhere"
 kind = "dcat"
