@@ -7,7 +7,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -50,6 +50,7 @@ def same(one, other):
     return type(one) is type(other) and one == other
 
 
+@settings(max_examples=50)
 @given(state=STATES)
 def test_what_is_packed_comes_back(state):
     structure, tensors = pack(state)
