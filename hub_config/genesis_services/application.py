@@ -17,6 +17,7 @@ from genesis_services.context import Context
 from genesis_services.gate import Gate
 from genesis_services.hub import Hub
 from genesis_services.identity import Identity
+from genesis_services.limits import LimitedBodies
 from genesis_services.routes import (
     budgets,
     catalog,
@@ -65,6 +66,7 @@ def application(context: Context | None = None) -> ASGIApp:
     app.state.context, app.state.identity, app.state.gate, app.state.prefix = context, identity, gate, prefix
     problems.install(app)
     metrics.install(app)
+    app.add_middleware(LimitedBodies)
     api = APIRouter(prefix=f"{prefix}/api")
     for room in (me, catalog, models, experiments, laboratories, budgets, dashboards, ledger):
         api.include_router(room.router)
