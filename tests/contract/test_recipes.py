@@ -47,7 +47,14 @@ def starter():
     return {record.id: record for page in StarterSource().pages() for record in page.records}
 
 
-@pytest.mark.parametrize("name", plugins.names("recipes"), scope="class")
+# Structures take minutes to make neighbours of; the other recipes keep the contract in seconds.
+SLOW = {"property"}
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in plugins.names("recipes")
+]
+
+
+@pytest.mark.parametrize("name", NAMES, scope="class")
 class TestRecipes(RecipeContract):
     @pytest.fixture(autouse=True)
     def _load(self, name, starter):

@@ -5,13 +5,15 @@ The process is the one of the proposer `gp`, fitted to the observations of the f
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genesis_workbench.experiments import space as spaces
 from genesis_workbench.experiments.outcomes import points
-from genesis_workbench.experiments.parameters import Categorical
+from genesis_workbench.experiments.parameters import AnyParameter, Categorical
 from genesis_workbench.experiments.proposers._gaussian import GaussianProcess
 from genesis_workbench.experiments.state import ExperimentState
 
@@ -35,14 +37,13 @@ def slices(state: ExperimentState, count: int = 41) -> list[dict[str, Any]]:
         how many were fitted.
     """
     objective, domain = state.spec.objective, state.spec.space
-    known = {parameter.name for parameter in domain}
     seen = [
         (point, mean)
         for point in points(state.decisive)
-        if (mean := point.mean(objective.name, objective.unit)) is not None and set(point.parameters) == known
+        if (mean := point.mean(objective.name, objective.unit)) is not None
     ]
     best = state.best
-    if len(seen) < FEWEST or best is None or set(best.parameters) != known:
+    if len(seen) < FEWEST or best is None:
         return []
     kept = _kept(seen, maximize=objective.maximize)
     x = np.array([spaces.encode(domain, point.parameters) for point, _ in kept])
@@ -54,8 +55,10 @@ def slices(state: ExperimentState, count: int = 41) -> list[dict[str, Any]]:
         return []  # values of points that coincide contradict each other beyond any noise: there is no such model
     found = []
     for parameter in domain:
-        at = parameter.levels(len(parameter.choices) if isinstance(parameter, Categorical) else count)
-        where = np.array([spaces.encode(domain, {**best.parameters, parameter.name: value}) for value in at])
+        if parameter.name not in best.parameters:
+            continue
+        places = list(_along(domain, best.parameters, parameter, count))
+        at, where = [value for value, _ in places], np.array([place for _, place in places])
         believed, deviation = model.predict(where)
         found.append(
             {
@@ -69,6 +72,17 @@ def slices(state: ExperimentState, count: int = 41) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _along(
+    domain: Sequence[AnyParameter], best: Mapping[str, Any], parameter: AnyParameter, count: int
+) -> Iterator[tuple[Any, NDArray[np.float64]]]:
+    """Yield values of a parameter and where they lie; without those at which another begins to count, which has no value."""
+    for value in parameter.levels(len(parameter.choices) if isinstance(parameter, Categorical) else count):
+        values = {**best, parameter.name: value}
+        there = {each.name for each in domain if each.when is None or each.when.holds(values)}
+        if there <= values.keys():
+            yield value, spaces.encode(domain, spaces.active(domain, values))
 
 
 def _kept(seen: list[Any], *, maximize: bool) -> list[Any]:

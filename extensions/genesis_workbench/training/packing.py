@@ -30,7 +30,8 @@ def _pack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
         return {_TENSOR: name}
     if isinstance(value, dict):
         if all(isinstance(key, str) and not key.startswith("$") for key in value):
-            return {key: _pack(each, tensors) for key, each in value.items()}
+            # By name: a state that was read back has its keys in another order, and must give the same bytes.
+            return {key: _pack(value[key], tensors) for key in sorted(value)}
         return {_PAIRS: [[_pack(key, tensors), _pack(each, tensors)] for key, each in value.items()]}
     if isinstance(value, tuple):
         return {_TUPLE: [_pack(each, tensors) for each in value]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.experiments import Budget, Hypothesis, Objective, Real, Threshold, loop
@@ -68,3 +70,12 @@ def run(ledger, experiment, bench, steps=400):
         if state.state == "ended":
             return state
     raise AssertionError("it did not end")
+
+
+def until(true, timeout_s=60):
+    """Wait until `true` gives something, and return it."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := true()):
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.05)
+    return found

@@ -120,8 +120,8 @@ def test_what_it_raises_there_is_raised_here(experiments, ledger, apart):
     from genesis_workbench.experiments import Categorical, When
 
     space = (Categorical("c", ["a", "b"]), Real("x", 0, 1), Real("z", 0, 1, when=When("c", ["a"])))
-    with pytest.raises(CannotPropose, match="no distance between points"):
-        apart.ask(specification(space=space), [], "gp", 1)
+    with pytest.raises(CannotPropose, match="'z'"):
+        apart.ask(specification(space=space), [], "cma", 1)
 
 
 def test_a_hanging_proposer_in_a_notebook_is_left_behind(bad):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from genesis_workbench.experiments import notebook
 from genesis_workbench.widgets import progress
 from genesis_workbench.widgets._script import script
 from genesis_workbench.widgets.experiment_launcher import ExperimentLauncher
+from unit.experiments.bench import until
 
 
 def square(x):
@@ -44,14 +43,6 @@ def _one_ledger(folder):
 def say(widget, command, **more):
     """What the page sends."""
     widget._command(widget, {"command": command, **more}, [])
-
-
-def until(true, timeout_s=60):
-    deadline = time.monotonic() + timeout_s
-    while not (found := true()):
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.05)
-    return found
 
 
 def draft(**changes):

@@ -18,6 +18,8 @@ from genesis_workbench.experiments import (
     store,
 )
 from genesis_workbench.experiments.executors._base import Observation
+from genesis_workbench.experiments.proposers._base import CannotPropose
+from genesis_workbench.experiments.proposers.gp import GaussianProcessProposer
 from genesis_workbench.experiments.state import fold, stream
 from unit.experiments.bench import ALICE, BOB, CAROL, run, specification
 
@@ -103,8 +105,6 @@ def test_failed_trials_are_kept_and_five_in_a_row_end_it(ledger, experiments, be
 
 
 def test_a_proposer_that_raises_is_replaced_and_the_ledger_says_why(ledger, experiments, bench, monkeypatch):
-    from genesis_workbench.experiments.proposers.gp import GaussianProcessProposer
-
     def broken(self, spec, trials, count):
         raise FloatingPointError("singular")
 
@@ -116,8 +116,13 @@ def test_a_proposer_that_raises_is_replaced_and_the_ledger_says_why(ledger, expe
     assert "gp failed: singular" in proposed.body["because"]
 
 
-def test_a_proposer_that_cannot_honour_the_space_is_replaced_by_name(ledger, experiments, bench):
-    """A parameter that is not always active: the light optimiser says so, and sobol proposes."""
+def test_a_proposer_that_cannot_honour_the_space_is_replaced_by_name(ledger, experiments, bench, monkeypatch):
+    """It says so only when it is asked: sobol proposes."""
+
+    def cannot(*_):
+        raise CannotPropose("'z' is not always active, and this proposer has no way to say so. Use sobol.")
+
+    monkeypatch.setattr(GaussianProcessProposer, "propose", cannot)
     bench.parameters, bench.optional = {"c": "", "x": "", "z": ""}, {"z"}
     space = (Categorical("c", ["a", "b"]), Real("x", 0, 1), Real("z", 0, 1, when=When("c", ["a"])))
     bench.observe = lambda _key: Observation({"y": (0.5, "degC", None)})

@@ -10,6 +10,7 @@ import pytest
 
 import genesis_workbench as gw
 from genesis_workbench.core.errors import Conflict
+from genesis_workbench.dashboards import experiment_page
 from genesis_workbench.dashboards.publishing import PARAMETERS_VARIABLE
 from genesis_workbench.experiments import (
     Arm,
@@ -25,7 +26,7 @@ from genesis_workbench.experiments import (
 )
 from genesis_workbench.experiments.plot import convergence
 from genesis_workbench.experiments.showing import Finding
-from unit.experiments.bench import run, specification
+from unit.experiments.bench import run, specification, until
 
 DASHBOARD = Path(__file__).parents[3] / "notebooks" / "dashboards" / "experiment.py"
 
@@ -65,11 +66,15 @@ def ended(ledger, experiments, bench):
 
 def test_the_widget_gets_json_with_the_first_objective_and_the_front(ended):
     widget = gw.progress(ended)
+    until(lambda: widget.summary and widget.trials)
     json.dumps([widget.summary, widget.trials])
     assert widget.summary["front"]
     assert widget.summary["spec"]["objective"]["name"] == "y"
     shown = [trial for trial in widget.trials if trial["state"] == "observed"]
-    assert {trial["value"] is None for trial in shown} == {True, False}
+    assert {"y" in trial["values"] for trial in shown} == {True, False}
+    slices = {each["parameter"]: each for each in until(lambda: widget.slices)}
+    assert slices.keys() >= {"c", "x"}, "also where a parameter is not always there"
+    widget.close()
 
 
 def test_the_finding_names_caution_and_deviation_and_escapes_them(ended):
@@ -100,10 +105,10 @@ def test_the_plot_and_the_table_leave_out_what_was_not_measured(ended, ledger, e
 def test_the_dashboard_shows_it_and_escapes_what_people_wrote(ended, monkeypatch):
     monkeypatch.setenv(PARAMETERS_VARIABLE, json.dumps({"experiment": ended.id}))
     monkeypatch.setattr(gw.experiments, "get", lambda _experiment: ended)
-    page = runpy.run_path(str(DASHBOARD))
-    facts = page["facts"](ended.status()).object
+    runpy.run_path(str(DASHBOARD))
+    facts = experiment_page.facts(ended.status()).object
     assert "first of 2 objectives" in facts
     assert "Changed after 0 observations" in facts
     assert "more often than its confidence" in facts
     assert "<script>" not in facts
-    assert len(page["plots"](ended.state())) == 3
+    assert len(experiment_page.plots(ended)) == 3
