@@ -57,7 +57,6 @@ def registered(zoo, error, **lineage):
 
 
 def test_from_a_word_to_the_line_that_loads_a_model(workbench, signed_in, screenshot, zoo_of):
-    workbench.add("dora", "stewards")
     admin, dora = zoo_of("admin"), zoo_of("dora")
     registered(admin, 0.5, code="plots.py", code_digest="sha256:" + "a" * 64, job="job_7")
     second = registered(

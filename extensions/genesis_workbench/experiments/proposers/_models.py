@@ -7,6 +7,7 @@ approaches for choosing hyperparameters in Gaussian processes"); densities of lo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -16,14 +17,14 @@ _LOG_OFFSETS = (0.05,)
 _TREND_POINTS = 1.5  # points for each term of a trend, at least
 
 
-def chosen(x: Array, y: Array) -> GaussianProcess:
+def chosen(x: Array, y: Array, *, plain: bool = False) -> GaussianProcess:
     """Return the best process for values `y`, shape (n,), more being better, at points `x`, shape (n, d).
 
-    Its own scale grows with `y`, and need not be the scale of `y`.
+    Its own scale grows with `y`, and need not be the scale of `y`; with `plain` it is.
     """
     found: list[tuple[float, int, GaussianProcess]] = []
     degrees = (0, 2) if len(y) >= _TREND_POINTS * terms(x.shape[1], 2) else (0,)
-    for values, log_slope in _scales(y):
+    for values, log_slope in islice(_scales(y), 1 if plain else None):
         spread = values.std() or 1.0
         for degree in degrees:
             model = GaussianProcess.fit(x, (values - values.mean()) / spread, degree)

@@ -74,12 +74,12 @@ class _Seen:
         if failed:
             both = np.vstack([self._x, *(_at(spec, trial.parameters) for trial in failed)])
             self._limits.append(_limited(both, np.repeat([1.0, -1.0], [len(done), len(failed)])))
-        self._model = chosen(self._x, self._reached[:, 0]) if self._reached.shape[1] == 1 else None
+        self._models: dict[bool, GaussianProcess] = {}
 
     def next(self, unseen: Array, number: int) -> Array:
         """Return point `number`, shape (d,), with points of unknown outcome, shape (m, d), counted as expected."""
         rng = np.random.default_rng([self._spec.seed, number])
-        model = self._model or chosen(self._x, _scalarised(self._reached, rng))
+        model = self._model(number, rng)
         kept = self._kept
         best = float(model.predict(self._x[kept])[0].max()) if kept.any() else None
         top = self._x[np.argmax(np.where(kept, model.y, -np.inf) if kept.any() else model.y)]
@@ -97,6 +97,18 @@ class _Seen:
         real = fitting(self._fits, self._fidelities.real(candidates(self._fits, top, rng, box)))
         at = optimum(self._fits, acquisition, np.array(real), box) if real else top
         return at if near else self._fidelities.cheapest(model, at)
+
+    def _model(self, number: int, rng: np.random.Generator) -> GaussianProcess:
+        """Return the model for point `number`.
+
+        Every second one is on the values themselves: logarithms stretch what is best, and a plateau there would hold all.
+        """
+        plain = number % 2 == 1
+        if self._reached.shape[1] > 1:
+            return chosen(self._x, _scalarised(self._reached, rng), plain=plain)
+        if plain not in self._models:
+            self._models[plain] = chosen(self._x, self._reached[:, 0], plain=plain)
+        return self._models[plain]
 
     def _real(self, points: Array) -> NDArray[np.bool_]:
         """Return which points, shape (n, d), count: all, or those of the target's fidelity."""
