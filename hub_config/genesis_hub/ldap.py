@@ -51,10 +51,14 @@ class Directory:
 
     def __init__(self, section: LdapSection) -> None:
         self._section = _checked(section)
-        secure = Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=section.ca_file or None)
-        parts = urlsplit(section.url)
-        self._server = Server(
-            parts.hostname, parts.port, use_ssl=parts.scheme == "ldaps", tls=secure, connect_timeout=section.timeout_s
+        self._tls = Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=section.ca_file or None)
+
+    @property
+    def _server(self) -> Server:
+        """The directory, made anew each time: ldap3 leaves one alone for a while that did not answer once."""
+        parts, section = urlsplit(self._section.url), self._section
+        return Server(
+            parts.hostname, parts.port, use_ssl=parts.scheme == "ldaps", tls=self._tls, connect_timeout=section.timeout_s
         )  # fmt: skip
 
     def check(self, name: str, password: str) -> Entry | None:

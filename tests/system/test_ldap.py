@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import gc
 import ipaddress
 import os
 import shutil
 import socket
 import subprocess
 import time
-import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,7 +23,8 @@ from genesis_workbench.core.errors import InvalidInput, Unavailable
 from genesis_workbench.core.site import LdapSection
 from harness import Browser, Workbench
 
-pytestmark = pytest.mark.timeout(240)
+# ldap3 drops a socket that was refused without closing it.
+pytestmark = [pytest.mark.timeout(240), pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")]
 BASE = "dc=example,dc=org"
 KEEPER = f"cn=keeper,{BASE}"
 SLAPD = """
@@ -201,15 +200,6 @@ def slapd(tmp_path_factory):
     yield made
     made.stop()
     shutil.rmtree(folder)
-
-
-@pytest.fixture(autouse=True)
-def handshakes_that_failed():
-    """Bury what ldap3 leaves of them: it drops a refused socket without closing it."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture
