@@ -44,7 +44,8 @@ def same(one, other):
     if isinstance(one, torch.Tensor):
         return one.dtype == other.dtype and torch.equal(one, other)
     if isinstance(one, dict):
-        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+        # In whatever order: manifests sort their keys.
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple):
         return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
     return type(one) is type(other) and one == other
@@ -55,6 +56,13 @@ def same(one, other):
 def test_what_is_packed_comes_back(state):
     structure, tensors = pack(state)
     assert same(unpack(json.loads(json.dumps(structure)), tensors), state)
+
+
+def test_a_state_in_another_order_gives_the_same_bytes():
+    tensors = {name: torch.rand(3) for name in "abc"}
+    (one, first), (two, second) = pack(tensors), pack({name: tensors[name] for name in "cab"})
+    assert one == two
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_what_is_neither_tensor_nor_json_is_refused_and_never_pickled():
