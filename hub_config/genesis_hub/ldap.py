@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +24,7 @@ from traitlets import Any as AnyTrait
 from genesis_hub.authentication import Guesses
 from genesis_hub.names import safe_name
 from genesis_hub.roles import STEWARDS
+from genesis_hub.secrets import read_private
 from genesis_workbench.core.errors import InvalidInput, Unavailable
 from genesis_workbench.core.site import LdapSection
 
@@ -234,15 +234,7 @@ def _checked(section: LdapSection) -> LdapSection:
 def _password(section: LdapSection) -> str:
     if not section.bind_dn:
         return ""
-    file = Path(section.bind_password_file)
-    try:
-        if file.stat().st_mode & 0o077:
-            raise InvalidInput(f"{file} can be read by others. Make it the hub's alone: chmod 600 {file}.")
-        return file.read_text().strip()
-    except OSError as error:
-        raise InvalidInput(
-            f"people.ldap.bind_password_file {file} cannot be read ({error.strerror}). Write the password there, mode 0600."
-        ) from error
+    return read_private(section.bind_password_file, "people.ldap.bind_password_file")
 
 
 def _search(connection: Connection, base: str, wanted: str, attribute: str) -> list[tuple[str, list[str]]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ from tornado.httpclient import HTTPError
 
 from genesis_hub.names import safe_name
 from genesis_hub.roles import STEWARDS
+from genesis_hub.secrets import read_private
 from genesis_workbench.core.errors import InvalidInput, Unavailable
 from genesis_workbench.core.site import OidcSection
 
@@ -72,7 +72,7 @@ def configure(c: Any, section: OidcSection, public_url: str) -> None:
     mine = c.OidcAuthenticator
     mine.login_service = section.title
     mine.client_id = section.client_id
-    mine.client_secret = _secret(section)
+    mine.client_secret = read_private(section.client_secret_file, "people.oidc.client_secret_file")
     mine.authorize_url = endpoints["authorization_endpoint"]
     mine.token_url = endpoints["token_endpoint"]
     mine.userdata_url = endpoints["userinfo_endpoint"]
@@ -120,18 +120,6 @@ def _loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _secret(section: OidcSection) -> str:
-    file = Path(section.client_secret_file)
-    try:
-        if file.stat().st_mode & 0o077:
-            raise InvalidInput(f"{file} can be read by others. Make it the hub's alone: chmod 600 {file}.")
-        return file.read_text().strip()
-    except OSError as error:
-        raise InvalidInput(
-            f"people.oidc.client_secret_file {file} cannot be read ({error.strerror}). Write the secret there, mode 0600."
-        ) from error
 
 
 def _discovered(section: OidcSection) -> dict[str, str]:

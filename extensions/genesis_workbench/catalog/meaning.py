@@ -6,8 +6,7 @@ decided inside the same query as ever. Only keywords of public records are in it
 
 from __future__ import annotations
 
-import os
-import tempfile
+import io
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from genesis_workbench.catalog.index import terms
 from genesis_workbench.catalog.store import CatalogStore
 from genesis_workbench.core.access import Label
 from genesis_workbench.core.errors import InvalidInput, MissingDependency
+from genesis_workbench.core.storage import write_whole
 
 MOST_KEYWORDS = 50_000
 """The most frequent are embedded: 38 MB at 384 numbers each."""
@@ -136,20 +136,15 @@ class Vocabulary:
         embedded, vectors = self._known
         known = set(embedded)
         phrases = [*embedded, *(phrase for phrase in self._counts if phrase not in known)]
-        handle, name = tempfile.mkstemp(dir=self._file.parent, prefix=".new-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(
-                    file,
-                    phrases=np.frombuffer("\n".join(phrases).encode(), np.uint8),
-                    counts=np.array([self._counts[phrase] for phrase in phrases], np.int64),
-                    vectors=vectors.astype(np.float16),
-                    read_to=np.frombuffer(f"{self._read_to[0]} {self._read_to[1]}".encode(), np.uint8),
-                )
-            Path(name).replace(self._file)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        packed = io.BytesIO()
+        np.savez(
+            packed,
+            phrases=np.frombuffer("\n".join(phrases).encode(), np.uint8),
+            counts=np.array([self._counts[phrase] for phrase in phrases], np.int64),
+            vectors=vectors.astype(np.float16),
+            read_to=np.frombuffer(f"{self._read_to[0]} {self._read_to[1]}".encode(), np.uint8),
+        )
+        write_whole(self._file, packed.getvalue())
         found = self._file.stat()
         self._stamp = (found.st_mtime_ns, found.st_ino)
 

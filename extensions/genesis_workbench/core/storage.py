@@ -64,6 +64,25 @@ class Blobs(Protocol):
         ...
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that whoever looks sees all of it or none, after a loss of power too."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 class BlobStore:
     """Blobs in one folder. Writing the same bytes twice, at once too, is writing them once."""
 

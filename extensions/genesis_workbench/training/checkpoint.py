@@ -18,8 +18,8 @@ import torch
 
 from genesis_workbench.core.errors import Conflict, VerificationFailed
 from genesis_workbench.core.identifiers import canonical_json, digest
+from genesis_workbench.core.storage import write_whole
 from genesis_workbench.training.packing import pack, unpack
-from genesis_workbench.training.shards import write_whole
 
 VERSION = 1
 

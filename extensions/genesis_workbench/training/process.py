@@ -16,6 +16,7 @@ from genesis_workbench.catalog.dataset import Dataset
 from genesis_workbench.catalog.opening import open_dataset
 from genesis_workbench.core.errors import VerificationFailed
 from genesis_workbench.core.identifiers import digest
+from genesis_workbench.core.storage import write_whole
 from genesis_workbench.training.checkpoint import Checkpoints
 from genesis_workbench.training.environment import environment
 from genesis_workbench.training.loop import EARLY, FINISHED, TOLD, Outcome, Signals, Training
@@ -29,7 +30,6 @@ from genesis_workbench.training.request import (
     RECIPE_FOLDER,
     Request,
 )
-from genesis_workbench.training.shards import write_whole
 from genesis_workbench.training.workers import Workers, join, leave
 
 TERMINATED = 143  # as a shell says that SIGTERM ended something: the wrapper around the job knows it

@@ -12,8 +12,8 @@ from genesis_workbench.core.errors import NotFound
 from genesis_workbench.core.identifiers import check_slug
 from genesis_workbench.core.service import local_state
 from genesis_workbench.core.state import State
+from genesis_workbench.core.storage import write_whole
 from genesis_workbench.training.request import Frozen, Request
-from genesis_workbench.training.shards import write_whole
 
 
 class RunRecord(Frozen):

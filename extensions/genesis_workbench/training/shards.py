@@ -6,8 +6,6 @@ of shards at a time.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +14,7 @@ import numpy as np
 
 from genesis_workbench.core.errors import InvalidInput, VerificationFailed
 from genesis_workbench.core.identifiers import digest
+from genesis_workbench.core.storage import write_whole
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -206,25 +205,6 @@ def read_parquet(path: Path) -> Columns:
             array = array.flatten()
         columns[field.name] = array.to_numpy(zero_copy_only=False).reshape(shape)
     return columns
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that whoever looks sees all of it or none, after a loss of power too."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def split(total: int, seed: int, *, validation: float = 0.1, test: float = 0.1) -> Iterator[np.ndarray]:

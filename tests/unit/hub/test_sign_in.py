@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from genesis_hub import oidc
+from genesis_hub.secrets import read_private
 from genesis_hub.settings import Settings
 from genesis_workbench.core.errors import InvalidInput, Unavailable
 from genesis_workbench.core.site import HubSection, OidcSection, Site
@@ -53,13 +54,13 @@ def test_a_provider_that_does_not_answer_is_named(secret):
 
 
 def test_a_secret_that_others_can_read_is_refused(secret):
-    assert oidc._secret(section(secret)) == "word"
+    assert read_private(str(secret), "people.oidc.client_secret_file") == "word"
     secret.chmod(0o644)
     with pytest.raises(InvalidInput, match="can be read by others"):
-        oidc._secret(section(secret))
+        read_private(str(secret), "people.oidc.client_secret_file")
     secret.unlink()
     with pytest.raises(InvalidInput, match="cannot be read"):
-        oidc._secret(section(secret))
+        read_private(str(secret), "people.oidc.client_secret_file")
 
 
 @pytest.mark.parametrize(
