@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from genesis_workbench.catalog import xml
 from genesis_workbench.catalog.dataset import Dataset, Rejected
-from genesis_workbench.catalog.sources import _datacite, _xml
+from genesis_workbench.catalog.sources import _datacite
 from genesis_workbench.catalog.sources._base import make_dataset, read_record
 from genesis_workbench.catalog.sources._items import ItemQuery
 from genesis_workbench.catalog.sources.dcat import DcatSource
@@ -97,7 +98,7 @@ def datacite_alone(body: bytes) -> Records:
     try:
         record = json.loads(body)
     except ValueError:
-        record = _datacite.from_xml(_xml.parse(body, "DataCite"))
+        record = _datacite.from_xml(xml.parse(body, "DataCite"))
     return [read_record(record, read, _datacite.identifier)]
 
 

@@ -7,7 +7,8 @@ import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
 
 
 class FileServer:
@@ -71,6 +72,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         owner = self.server.owner
         path = unquote(urlsplit(self.path).path)
+        asked = parse_qs(urlsplit(self.path).query)
+        if asked.get("list-type") == ["2"]:
+            self._answer(200, self._listing(path, asked))
+            return
         wanted = self.headers.get("Range", "")
         owner.requests.append((path, wanted))
         if path in owner.redirects:
@@ -80,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         if data is None:
             self._answer(404, b"")
             return
-        tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
+        tag = _tag(data)
         known = {"ETag": tag} if owner.tags else {}
         if owner.tags and self.headers.get("If-None-Match") == tag:
             self._answer(304, b"", **known)
@@ -96,6 +101,21 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._answer(206, data[start : end + 1], Content_Range=f"bytes {start}-{end}/{len(data)}", **known)
 
+    def _listing(self, bucket: str, asked: dict[str, list[str]]) -> bytes:
+        """Answer as S3 does: keys in order, five at a time."""
+        owner = self.server.owner
+        after, prefix = asked.get("continuation-token", [""])[0], asked.get("prefix", [""])[0]
+        owner.requests.append((bucket, f"list {prefix}"))
+        keys = sorted(path.removeprefix(bucket) for path in owner.files if path.startswith(bucket + prefix))
+        left = [key for key in keys if key > after]
+        rows = "".join(
+            f"<Contents><Key>{escape(key)}</Key><Size>{len(owner.files[bucket + key])}</Size>"
+            f"<ETag>{escape(_tag(owner.files[bucket + key]))}</ETag></Contents>"
+            for key in left[:5]
+        )
+        more = f"<NextContinuationToken>{escape(left[4])}</NextContinuationToken>" if left[5:] else ""
+        return f"<ListBucketResult>{rows}{more}</ListBucketResult>".encode()
+
     def _answer(self, status: int, body: bytes, **headers: str) -> None:
         self.server.owner.sent_bytes += len(body)
         self.send_response(status)
@@ -105,3 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def _tag(data: bytes) -> str:
+    return f'"{hashlib.sha256(data).hexdigest()[:16]}"'

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from genesis_workbench.catalog import xml
 from genesis_workbench.catalog.dataset import Dataset
-from genesis_workbench.catalog.sources import _iso, _xml
+from genesis_workbench.catalog.sources import _iso
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.testing.sources import (
     Canned,
@@ -79,7 +80,7 @@ def test_iso_and_fgdc_say_where_and_when() -> None:
     assert (rocks.formats, rocks.modified) == (["zip"], "2020-03-04")
     nobody = GMD.replace("<gmd:CI_RoleCode/>", "").replace("NOAA", "")
     with pytest.raises(InvalidInput, match="neither a name nor a role"):
-        _iso.fields(_xml.parse(nobody.encode(), "ISO"))
+        _iso.fields(xml.parse(nobody.encode(), "ISO"))
 
 
 class TestCsw(RemoteSourceContract):

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+import xarray as xr
 
 from genesis_workbench.catalog.content import Places
 from genesis_workbench.catalog.dataset import Dataset
@@ -103,6 +105,21 @@ def test_s3_lists_a_bucket_without_credentials(s3: str, fetcher: Fetcher) -> Non
     (first,) = (dataset for dataset in found if dataset.title == "file 0000.csv")
     assert fetcher.get_bytes(first.distributions[0].url) == b"x\n1\n"
     assert first.distributions[0].size_bytes == 4
+
+
+def test_a_series_of_objects_opens_as_one_cube(s3: str, fetcher: Fetcher, tmp_path: Path) -> None:
+    with httpx.Client(trust_env=False, timeout=30, headers={"x-amz-acl": "public-read"}) as client:
+        client.put(f"{s3}/series").raise_for_status()
+        for number in range(4):
+            made = xr.Dataset({"t": (("time", "x"), np.full((1, 3), number))}, {"time": [number]})
+            made.to_netcdf(tmp_path / "day.nc", engine="h5netcdf")
+            body = (tmp_path / "day.nc").read_bytes()
+            client.put(f"{s3}/series/a/day {number}.nc", content=body).raise_for_status()
+    found = {each.title: each for each in datasets(make("s3", fetcher, f"{s3}/series"))}
+    places = Places(private_hosts=(httpx.URL(s3).netloc.decode(),), cubes=str(tmp_path / "cubes"))
+    cube = open_dataset(found["day *.nc"], places=places)
+    assert cube.attrs["cube"] == "references to 4 files"
+    assert list(cube["t"][:, 0].values) == [0, 1, 2, 3]
 
 
 def test_a_bucket_that_is_not_there_is_said_so(s3: str, fetcher: Fetcher) -> None:

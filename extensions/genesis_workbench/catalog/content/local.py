@@ -78,6 +78,16 @@ class LocalContent:
         return self.stamp.size
 
     @property
+    def place(self) -> str:
+        """Its path."""
+        return self.file
+
+    @property
+    def version(self) -> tuple[int, int, int, int]:
+        """What its stamp says."""
+        return self.stamp.size, self.stamp.modified_ns, self.stamp.changed_ns, self.stamp.inode
+
+    @property
     def state(self) -> str:
         """Path and stamp."""
         return f"{self.file}:{self.stamp}"

@@ -108,6 +108,16 @@ class HttpContent:
         return shown(self.url).rpartition("/")[2] or shown(self.url)
 
     @property
+    def place(self) -> str:
+        """Its address."""
+        return self.url
+
+    @property
+    def version(self) -> tuple[int, str]:
+        """Size and entity tag."""
+        return self.size, self.etag
+
+    @property
     def state(self) -> str:
         """Address, size and entity tag."""
         return _key(self.url, self.size, self.etag)

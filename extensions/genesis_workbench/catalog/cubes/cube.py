@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genesis_workbench.catalog.content import LocalContent, Places
+from genesis_workbench.catalog.content import HttpContent, Places
 from genesis_workbench.catalog.cubes.listing import Listing, listed
 from genesis_workbench.catalog.cubes.scan import FileScan, Unsuitable, counted_alike, scan
 from genesis_workbench.catalog.dataset import Dataset, Distribution
@@ -79,11 +80,9 @@ def _from_references(
     chunks: Any,
     started_ns: int,
 ) -> Any:
-    from genesis_workbench.catalog.cubes.store import CubeStore
-
     name = hashlib.sha256(f"{distribution.url}\n{listing.folder}\n{dim}".encode()).hexdigest()[:32]
-    own = CubeStore(Path(places.own_cubes or places.cubes) / name, listing.folder)
-    cube = CubeStore(Path(places.cubes) / name, listing.folder) if dataset.label == "public" else own
+    own = _kept(Path(places.own_cubes or places.cubes) / name, listing, places)
+    cube = _kept(Path(places.cubes) / name, listing, places) if dataset.label == "public" else own
     try:
         manifest = _up_to_date(cube, listing, dim, started_ns)
     except PermissionError as error:  # this person may read the site's cubes, but not write there
@@ -93,15 +92,28 @@ def _from_references(
     return _read(cube.store(manifest), chunks)
 
 
+def _kept(folder: Path, listing: Listing, places: Places) -> CubeStore:
+    from genesis_workbench.catalog.cubes.far import FarCubeStore
+    from genesis_workbench.catalog.cubes.store import CubeStore
+
+    if listing.far:
+        return FarCubeStore(folder, listing.folder, places)
+    return CubeStore(folder, listing.folder)
+
+
 def _up_to_date(cube: CubeStore, listing: Listing, dim: str, started_ns: int) -> dict[str, Any]:
     """Return the manifest of references that fit the files as they are, made or mended where they did not."""
     manifest = cube.current()
-    if manifest is not None and _differences(manifest, listing) == {}:
+    if manifest is not None and _differences(manifest, listing) == []:
         return manifest
     with cube.writing():
         manifest = cube.current()  # somebody may have made it while this one waited
         changed = None if manifest is None else _differences(manifest, listing)
-        if changed is None or manifest is None or not _mended(cube, manifest, changed, dim, started_ns):
+        if (
+            changed is None
+            or manifest is None
+            or not _mended(cube, manifest, listing, changed, dim, started_ns)
+        ):
             _built(cube, listing, dim, started_ns)
         manifest = cube.current()
     if manifest is None:
@@ -109,52 +121,61 @@ def _up_to_date(cube: CubeStore, listing: Listing, dim: str, started_ns: int) ->
     return manifest
 
 
-def _differences(manifest: dict[str, Any], listing: Listing) -> dict[int, LocalContent] | None:
-    """Return the files that changed, by their place in the cube; None where others came or some went."""
-    now = {content.file: content for content in listing.files}
+def _differences(manifest: dict[str, Any], listing: Listing) -> list[int] | None:
+    """Return the places in the cube of files that changed; None where others came or some went."""
+    now = {each.place: each for each in listing.files}
     if {row[0] for row in manifest["files"]} != now.keys():
         return None
-    changed = {}
-    for number, (path, _length, *stamp) in enumerate(manifest["files"]):
-        seen = now[path].stamp
-        if stamp != [seen.size, seen.modified_ns, seen.changed_ns, seen.inode]:
-            changed[number] = now[path]
-    return changed
+    return [
+        number
+        for number, (place, _length, *version) in enumerate(manifest["files"])
+        if tuple(version) != now[place].version
+    ]
 
 
 def _mended(
-    cube: CubeStore, manifest: dict[str, Any], changed: dict[int, LocalContent], dim: str, started_ns: int
+    cube: CubeStore, manifest: dict[str, Any], listing: Listing, changed: list[int], dim: str, started_ns: int
 ) -> bool:
     """Write the references of changed files anew; False where the cube must be made anew instead."""
     if not changed:
         return True
-    if len(changed) > len(manifest["files"]) // 2:
+    rows = manifest["files"]
+    if len(changed) > len(rows) // 2:
         return False
-    unchanged = next(n for n in range(len(manifest["files"])) if n not in changed)
-    path, _length, *stamp = manifest["files"][unchanged]
-    from genesis_workbench.catalog.content.local import Stamp
-
+    now = {each.place: each for each in listing.files}
+    files = [now[row[0]] for row in rows]
+    unchanged = next(n for n in range(len(rows)) if n not in changed)
     try:
-        first = scan(LocalContent(path, manifest["folder"], Stamp(*stamp)), dim)
-        scans = {n: (content, scan(content, dim, first)) for n, content in changed.items()}
-        if any(found.length != manifest["files"][n][1] for n, (_, found) in scans.items()):
+        first = scan(files[unchanged], dim)
+        found = _scans([files[n] for n in changed], dim, first)
+        if any(each.length != rows[n][1] for n, each in zip(changed, found, strict=True)):
             return False
-        if any(found.units != manifest["units"] for _, found in scans.values()):
+        if any(each.units != manifest["units"] for each in found):
             return False
-        cube.mend(manifest, scans, started_ns / 1e9)
+        cube.mend(manifest, files, dict(zip(changed, found, strict=True)), started_ns / 1e9)
     except (Unsuitable, Conflict):
         return False
     return True
 
 
 def _built(cube: CubeStore, listing: Listing, dim: str, started_ns: int) -> None:
-    first = scan(listing.files[0], dim)
-    scans = [first, *(scan(content, dim, first) for content in listing.files[1:])]
+    scans = _scans(listing.files, dim)
     for found in scans[1:]:
-        counted_alike(found, first)
+        counted_alike(found, scans[0])
     order = _order(scans, dim)
-    scans[order[0]].attributes = first.attributes
+    scans[order[0]].attributes = scans[0].attributes
     cube.build([listing.files[n] for n in order], [scans[n] for n in order], dim, started_ns / 1e9)
+
+
+def _scans(files: Sequence[Any], dim: str, first: FileScan | None = None) -> list[FileScan]:
+    """Scan files, which must fit the `first`; the first of them where none is given."""
+    from genesis_workbench.catalog.cubes.far import heads
+
+    scans: list[FileScan] = []
+    for content in heads(files) if isinstance(files[0], HttpContent) else files:
+        scans.append(scan(content, dim, first))
+        first = first or scans[0]
+    return scans
 
 
 def _order(scans: list[FileScan], dim: str) -> list[int]:

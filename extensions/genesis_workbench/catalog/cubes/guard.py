@@ -54,14 +54,11 @@ class GuardedStore(WrapperStore[Any]):
         if not mark:
             return
         known = sources(self.manifest)
-        length = known.chunk_lengths.get(name)
-        if length is None:
+        if name not in known.chunk_lengths:
             return
-        start = int(position.partition("/")[0]) * length
-        number = bisect_right(known.starts, start) - 1
-        path, stamp = known.files[number]
+        path, version = known.at(name, int(position.partition("/")[0]))
         try:
-            same = Stamp.of(Path(path).stat(follow_symlinks=False)) == stamp
+            same = Stamp.of(Path(path).stat(follow_symlinks=False)) == Stamp(*version)
         except OSError:
             same = False
         if not same:
@@ -81,18 +78,22 @@ class Sources:
     starts : list of int
         First index of each file.
     files : list
-        Path and stamp of each file.
+        Place and version of each file.
     """
 
     def __init__(self, manifest: dict[str, Any]) -> None:
         self.chunk_lengths: dict[str, int] = manifest["chunk_lengths"]
         self.starts: list[int] = []
-        self.files: list[tuple[str, Stamp]] = []
+        self.files: list[tuple[str, tuple[Any, ...]]] = []
         at = 0
-        for path, length, *stamp in manifest["files"]:
+        for place, length, *version in manifest["files"]:
             self.starts.append(at)
-            self.files.append((path, Stamp(*stamp)))
+            self.files.append((place, tuple(version)))
             at += length
+
+    def at(self, name: str, position: int) -> tuple[str, tuple[Any, ...]]:
+        """Return place and version of the file that holds a piece, by the piece's first index."""
+        return self.files[bisect_right(self.starts, position * self.chunk_lengths[name]) - 1]
 
 
 @lru_cache(maxsize=16)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from urllib.parse import quote
 
-from genesis_workbench.catalog.content import LocalContent, Places
+from genesis_workbench.catalog.content import HttpContent, LocalContent, Places, bucket
 from genesis_workbench.catalog.content.local import Stamp
 from genesis_workbench.catalog.content.places import MAX_FILES, local_path
 from genesis_workbench.core.errors import InvalidInput, PermissionRefused, TooLarge
@@ -25,35 +27,80 @@ class Listing:
     Attributes
     ----------
     folder : str
-        Folder of the site that they lie in, as a real path.
-    files : tuple of LocalContent
-        The files, each with its stamp.
+        Folder of the site that they lie in, as a real path; or the address of their bucket.
+    files : tuple of LocalContent or of HttpContent
+        The files, each as it is now.
     """
 
     folder: str
-    files: tuple[LocalContent, ...]
+    files: tuple[LocalContent | HttpContent, ...]
+
+    @property
+    def far(self) -> bool:
+        """Whether they lie in a bucket."""
+        return any(isinstance(each, HttpContent) for each in self.files[:1])
 
     def old_enough(self, now_ns: int) -> Listing:
-        """Return those that were not changed just now (in the future counts as just now)."""
-        kept = [f for f in self.files if max(f.stamp.modified_ns, f.stamp.changed_ns) < now_ns - YOUNG_NS]
-        return Listing(self.folder, tuple(kept))
+        """Return those that were not changed just now (in the future counts as just now).
+
+        An object of a bucket is there as a whole or not at all, however young it is.
+        """
+        kept = tuple(
+            each
+            for each in self.files
+            if isinstance(each, HttpContent)
+            or max(each.stamp.modified_ns, each.stamp.changed_ns) < now_ns - YOUNG_NS
+        )
+        return Listing(self.folder, kept)
 
 
 def listed(url: str, places: Places) -> Listing:
-    """Look at the files that ``file:///folder/name-*.nc`` names.
+    """Look at the files that ``file:///folder/name-*.nc`` or ``s3://bucket/folder/name-*.nc`` names.
+
+    An ``http(s)`` address names objects of a bucket too, as ``https://host/bucket/folder/name-*.nc``.
 
     Raises
     ------
     PermissionRefused
         If the folder is not open, or a link among the files leads out of it.
     InvalidInput
-        If no file has such a name.
+        If no file has such a name, or what answers is no bucket.
     TooLarge
         If there are more than can be handled.
     """
-    pattern = local_path(url)
-    if any(mark in part for part in pattern.parts[:-1] for mark in "*?["):
+    return _of_folder(url, places) if url.startswith("file://") else _of_bucket(url, places)
+
+
+def _of_bucket(url: str, places: Places) -> Listing:
+    address = places.address(url)
+    root, pattern = bucket.bucket_and_key(address)
+    folder, _, name = pattern.rpartition("/")
+    _refuse_wildcards(folder)
+    start = re.split(r"[*?\[]", name, maxsplit=1)[0]
+    prefix = f"{folder}/{start}" if folder else start
+    private = places.is_private(address)
+    found: list[HttpContent] = []
+    for each in bucket.all_listed(places.fetcher(address), root, prefix):
+        if fnmatchcase(each.key, pattern) and "/" not in each.key[len(folder) + 1 if folder else 0 :]:
+            where = f"{root}/{quote(each.key)}"
+            found.append(
+                HttpContent(where, each.size, each.etag, True, private, places.cache, places.max_bytes)
+            )
+        if len(found) > MAX_FILES:
+            raise TooLarge(f"More than {MAX_FILES:,} objects have that name. Name fewer.")
+    if not found:
+        raise InvalidInput(f"No object has a name like {name!r} in its bucket.")
+    return Listing(root, tuple(sorted(found, key=lambda each: each.place)))
+
+
+def _refuse_wildcards(folder: str) -> None:
+    if any(mark in folder for mark in "*?["):
         raise InvalidInput("Wildcards are understood in the last part of an address only.")
+
+
+def _of_folder(url: str, places: Places) -> Listing:
+    pattern = local_path(url)
+    _refuse_wildcards(str(pattern.parent))
     parent = pattern.parent.resolve()
     allowed = [f for f in (Path(f).resolve() for f in places.data_folders) if parent.is_relative_to(f)]
     if not allowed:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genesis_workbench.catalog.content import LocalContent
+from genesis_workbench.catalog.content import HttpContent, LocalContent
 from genesis_workbench.core.errors import InvalidInput
 
 _LOADED_BYTES = 8 * 2**20
@@ -80,7 +80,7 @@ class FileScan:
     """Of each variable along the cube alone, such as 'hours since 2000-01-01': each file may count from its own day."""
 
 
-def scan(content: LocalContent, dim: str, first: FileScan | None = None) -> FileScan:
+def scan(content: LocalContent | HttpContent, dim: str, first: FileScan | None = None) -> FileScan:
     """Scan one file, which must fit the `first` one.
 
     Raises
@@ -99,7 +99,8 @@ def scan(content: LocalContent, dim: str, first: FileScan | None = None) -> File
         if start[:3] == b"CDF":
             raise Unsuitable(f"{content.name} is a classic NetCDF file")
         try:
-            with h5py.File(content.file, "r", locking=False) as file:
+            where = content.file if isinstance(content, LocalContent) else stream
+            with h5py.File(where, "r", locking=False) as file:
                 found = _scan(file, dim, first)
         except (OSError, RuntimeError, KeyError, ValueError) as error:
             raise InvalidInput(

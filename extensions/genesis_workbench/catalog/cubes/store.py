@@ -14,7 +14,6 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,9 @@ import icechunk
 import numpy as np
 import zarr
 from zarr.codecs import numcodecs as filters
+from zarr.storage import WrapperStore
 
-from genesis_workbench.catalog.content import LocalContent
+from genesis_workbench.catalog.content import HttpContent, LocalContent
 from genesis_workbench.catalog.cubes.guard import GuardedStore
 from genesis_workbench.catalog.cubes.scan import FileScan, Layout, Unsuitable
 from genesis_workbench.core.errors import DeadlineExceeded
@@ -32,6 +32,7 @@ from genesis_workbench.core.errors import DeadlineExceeded
 # Commits hold a lock here, so what Icechunk warns of on a plain folder cannot happen.
 icechunk.set_logs_filter("error")
 _LOCK_S = 900.0
+CubeFile = LocalContent | HttpContent
 FORM = 1
 """Changes with what is kept: a cube of another form is made anew."""
 
@@ -44,12 +45,12 @@ class CubeStore:
     folder : Path
         Folder of its own.
     sources : str
-        Folder that its files lie in: nothing outside it is ever read for it.
+        Folder, or address of a bucket, that its files lie in: nothing outside it is ever read for it.
     """
 
     def __init__(self, folder: Path, sources: str) -> None:
         self.folder = folder
-        self._prefix = Path(sources).as_uri() + "/"
+        self.sources = sources
 
     def current(self) -> dict[str, Any] | None:
         """Return the manifest to read; None where there is none of this form."""
@@ -86,9 +87,7 @@ class CubeStore:
                     time.sleep(0.05)
             yield
 
-    def build(
-        self, files: Sequence[LocalContent], scans: Sequence[FileScan], dim: str, stamp_s: float
-    ) -> None:
+    def build(self, files: Sequence[CubeFile], scans: Sequence[FileScan], dim: str, stamp_s: float) -> None:
         """Write all references anew. The lock must be held."""
         session = self._repository(make=True).writable_session("main")
         first = scans[0]
@@ -99,50 +98,55 @@ class CubeStore:
             warnings.filterwarnings("ignore", message="Numcodecs codecs are not in the Zarr")
             for name, layout in first.layouts.items():
                 _create(group, name, layout, int(starts[-1]), scans, first.attributes[name])
-        self._refer(session, files, scans, [int(s) for s in starts[:-1]], stamp_s)
+        self._refer(session, None, files, scans, [int(s) for s in starts[:-1]], stamp_s)
         self._commit(session, files, [s.length for s in scans], first, dim)
 
     def mend(
-        self, manifest: dict[str, Any], changed: dict[int, tuple[LocalContent, FileScan]], stamp_s: float
+        self,
+        manifest: dict[str, Any],
+        files: Sequence[CubeFile],
+        changed: dict[int, FileScan],
+        stamp_s: float,
     ) -> None:
-        """Write the references of some files anew, where they are. The lock must be held."""
+        """Write the references of some of the `files` anew, where they are. The lock must be held."""
         session = self._repository().writable_session("main")
         if session.snapshot_id != manifest["snapshot"]:
             raise Unsuitable("another writer left the cube between two states")
-        files = [_content(row, manifest["folder"]) for row in manifest["files"]]
         lengths = [row[1] for row in manifest["files"]]
         starts = np.cumsum([0, *lengths])
         group = zarr.open_group(session.store, mode="a")
-        for number, (content, scan) in changed.items():
-            files[number] = content
+        for number, scan in changed.items():
             for name, values in scan.loaded.items():
                 if manifest["dim"] in scan.layouts[name].dims:
                     group[name][int(starts[number]) : int(starts[number + 1])] = values  # type: ignore[index]
-        contents, scans = [c for c, _ in changed.values()], [s for _, s in changed.values()]
-        self._refer(session, contents, scans, [int(starts[n]) for n in changed], stamp_s)
+        contents, scans = [files[n] for n in changed], list(changed.values())
+        self._refer(session, manifest, contents, scans, [int(starts[n]) for n in changed], stamp_s)
         self._commit(session, files, lengths, scans[0], manifest["dim"])
 
-    def store(self, manifest: dict[str, Any]) -> GuardedStore:
+    def store(self, manifest: dict[str, Any]) -> WrapperStore[Any]:
         """Return the store to read the cube from."""
         session = self._repository().readonly_session(snapshot_id=manifest["snapshot"])
         return GuardedStore(session.store, str(self.folder / f"{manifest['snapshot']}.json"))
 
     def _repository(self, *, make: bool = False) -> icechunk.Repository:
         config = icechunk.RepositoryConfig.default()
-        local = icechunk.local_filesystem_store(self._prefix.removeprefix("file://"))
-        config.set_virtual_chunk_container(icechunk.VirtualChunkContainer(self._prefix, local))
+        prefix = Path(self.sources).as_uri() + "/"
+        local = icechunk.local_filesystem_store(prefix.removeprefix("file://"))
+        config.set_virtual_chunk_container(icechunk.VirtualChunkContainer(prefix, local))
         storage = icechunk.local_filesystem_storage(str(self.folder / "repository"))
         open_ = icechunk.Repository.open_or_create if make else icechunk.Repository.open
-        return open_(storage, config=config, authorize_virtual_chunk_access={self._prefix: None})
+        return open_(storage, config=config, authorize_virtual_chunk_access={prefix: None})
 
     def _refer(
         self,
         session: icechunk.Session,
-        files: Sequence[LocalContent],
+        manifest: dict[str, Any] | None,
+        files: Sequence[Any],
         scans: Sequence[FileScan],
         starts: Sequence[int],
         stamp_s: float,
     ) -> None:
+        """Write where the pieces of `files` lie, which begin at `starts` of a cube; `manifest` where it is mended."""
         stamp = datetime.fromtimestamp(int(stamp_s), UTC)
         for name, layout in scans[0].layouts.items():
             if layout.loaded:
@@ -165,33 +169,33 @@ class CubeStore:
     def _commit(
         self,
         session: icechunk.Session,
-        files: Sequence[LocalContent],
+        files: Sequence[CubeFile],
         lengths: Sequence[int],
         scan: FileScan,
         dim: str,
     ) -> None:
-        for content in files:  # once more, before anybody reads by these references
-            content.check()
+        self._check(files)
         snapshot = session.commit(f"{len(files)} files along {dim}")
-        rows = [[c.file, n, *asdict(c.stamp).values()] for c, n in zip(files, lengths, strict=True)]
+        self._keep(snapshot)
         chunk_lengths = {name: layout.chunks[0] for name, layout in scan.layouts.items() if not layout.loaded}
         manifest = {
             "form": FORM,
             "snapshot": snapshot,
-            "folder": files[0].folder,
             "dim": dim,
             "units": scan.units,
             "chunk_lengths": chunk_lengths,
-            "files": rows,
+            "files": [[each.place, n, *each.version] for each, n in zip(files, lengths, strict=True)],
         }
         _replace(self.folder / f"{snapshot}.json", json.dumps(manifest))
         _replace(self.folder / "current", snapshot)
 
+    def _check(self, files: Sequence[Any]) -> None:
+        """Look once more, before anybody reads by these references; Conflict where a file changed."""
+        for content in files:
+            content.check()
 
-def _content(row: list[Any], folder: str) -> LocalContent:
-    from genesis_workbench.catalog.content.local import Stamp
-
-    return LocalContent(row[0], folder, Stamp(*row[2:]))
+    def _keep(self, snapshot: str) -> None:
+        """Keep what lies beside the repository for `snapshot`: nothing, where Icechunk has the references."""
 
 
 def _replace(path: Path, text: str) -> None:

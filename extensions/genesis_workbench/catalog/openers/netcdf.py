@@ -35,7 +35,7 @@ class NetcdfOpener:
         concat_dim : str
             Dimension along which many files follow each other.
         """
-        if distribution.url.startswith("file://") and any(mark in distribution.url for mark in "*?["):
+        if _names_many(distribution.url):
             from genesis_workbench.catalog.cubes import open_cube
 
             return open_cube(dataset, distribution, places, chunks=chunks, concat_dim=concat_dim)
@@ -46,3 +46,10 @@ class NetcdfOpener:
         if sniffed(content, "hdf5", "netcdf3") == "netcdf3":
             return open_netcdf3(content, chunks=chunks)
         return open_hdf5(content, group=group, chunks=chunks)
+
+
+def _names_many(url: str) -> bool:
+    """Whether an address has wildcards; in one of the web a question mark is none."""
+    if url.startswith(("file://", "s3://")):
+        return any(mark in url for mark in "*?[")
+    return "*" in url.partition("?")[0]

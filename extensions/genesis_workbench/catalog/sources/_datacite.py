@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from genesis_workbench.catalog import xml
 from genesis_workbench.catalog.dataset import Distribution
-from genesis_workbench.catalog.sources import _xml
 from genesis_workbench.catalog.sources._values import (
     box,
     box_of_geometry,
@@ -75,50 +75,50 @@ def publisher(record: Mapping[str, Any]) -> str:
 
 def from_xml(resource: Any) -> dict[str, Any]:
     """Return the ``resource`` element of a DataCite document in the shape of its JSON."""
-    if _xml.local(resource) != "resource":
-        raise InvalidInput(f"it is <{_xml.local(resource)[:60]}>, not a DataCite <resource>")
+    if xml.local(resource) != "resource":
+        raise InvalidInput(f"it is <{xml.local(resource)[:60]}>, not a DataCite <resource>")
     return {
-        "doi": _xml.text(resource, "identifier"),
+        "doi": xml.text(resource, "identifier"),
         "titles": [
-            {"title": "".join(e.itertext()).strip(), "titleType": _xml.attribute(e, "titleType")}
-            for e in _xml.inside(resource, "titles", "title")
+            {"title": "".join(e.itertext()).strip(), "titleType": xml.attribute(e, "titleType")}
+            for e in xml.inside(resource, "titles", "title")
         ],
         "creators": [
-            {"name": _xml.text(e, "creatorName")} for e in _xml.inside(resource, "creators", "creator")
+            {"name": xml.text(e, "creatorName")} for e in xml.inside(resource, "creators", "creator")
         ],
-        "publisher": _xml.text(resource, "publisher"),
-        "publicationYear": _xml.text(resource, "publicationYear"),
-        "subjects": [{"subject": text} for text in _xml.texts(resource, "subjects", "subject")],
+        "publisher": xml.text(resource, "publisher"),
+        "publicationYear": xml.text(resource, "publicationYear"),
+        "subjects": [{"subject": text} for text in xml.texts(resource, "subjects", "subject")],
         "descriptions": [
-            {"description": "".join(e.itertext()), "descriptionType": _xml.attribute(e, "descriptionType")}
-            for e in _xml.inside(resource, "descriptions", "description")
+            {"description": "".join(e.itertext()), "descriptionType": xml.attribute(e, "descriptionType")}
+            for e in xml.inside(resource, "descriptions", "description")
         ],
         "rightsList": [
-            {"rights": "".join(e.itertext()).strip(), "rightsUri": _xml.attribute(e, "rightsURI")}
-            for e in _xml.inside(resource, "rightsList", "rights")
+            {"rights": "".join(e.itertext()).strip(), "rightsUri": xml.attribute(e, "rightsURI")}
+            for e in xml.inside(resource, "rightsList", "rights")
         ],
         "dates": [
-            {"date": "".join(e.itertext()).strip(), "dateType": _xml.attribute(e, "dateType")}
-            for e in _xml.inside(resource, "dates", "date")
+            {"date": "".join(e.itertext()).strip(), "dateType": xml.attribute(e, "dateType")}
+            for e in xml.inside(resource, "dates", "date")
         ],
-        "formats": _xml.texts(resource, "formats", "format"),
-        "sizes": _xml.texts(resource, "sizes", "size"),
-        "geoLocations": [_place(e) for e in _xml.inside(resource, "geoLocations", "geoLocation")],
+        "formats": xml.texts(resource, "formats", "format"),
+        "sizes": xml.texts(resource, "sizes", "size"),
+        "geoLocations": [_place(e) for e in xml.inside(resource, "geoLocations", "geoLocation")],
     }
 
 
 def _place(element: Any) -> dict[str, Any]:
-    inner = _xml.first(element, "geoLocationBox")
+    inner = xml.first(element, "geoLocationBox")
     # Schema 3 has the corners as text: south west north east.
     if inner is not None and not len(inner):
         parts = "".join(inner.itertext()).split()
         names = ("southBoundLatitude", "westBoundLongitude", "northBoundLatitude", "eastBoundLongitude")
         return {"geoLocationBox": dict(zip(names, parts, strict=False))} if len(parts) == 4 else {}
     if inner is not None:
-        return {"geoLocationBox": {_xml.local(e): "".join(e.itertext()).strip() for e in inner}}
-    point = _xml.first(element, "geoLocationPoint")
+        return {"geoLocationBox": {xml.local(e): "".join(e.itertext()).strip() for e in inner}}
+    point = xml.first(element, "geoLocationPoint")
     return (
-        {"geoLocationPoint": {_xml.local(e): "".join(e.itertext()).strip() for e in point}}
+        {"geoLocationPoint": {xml.local(e): "".join(e.itertext()).strip() for e in point}}
         if point is not None
         else {}
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from genesis_workbench.catalog.sources import _xml
+from genesis_workbench.catalog import xml
 from genesis_workbench.catalog.sources._values import box, date, doi, web_address
 
 
@@ -12,7 +12,7 @@ def fields(element: Any, stamp: str) -> dict[str, Any]:
     """Return what `make_dataset` wants of an element with Dublin Core in it; `stamp` is when it was changed."""
 
     def all_(name: str) -> list[str]:
-        return _xml.texts(element, name)
+        return xml.texts(element, name)
 
     def one(name: str) -> str:
         return next(iter(all_(name)), "")
@@ -48,6 +48,6 @@ def _coverage(text: str) -> tuple[float, float, float, float] | None:
 
 def _corners(element: Any) -> tuple[float, float, float, float] | None:
     """Read the bounding box of OGC, latitude first, that CSW servers put among Dublin Core."""
-    found = _xml.first(element, "BoundingBox")
-    lower, upper = (_xml.text(found, name).split() for name in ("LowerCorner", "UpperCorner"))
+    found = xml.first(element, "BoundingBox")
+    lower, upper = (xml.text(found, name).split() for name in ("LowerCorner", "UpperCorner"))
     return box([lower[1], lower[0], upper[1], upper[0]]) if len(lower) == len(upper) == 2 else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from genesis_workbench.catalog import xml
 from genesis_workbench.catalog.dataset import Distribution
-from genesis_workbench.catalog.sources import _xml
 from genesis_workbench.catalog.sources._values import (
     MAX_KEYWORDS,
     box,
@@ -27,13 +27,13 @@ _FGDC_SIDES = ("westbc", "southbc", "eastbc", "northbc")
 
 def identifier(root: Any, otherwise: str = "") -> str:
     """Return a record's own identifier; `otherwise` where it has none, as FGDC's have."""
-    return clean(_xml.text(root, "fileIdentifier"), 400) or otherwise
+    return clean(xml.text(root, "fileIdentifier"), 400) or otherwise
 
 
 def is_record(root: Any) -> bool:
     """Whether an element is a record of either standard."""
-    name = _xml.local(root)
-    return name in ISO or (name == "metadata" and _xml.first(root, "idinfo") is not None)
+    name = xml.local(root)
+    return name in ISO or (name == "metadata" and xml.first(root, "idinfo") is not None)
 
 
 def fields(root: Any) -> dict[str, Any]:
@@ -45,12 +45,12 @@ def fields(root: Any) -> dict[str, Any]:
         If it is neither ISO nor FGDC, or lacks what its standard requires.
     """
     if not is_record(root):
-        raise InvalidInput(f"it is <{_xml.local(root)[:60]}>: ISO 19139 and FGDC are read")
-    return _iso(root) if _xml.local(root) in ISO else _fgdc(root)
+        raise InvalidInput(f"it is <{xml.local(root)[:60]}>: ISO 19139 and FGDC are read")
+    return _iso(root) if xml.local(root) in ISO else _fgdc(root)
 
 
 def _iso(root: Any) -> dict[str, Any]:
-    described = next(iter(next(_xml.inside(root, "identificationInfo"), ())), None)
+    described = next(iter(next(xml.inside(root, "identificationInfo"), ())), None)
     if described is None:
         raise InvalidInput("it has no 'identificationInfo', which ISO 19115 requires")
     contacts = [*_below(root, "CI_ResponsibleParty")]
@@ -58,19 +58,19 @@ def _iso(root: Any) -> dict[str, Any]:
         raise InvalidInput(
             "it has a responsible party with neither a name nor a role, which ISO 19115 requires"
         )
-    cited = _xml.first(described, "citation", "CI_Citation")
+    cited = xml.first(described, "citation", "CI_Citation")
     links = [_link(each) for each in _below(root, "CI_OnlineResource")]
     found = [each for each in links if each is not None]
-    codes = [text for each in _below(cited, "MD_Identifier") for text in _xml.texts(each, "code")]
+    codes = [text for each in _below(cited, "MD_Identifier") for text in xml.texts(each, "code")]
     return {
-        "title": _xml.text(cited, "title"),
-        "description": plain(_xml.text(described, "abstract")),
+        "title": xml.text(cited, "title"),
+        "description": plain(xml.text(described, "abstract")),
         "keywords": _keywords(described),
-        "agency": next((each for party in contacts for each in _xml.texts(party, "organisationName")), ""),
+        "agency": next((each for party in contacts for each in xml.texts(party, "organisationName")), ""),
         "licence": _licence(described),
         "doi": next((known for known in map(doi, [*codes, *(d.url for d in found)]) if known), ""),
         "landing_page": next((d.url for d in found if d.format == "html"), ""),
-        "modified": _xml.text(root, "dateStamp"),
+        "modified": xml.text(root, "dateStamp"),
         "spatial": next(
             filter(None, (_box(each, _SIDES) for each in _below(described, "EX_GeographicBoundingBox"))), None
         ),
@@ -80,27 +80,27 @@ def _iso(root: Any) -> dict[str, Any]:
 
 
 def _fgdc(root: Any) -> dict[str, Any]:
-    info = _xml.first(root, "idinfo")
-    cited = _xml.first(info, "citation", "citeinfo")
+    info = xml.first(root, "idinfo")
+    cited = xml.first(info, "citation", "citeinfo")
     addresses = [
-        *_xml.texts(cited, "onlink"),
-        *(text for each in _below(root, "networka") for text in _xml.texts(each, "networkr")),
+        *xml.texts(cited, "onlink"),
+        *(text for each in _below(root, "networka") for text in xml.texts(each, "networkr")),
     ]
     links = {url: format_name(url) for url in map(web_address, addresses) if url}
-    start = _xml.text(info, "timeperd", "timeinfo", "rngdates", "begdate")
-    end = _xml.text(info, "timeperd", "timeinfo", "rngdates", "enddate")
-    single = _xml.text(info, "timeperd", "timeinfo", "sngdate", "caldate")
-    access = _xml.text(info, "accconst")
+    start = xml.text(info, "timeperd", "timeinfo", "rngdates", "begdate")
+    end = xml.text(info, "timeperd", "timeinfo", "rngdates", "enddate")
+    single = xml.text(info, "timeperd", "timeinfo", "sngdate", "caldate")
+    access = xml.text(info, "accconst")
     return {
-        "title": _xml.text(cited, "title"),
-        "description": plain(_xml.text(info, "descript", "abstract")),
-        "keywords": _xml.texts(info, "keywords", "theme", "themekey")[:MAX_KEYWORDS],
-        "agency": _xml.text(cited, "pubinfo", "publish") or _xml.text(cited, "origin"),
-        "licence": _xml.text(info, "useconst"),
+        "title": xml.text(cited, "title"),
+        "description": plain(xml.text(info, "descript", "abstract")),
+        "keywords": xml.texts(info, "keywords", "theme", "themekey")[:MAX_KEYWORDS],
+        "agency": xml.text(cited, "pubinfo", "publish") or xml.text(cited, "origin"),
+        "licence": xml.text(info, "useconst"),
         "access": "" if access.lower().rstrip(".") in ("", "none", "unrestricted") else access,
         "landing_page": next(iter(links), ""),
-        "modified": _day(_xml.text(root, "metainfo", "metd")),
-        "spatial": _box(_xml.first(info, "spdom", "bounding"), _FGDC_SIDES),
+        "modified": _day(xml.text(root, "metainfo", "metd")),
+        "spatial": _box(xml.first(info, "spdom", "bounding"), _FGDC_SIDES),
         "temporal": period(_day(start or single), _day(end or single)),
         "distributions": [Distribution(format=kind, url=url) for url, kind in links.items()],
     }
@@ -109,19 +109,19 @@ def _fgdc(root: Any) -> dict[str, Any]:
 def _below(element: Any, name: str) -> Iterator[Any]:
     """Yield all elements of a name, at any depth."""
     if element is not None:
-        yield from (each for each in element.iter() if _xml.local(each) == name)
+        yield from (each for each in element.iter() if xml.local(each) == name)
 
 
 def _is_nobody(party: Any) -> bool:
     names = ("individualName", "organisationName", "positionName")
-    named = any(_xml.text(party, name) for name in names)
-    return not named and len(party) > 0 and _xml.first(party, "role", "CI_RoleCode") is None
+    named = any(xml.text(party, name) for name in names)
+    return not named and len(party) > 0 and xml.first(party, "role", "CI_RoleCode") is None
 
 
 def _keywords(described: Any) -> list[str]:
     found: list[str] = []
     for group in _below(described, "MD_Keywords"):
-        for text in _xml.texts(group, "keyword"):
+        for text in xml.texts(group, "keyword"):
             found.append(text.rpartition(">")[2].strip())  # "EARTH SCIENCE > OCEANS > SALINITY"
             if len(found) >= 4 * MAX_KEYWORDS:  # a record has been seen with thousands
                 return found
@@ -132,22 +132,22 @@ def _licence(described: Any) -> str:
     for kind in ("MD_LegalConstraints", "MD_Constraints"):
         for each in _below(described, kind):
             for name in ("useLimitation", "otherConstraints"):
-                found = _xml.text(each, name)
+                found = xml.text(each, name)
                 if found:
                     return found
     return ""
 
 
 def _link(element: Any) -> Distribution | None:
-    url = web_address(_xml.text(element, "linkage"))
+    url = web_address(xml.text(element, "linkage"))
     if not url:
         return None
-    title = clean(_xml.text(element, "name") or _xml.text(element, "description"), 200)
+    title = clean(xml.text(element, "name") or xml.text(element, "description"), 200)
     return Distribution(format=format_name(url) or "html", url=url, title=title)
 
 
 def _box(element: Any, sides: tuple[str, ...]) -> tuple[float, float, float, float] | None:
-    return box([_xml.text(element, side) for side in sides]) if element is not None else None
+    return box([xml.text(element, side) for side in sides]) if element is not None else None
 
 
 def _period(element: Any) -> tuple[str | None, str | None] | None:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+from genesis_workbench.catalog import xml
 from genesis_workbench.catalog.dataset import Dataset, Distribution
-from genesis_workbench.catalog.sources import _xml
 from genesis_workbench.catalog.sources._base import (
     Page,
     changed_since,
@@ -73,9 +73,9 @@ class CmrSource:
             answer = self._fetcher.fetch(url, params={"revision_date": since, "page_size": 2000})
         except NotFound:  # other servers of the same protocol lack it
             return ()
-        root = _xml.parse(answer.body, "CMR's list of deleted collections")
+        root = xml.parse(answer.body, "CMR's list of deleted collections")
         return tuple(
-            dataset_id(self._section.name, each) for each in _xml.texts(root, "references", "reference", "id")
+            dataset_id(self._section.name, each) for each in xml.texts(root, "references", "reference", "id")
         )
 
     def _read(self, record: Mapping[str, Any]) -> Dataset:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+from genesis_workbench.catalog import xml
 from genesis_workbench.catalog.dataset import Dataset
-from genesis_workbench.catalog.sources import _dublin, _iso, _xml
+from genesis_workbench.catalog.sources import _dublin, _iso
 from genesis_workbench.catalog.sources._base import Page, follow, make_dataset, read_page
 from genesis_workbench.catalog.sources._values import clean
 from genesis_workbench.core.errors import InvalidInput
@@ -51,24 +52,24 @@ class CswSource:
         answer = self._fetcher.fetch(
             self._section.url, params=params, headers={"Accept": "application/xml, text/xml"}
         )
-        root = _xml.parse(answer.body, "an answer of a CSW")
-        found = _xml.first(root, "SearchResults")
-        single = _xml.local(root) == "GetRecordByIdResponse"
+        root = xml.parse(answer.body, "an answer of a CSW")
+        found = xml.first(root, "SearchResults")
+        single = xml.local(root) == "GetRecordByIdResponse"
         if found is None and not single:
-            said = clean(" ".join(_xml.texts(root, "Exception")), 200) or f"<{_xml.local(root)[:60]}>"
+            said = clean(" ".join(xml.texts(root, "Exception")), 200) or f"<{xml.local(root)[:60]}>"
             raise InvalidInput(f"The source {self._section.name!r} sent no search results, but: {said}.")
         elements = list(root if single else found)
-        records = [_xml.record(each, name=_name(each)) for each in elements]
-        after = _xml.attribute(found, "nextRecord")
+        records = [xml.record(each, name=_name(each)) for each in elements]
+        after = xml.attribute(found, "nextRecord")
         more = after.isdigit() and int(after) > start and records
         return read_page(records, self._read, lambda record: record["name"], after if more else None)
 
     def _read(self, record: Mapping[str, Any]) -> Dataset:
         element = record["element"]
-        core = "Record" in _xml.local(element)
-        fields = _dublin.fields(element, _xml.text(element, "modified")) if core else _iso.fields(element)
+        core = "Record" in xml.local(element)
+        fields = _dublin.fields(element, xml.text(element, "modified")) if core else _iso.fields(element)
         return make_dataset(self._section, {"#text": record["#text"]}, identifier=record["name"], **fields)
 
 
 def _name(element: Any) -> str:
-    return _iso.identifier(element) or clean(_xml.text(element, "identifier"), 400)
+    return _iso.identifier(element) or clean(xml.text(element, "identifier"), 400)

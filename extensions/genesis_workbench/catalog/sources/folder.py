@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from genesis_workbench.catalog.dataset import Dataset, Distribution, Rejected
 from genesis_workbench.catalog.sources._base import Page, make_dataset, read_page
 from genesis_workbench.catalog.sources._files import local_path
 from genesis_workbench.catalog.sources._objects import DATA_ENDINGS, described, ending
+from genesis_workbench.catalog.sources._series import Series, address_of, described_series
 from genesis_workbench.core.errors import GenesisError, InvalidInput, NotFound, Unavailable
 from genesis_workbench.core.http import Fetcher
 from genesis_workbench.core.identifiers import digest_json
@@ -28,10 +29,11 @@ class _Entry:
     name: str
     size: int
     modified: float
+    series: bool = False
 
 
 class FolderSource:
-    """Every file of a known format, and every Zarr store, is one dataset. Files are listed, not read.
+    """Every file of a known format, every Zarr store, and every series of files, is one dataset. Files are listed, not read.
 
     `url` of the section is ``file:///folder``. What begins with a dot is left out. Links are followed only where they
     stay inside the folder.
@@ -55,7 +57,9 @@ class FolderSource:
                 f"The source {self._section.name!r} names the folder {root.name!r}, which is not there."
             )
         rejected: list[Rejected] = []
-        entries = sorted(self._walk(root.resolve(), root.resolve(), 0, rejected), key=lambda e: e.name)
+        entries = _with_series(
+            sorted(self._walk(root.resolve(), root.resolve(), 0, rejected), key=lambda e: e.name)
+        )
         seen = {"digest": digest_json([[e.name, e.size, e.modified] for e in entries])}
         if state and cursor is None and state.get("digest") == seen["digest"]:
             yield Page([], state=seen, unchanged=True)
@@ -94,9 +98,26 @@ class FolderSource:
 
     def _read(self, record: Mapping[str, Any]) -> Dataset:
         moment = datetime.fromtimestamp(record["modified"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        fields = described(record["name"], record["size"], moment)
-        url = Path(record["path"]).as_uri()
+        path = Path(record["path"])
+        if record["series"]:
+            fields = described_series(record["name"], moment)
+            url = f"{path.parent.as_uri()}/{address_of(path.name)}"
+        else:
+            fields = described(record["name"], record["size"], moment)
+            url = path.as_uri()
         whole = Distribution(format=fields.pop("format"), url=url, size_bytes=record["size"] or None)
         return make_dataset(
             self._section, {**record, "path": str(record["path"])}, distributions=[whole], **fields
         )
+
+
+def _with_series(entries: Iterable[_Entry]) -> list[_Entry]:
+    """Return `entries`, each series after its second file."""
+    series, found = Series(), []
+    for entry in entries:
+        found.append(entry)
+        pattern = series.add(entry.name)
+        if pattern is not None:
+            path = entry.path.with_name(pattern.rpartition("/")[2])
+            found.append(_Entry(path, pattern, 0, entry.modified, series=True))
+    return found

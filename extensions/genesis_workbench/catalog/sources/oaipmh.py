@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
+from genesis_workbench.catalog import xml
 from genesis_workbench.catalog.dataset import Dataset
-from genesis_workbench.catalog.sources import _datacite, _dublin, _xml
+from genesis_workbench.catalog.sources import _datacite, _dublin
 from genesis_workbench.catalog.sources._base import Page, dataset_id, follow, make_dataset, read_page
 from genesis_workbench.catalog.sources._values import clean, date
 from genesis_workbench.core.errors import InvalidInput
@@ -45,28 +46,28 @@ class OaiPmhSource:
 
     def _page(self, cursor: str | None, since: str | None) -> Page:
         root = self._answer({"resumptionToken": cursor} if cursor else {**self._chosen, "from": since})
-        refused = _xml.first(root, "error")
+        refused = xml.first(root, "error")
         if cursor and refused is not None and "metadataPrefix" in "".join(refused.itertext()):
             # Against the protocol, some want the format again with each token (pycsw 2.6 does).
             root = self._answer({"resumptionToken": cursor, "metadataPrefix": self._chosen["metadataPrefix"]})
-        if _xml.local(root) != "OAI-PMH":
+        if xml.local(root) != "OAI-PMH":
             raise InvalidInput(
-                f"The source {self._section.name!r} sent <{_xml.local(root)[:60]}>, where OAI-PMH was expected."
+                f"The source {self._section.name!r} sent <{xml.local(root)[:60]}>, where OAI-PMH was expected."
             )
         # The repository's own clock, in the granularity that it understands.
-        moment = _xml.text(root, "responseDate")
+        moment = xml.text(root, "responseDate")
         state = {"since": (moment if "T" in (since or moment) else moment[:10])} if date(moment) else {}
-        refusal = _xml.first(root, "error")
+        refusal = xml.first(root, "error")
         if refusal is not None:
             return self._refused(refusal, state, since)
-        answered = _xml.first(root, "ListRecords")
-        answered = _xml.first(root, "GetRecord") if answered is None else answered
+        answered = xml.first(root, "ListRecords")
+        answered = xml.first(root, "GetRecord") if answered is None else answered
         if answered is None:
             raise InvalidInput(f"The source {self._section.name!r} answered without ListRecords.")
-        records = list(_xml.inside(answered, "record"))
-        gone = [r for r in records if _xml.attribute(_xml.first(r, "header"), "status") == "deleted"]
-        kept = [_xml.record(r) for r in records if r not in gone]
-        following = _xml.text(answered, "resumptionToken") if records else ""
+        records = list(xml.inside(answered, "record"))
+        gone = [r for r in records if xml.attribute(xml.first(r, "header"), "status") == "deleted"]
+        kept = [xml.record(r) for r in records if r not in gone]
+        following = xml.text(answered, "resumptionToken") if records else ""
         following = "" if following == "0" else following  # how some say that the list is complete
         removed = tuple(
             dataset_id(self._section.name, _name({"element": r})) for r in gone if _name({"element": r})
@@ -78,10 +79,10 @@ class OaiPmhSource:
         answer = self._fetcher.fetch(
             self._url, params=params, headers={"Accept": "text/xml, application/xml"}
         )
-        return _xml.parse(answer.body, "an OAI-PMH answer")
+        return xml.parse(answer.body, "an OAI-PMH answer")
 
     def _refused(self, refusal: Any, state: Mapping[str, str], since: str | None) -> Page:
-        code = _xml.attribute(refusal, "code")
+        code = xml.attribute(refusal, "code")
         if code == "noRecordsMatch":
             return Page([], state=state, unchanged=since is not None)
         said = clean("".join(refusal.itertext()), 200)
@@ -91,14 +92,14 @@ class OaiPmhSource:
         )
 
     def _read(self, record: Mapping[str, Any]) -> Dataset:
-        content = next(iter(_xml.first(record["element"], "metadata")), None)
-        name = _xml.local(content) if content is not None else ""
+        content = next(iter(xml.first(record["element"], "metadata")), None)
+        name = xml.local(content) if content is not None else ""
         native = {"#text": record["#text"]}
-        header = _xml.first(record["element"], "header")
-        stamp = _xml.text(header, "datestamp") or _xml.text(header, "dateStamp")
+        header = xml.first(record["element"], "header")
+        stamp = xml.text(header, "datestamp") or xml.text(header, "dateStamp")
         if name == "oai_datacite":
-            content = next((e for e in _xml.inside(content, "payload", "resource")), content)
-            name = _xml.local(content)
+            content = next((e for e in xml.inside(content, "payload", "resource")), content)
+            name = xml.local(content)
         if name == "resource":
             described = _datacite.from_xml(content)
             fields = _datacite.fields(described)
@@ -117,4 +118,4 @@ class OaiPmhSource:
 
 
 def _name(record: Mapping[str, Any]) -> str:
-    return clean(_xml.text(record["element"], "header", "identifier"), 300)
+    return clean(xml.text(record["element"], "header", "identifier"), 300)

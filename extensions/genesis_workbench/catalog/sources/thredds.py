@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import urljoin, urlsplit
 
+from genesis_workbench.catalog import xml
 from genesis_workbench.catalog.dataset import Dataset, Distribution, Rejected
-from genesis_workbench.catalog.sources import _xml
 from genesis_workbench.catalog.sources._base import Page, follow, make_dataset, on_same_host, read_page
 from genesis_workbench.catalog.sources._files import Walk
 from genesis_workbench.catalog.sources._values import box, clean, format_name, period, web_address
@@ -54,10 +54,10 @@ class ThreddsSource:
 
     def _catalog(self, url: str, walk: Walk) -> Page:
         body = self._fetcher.fetch(url, headers={"Accept": "application/xml, text/xml"}).body
-        root = _xml.parse(body, "a THREDDS catalog")
-        if _xml.local(root) != "catalog":
+        root = xml.parse(body, "a THREDDS catalog")
+        if xml.local(root) != "catalog":
             raise InvalidInput(
-                f"The source {self._section.name!r} sent <{_xml.local(root)[:60]}>, where a THREDDS catalog was expected."
+                f"The source {self._section.name!r} sent <{xml.local(root)[:60]}>, where a THREDDS catalog was expected."
             )
         own = urlsplit(self._section.url)[:2]
         walk.add(address for address in _references(root, url) if urlsplit(address)[:2] == own)
@@ -89,8 +89,8 @@ class ThreddsSource:
 
 def _references(root: Any, base: str) -> Iterator[str]:
     for element in root.iter():
-        if _xml.local(element) == "catalogRef":
-            address = _xml.attribute(element, "href")
+        if xml.local(element) == "catalogRef":
+            address = xml.attribute(element, "href")
             full = urljoin(base, address)
             if address and web_address(full):
                 yield full[:-5] + ".xml" if full.endswith("/catalog.html") else full
@@ -99,9 +99,9 @@ def _references(root: Any, base: str) -> Iterator[str]:
 def _services(root: Any, base: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Yield each service's name with the kinds and addresses that it stands for."""
     for element in root.iter():
-        if _xml.local(element) != "service":
+        if xml.local(element) != "service":
             continue
-        below = [e for e in element.iter() if _xml.local(e) == "service"]
+        below = [e for e in element.iter() if xml.local(e) == "service"]
         found = [
             (str(e.get("serviceType", "")).lower(), urljoin(base, str(e.get("base", "")))) for e in below
         ]
@@ -112,20 +112,20 @@ def _datasets(
     element: Any, base: str, services: Mapping[str, Any], inherited: Mapping[str, list[Any]], depth: int = 0
 ) -> Iterator[dict[str, Any]]:
     for child in element:
-        if _xml.local(child) != "dataset" or depth > 50:
+        if xml.local(child) != "dataset" or depth > 50:
             continue
         passed = {**inherited}
-        for metadata in _xml.inside(child, "metadata"):
+        for metadata in xml.inside(child, "metadata"):
             if metadata.get("inherited") == "true":
                 passed["metadata"] = [metadata, *inherited.get("metadata", [])]
         passed["service"] = _service_names(child) or inherited.get("service", [])
         path = child.get("urlPath", "")
-        accesses = list(_xml.inside(child, "access"))
+        accesses = list(xml.inside(child, "access"))
         if path or accesses:
             shown = base.removesuffix(".xml") + ".html" if base.endswith("catalog.xml") else base
             found = _distributions(child, path, accesses, services, passed["service"])
             yield {
-                **_xml.record(child),
+                **xml.record(child),
                 "inherited": passed.get("metadata", []),
                 "distributions": found,
                 "page": shown,
@@ -134,7 +134,7 @@ def _datasets(
 
 
 def _service_names(element: Any) -> list[str]:
-    return _xml.texts(element, "serviceName") + _xml.texts(element, "metadata", "serviceName")
+    return xml.texts(element, "serviceName") + xml.texts(element, "metadata", "serviceName")
 
 
 def _distributions(
@@ -147,7 +147,7 @@ def _distributions(
         for kind, base in services.get(name, []):
             url = web_address(_join(base, where))
             if url:
-                form = _SERVICES[kind] or format_name(_xml.text(element, "dataFormat"), url)
+                form = _SERVICES[kind] or format_name(xml.text(element, "dataFormat"), url)
                 found.setdefault(url, Distribution(format=form, url=url, size_bytes=_size(element)))
     return sorted(found.values(), key=lambda each: each.format != "opendap")
 
@@ -163,7 +163,7 @@ def _join(base: str, path: str) -> str:
 
 def _name(record: Mapping[str, Any]) -> str:
     element = record["element"]
-    first = next(iter(_xml.inside(element, "access")), None)
+    first = next(iter(xml.inside(element, "access")), None)
     return clean(
         element.get("urlPath") or element.get("ID") or (first.get("urlPath") if first is not None else ""),
         400,
@@ -171,13 +171,13 @@ def _name(record: Mapping[str, Any]) -> str:
 
 
 def _inherited(element: Any, inherited: list[Any], *path: str) -> list[str]:
-    own = _xml.texts(element, *path) + _xml.texts(element, "metadata", *path)
-    return own or [text for metadata in inherited for text in _xml.texts(metadata, *path)]
+    own = xml.texts(element, *path) + xml.texts(element, "metadata", *path)
+    return own or [text for metadata in inherited for text in xml.texts(metadata, *path)]
 
 
 def _document(element: Any, inherited: list[Any], kinds: tuple[str, ...]) -> str:
-    for place in (element, *_xml.inside(element, "metadata"), *inherited):
-        for each in _xml.inside(place, "documentation"):
+    for place in (element, *xml.inside(element, "metadata"), *inherited):
+        for each in xml.inside(place, "documentation"):
             if str(each.get("type", "")).lower() in kinds:
                 return " ".join("".join(each.itertext()).split())
     return ""
@@ -185,15 +185,15 @@ def _document(element: Any, inherited: list[Any], kinds: tuple[str, ...]) -> str
 
 def _dated(element: Any, kind: str) -> str:
     return next(
-        ("".join(e.itertext()).strip() for e in _xml.inside(element, "date") if e.get("type") == kind), ""
+        ("".join(e.itertext()).strip() for e in xml.inside(element, "date") if e.get("type") == kind), ""
     )
 
 
 def _period(element: Any, inherited: list[Any]) -> tuple[str, str]:
-    for place in (element, *_xml.inside(element, "metadata"), *inherited):
-        covered = _xml.first(place, "timeCoverage")
+    for place in (element, *xml.inside(element, "metadata"), *inherited):
+        covered = xml.first(place, "timeCoverage")
         if covered is not None:
-            return _moment(_xml.text(covered, "start")), _moment(_xml.text(covered, "end"))
+            return _moment(xml.text(covered, "start")), _moment(xml.text(covered, "end"))
     return "", ""
 
 
@@ -202,13 +202,13 @@ def _moment(text: str) -> str:
 
 
 def _spatial(element: Any, inherited: list[Any]) -> tuple[float, float, float, float] | None:
-    for place in (element, *_xml.inside(element, "metadata"), *inherited):
-        covered = _xml.first(place, "geospatialCoverage")
+    for place in (element, *xml.inside(element, "metadata"), *inherited):
+        covered = xml.first(place, "geospatialCoverage")
         if covered is None:
             continue
         try:
-            west, width = (float(_xml.text(covered, "eastwest", n)) for n in ("start", "size"))
-            south, height = (float(_xml.text(covered, "northsouth", n)) for n in ("start", "size"))
+            west, width = (float(xml.text(covered, "eastwest", n)) for n in ("start", "size"))
+            south, height = (float(xml.text(covered, "northsouth", n)) for n in ("start", "size"))
         except ValueError:
             return None
         west = west - 360 if west > 180 else west
@@ -218,7 +218,7 @@ def _spatial(element: Any, inherited: list[Any]) -> tuple[float, float, float, f
 
 
 def _size(element: Any) -> int | None:
-    entry = _xml.first(element, "dataSize")
+    entry = xml.first(element, "dataSize")
     if entry is None:
         return None
     try:

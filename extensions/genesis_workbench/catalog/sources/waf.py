@@ -8,8 +8,9 @@ from html import unescape
 from typing import Any, ClassVar
 from urllib.parse import urljoin, urlsplit
 
+from genesis_workbench.catalog import xml
 from genesis_workbench.catalog.dataset import Dataset, Rejected
-from genesis_workbench.catalog.sources import _iso, _xml
+from genesis_workbench.catalog.sources import _iso
 from genesis_workbench.catalog.sources._base import (
     Page,
     fetch_changed,
@@ -94,9 +95,9 @@ class WafSource:
 
 
 def _record(body: bytes, url: str) -> Mapping[str, Any]:
-    root = _xml.parse(body, "a metadata record or a listing of them")
+    root = xml.parse(body, "a metadata record or a listing of them")
     if not _iso.is_record(root):
         raise InvalidInput(
-            f"<{_xml.local(root)[:60]}> is neither a listing of records nor one in ISO 19139 or FGDC."
+            f"<{xml.local(root)[:60]}> is neither a listing of records nor one in ISO 19139 or FGDC."
         )
-    return _xml.record(root, name=_iso.identifier(root, url))
+    return xml.record(root, name=_iso.identifier(root, url))

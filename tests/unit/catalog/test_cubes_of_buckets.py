@@ -1,0 +1,192 @@
+"""Many objects of a bucket as one cube: read by the site's rules, and never those of an object that changed."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from genesis_workbench.catalog.content import Places
+from genesis_workbench.catalog.dataset import Dataset, Distribution
+from genesis_workbench.catalog.opening import open_dataset
+from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, TooLarge
+from genesis_workbench.testing.files import FileServer
+
+pytest.importorskip("icechunk")
+
+FOLDER = "/bucket/sea surface/"
+NAMES = "s3://bucket/sea surface/day-*.nc"
+
+
+@pytest.fixture(autouse=True)
+def _as_it_is(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No proxy; and nothing of h5py is collected in the server's threads, which would wait for the reader's lock."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    gc.disable()
+    yield
+    gc.enable()
+    gc.collect()
+
+
+def day(folder: Path, number: int, *, value: float | None = None, **encoding: Any) -> bytes:
+    """Return one file of a day whose pieces lie far behind its first bytes."""
+    path = folder / "made.nc"
+    grid = np.full((1, 40, 60), float(number if value is None else value))
+    grid[0, 0, 0] = number + 0.5
+    made = xr.Dataset(
+        {
+            "t": (("time", "lat", "lon"), grid.astype("f4"), {"units": "K"}),
+            "p": (("time", "lat", "lon"), np.random.default_rng(number).standard_normal((1, 40, 60))),
+        },
+        {"time": ("time", [number], {"units": "days since 2000-01-01"}), "lat": np.linspace(-60, 60, 40)},
+    )
+    made.to_netcdf(
+        path,
+        engine="h5netcdf",
+        unlimited_dims=["time"],
+        encoding={"t": {"zlib": True, "shuffle": True, "chunksizes": (1, 20, 30), **encoding}},
+    )
+    return path.read_bytes()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[FileServer]:
+    files = {f"{FOLDER}day-{n:02}.nc": day(tmp_path, n) for n in range(12)}
+    others = {f"{FOLDER}month-01.nc": b"another series", f"{FOLDER}day-00/deep.nc": b"in a folder below"}
+    with FileServer({**files, **others}) as running:
+        yield running
+
+
+@pytest.fixture
+def places(server: FileServer, tmp_path: Path) -> Places:
+    return Places(
+        private_hosts=(server.host,),
+        s3_endpoint=f"http://{server.host}",
+        cache=str(tmp_path / "copies"),
+        cubes=str(tmp_path / "cubes"),
+        own_cubes=str(tmp_path / "own"),
+    )
+
+
+def opened(places: Places, url: str = NAMES, **options: Any) -> Any:
+    record = Dataset(
+        id="far", title="Far", source="s", distributions=[Distribution(format="netcdf", url=url)]
+    )
+    return open_dataset(record, places=places, **options)
+
+
+def test_the_cube_is_what_the_objects_are_one_by_one(
+    places: Places, server: FileServer, tmp_path: Path
+) -> None:
+    cube = opened(places)
+    assert cube.attrs["cube"] == "references to 12 files"
+    assert list(cube["time"].dt.dayofyear.values) == list(range(1, 13))
+    for number in (0, 7, 11):
+        path = tmp_path / "one.nc"
+        path.write_bytes(server.files[f"{FOLDER}day-{number:02}.nc"])
+        with xr.open_dataset(path, engine="h5netcdf") as one:
+            np.testing.assert_array_equal(cube["t"][number], one["t"][0])
+            np.testing.assert_array_equal(cube["p"][number], one["p"][0])
+
+
+def test_an_address_of_the_bucket_itself_does_as_well(places: Places, server: FileServer) -> None:
+    cube = opened(places, server.url(FOLDER.replace(" ", "%20") + "day-*.nc"))
+    assert cube.sizes["time"] == 12
+
+
+def test_a_later_opening_asks_for_the_listing_alone_and_a_piece_is_one_request(
+    places: Places, server: FileServer
+) -> None:
+    opened(places)
+    server.requests.clear()
+    cube = opened(places, chunks=None)
+    assert {asked for _path, asked in server.requests} == {"list sea surface/day-"}
+    server.requests.clear()
+    assert float(cube["t"][5, 30, 40]) == 5
+    assert [path for path, _asked in server.requests] == [f"{FOLDER}day-05.nc"]
+
+
+def test_a_changed_object_is_read_anew_at_the_next_opening_alone(
+    places: Places, server: FileServer, tmp_path: Path
+) -> None:
+    before = opened(places)["t"].compute()
+    server.files[f"{FOLDER}day-03.nc"] = day(tmp_path, 3, value=70)
+    server.requests.clear()
+    after = opened(places)["t"]
+    scanned = {path for path, asked in server.requests if asked.startswith("bytes")}
+    assert scanned == {f"{FOLDER}day-00.nc", f"{FOLDER}day-03.nc"}
+    assert float(after[3, 5, 5]) == 70
+    np.testing.assert_array_equal(np.delete(after.values, 3, 0), np.delete(before.values, 3, 0))
+
+
+def test_an_object_that_changes_after_the_opening_gives_an_error_and_no_number(
+    places: Places, server: FileServer, tmp_path: Path
+) -> None:
+    cube = opened(places)
+    server.files[f"{FOLDER}day-03.nc"] = day(tmp_path, 3, value=70)
+    assert float(cube["t"][2, 5, 5]) == 2
+    with pytest.raises(Conflict, match=r"day-03\.nc"):
+        cube["t"].mean().compute()
+
+
+def test_an_object_that_comes_gives_a_new_cube(places: Places, server: FileServer, tmp_path: Path) -> None:
+    opened(places)
+    server.files[f"{FOLDER}day-12.nc"] = day(tmp_path, 12)
+    assert float(opened(places)["t"][12, 5, 5]) == 12
+
+
+def test_objects_that_do_not_fit_are_opened_one_by_one_and_that_is_said(
+    places: Places, server: FileServer, tmp_path: Path
+) -> None:
+    server.files[f"{FOLDER}day-03.nc"] = day(tmp_path, 3, chunksizes=(1, 40, 60))
+    with pytest.warns(UserWarning, match="other chunks"):
+        cube = opened(places)
+    assert float(cube["t"][3, 5, 5]) == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>gone</html>", b"\x89HDF\r\n\x1a\n" + bytes(500)])
+def test_a_broken_object_is_named(places: Places, server: FileServer, content: bytes) -> None:
+    server.files[f"{FOLDER}day-04.nc"] = content
+    with pytest.raises(GenesisError, match=r"day-04\.nc"):
+        opened(places)
+
+
+def test_what_is_read_has_a_limit(places: Places) -> None:
+    cube = opened(places, max_bytes=300_000)
+    cube["p"].sum().compute()  # 230,400 bytes
+    with pytest.raises(TooLarge, match="max_bytes"):
+        cube["p"].sum().compute()
+
+
+def test_a_host_that_is_not_public_is_refused(places: Places) -> None:
+    with pytest.raises(GenesisError, match=r"private|public"):
+        opened(replace(places, private_hosts=()))
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("s3://bucket/sea*/day-1.nc", "last part"),
+        ("s3://bucket/sea surface/night-*.nc", "night"),
+        ("s3://other/day-*.nc", "day"),
+    ],
+)
+def test_names_that_lead_nowhere_are_said(places: Places, url: str, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        opened(places, url)
+
+
+def test_it_travels_to_other_processes_without_its_objects(places: Places) -> None:
+    cube = opened(places)
+    sent = pickle.dumps(cube["t"].data)
+    assert len(sent) < 20_000
+    back = pickle.loads(sent)  # noqa: S301 - it was written two lines above
+    assert float(back.sum().compute(scheduler="sync")) == pytest.approx(float(cube["t"].sum()))
