@@ -150,7 +150,7 @@ def base_from_debian(engine: str, suite: str) -> str:
     started = time.monotonic()
     # fmt: off
     bootstrap = [
-        "mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates,python3,python3-venv,tini",
+        "mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates,git,python3,python3-venv,tini",
         "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
         "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         suite, "-",

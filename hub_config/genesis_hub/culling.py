@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import httpx
 
-from genesis_hub import profiles
+from genesis_hub import profiles, teams
 from genesis_hub.tuning import ACTIVITY_INTERVAL_S
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.site import ProfileSection
@@ -45,7 +45,8 @@ def overdue(
     """
     for user in users:
         for name, server in (user.get("servers") or {}).items():
-            idle_s = _idle_s(server.get("user_options") or {}, user.get("groups", ()), offered)
+            mine = teams.offered(offered, user["name"])
+            idle_s = _idle_s(server.get("user_options") or {}, user.get("groups", ()), mine)
             last = server.get("last_activity") or server.get("started")
             if not idle_s or not last or not server.get("ready") or server.get("pending"):
                 continue

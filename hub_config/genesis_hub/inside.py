@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from genesis_hub import resources
+from genesis_hub.teams import is_team
 from genesis_workbench.core.homes import copy_tutorials
 
 
@@ -21,7 +22,15 @@ def main() -> None:
         copy_tutorials(resources.tutorials(), Path.home() / "tutorials")
     Path(os.environ["JUPYTER_RUNTIME_DIR"]).mkdir(mode=0o700, exist_ok=True)
     os.chdir(Path.home())
-    os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:], *resources.lab_options()])  # noqa: S606 - a program and its arguments
+    os.execv(
+        sys.executable,
+        [
+            sys.executable,
+            "-m",
+            *sys.argv[1:],
+            *resources.lab_options(team=is_team(os.environ["JUPYTERHUB_USER"])),
+        ],
+    )  # noqa: S606 - a program and its arguments
 
 
 if __name__ == "__main__":

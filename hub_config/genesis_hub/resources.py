@@ -39,16 +39,19 @@ def dashboards() -> Path:
     return _pick(_SHARE / "notebooks/dashboards", _CHECKOUT / "notebooks/dashboards")
 
 
-def lab_settings() -> Path:
-    """Return the folder of JupyterLab's settings as the workbench sets them."""
-    return _pick(_SHARE / "lab_settings", _CHECKOUT / "extensions/genesis_lab/settings")
+def lab_settings(*, team: bool = False) -> Path:
+    """Return the folder of JupyterLab's settings as the workbench sets them; a team's leave editing together on."""
+    name = "team_settings" if team else "settings"
+    return _pick(_SHARE / f"lab_{name}", _CHECKOUT / f"extensions/genesis_lab/{name}")
 
 
-def lab_options() -> list[str]:
+def lab_options(*, team: bool = False) -> list[str]:
     """Return the options of JupyterLab that bring the workbench's settings and its warning before an idle server ends."""
     extensions = _pick(_SHARE / "labextensions", _CHECKOUT / "extensions/genesis_lab/labextensions")
+    alone = "--ServerApp.jpserver_extensions=jupyter_server_ydoc=False"
     return [
-        f"--LabApp.app_settings_dir={lab_settings()}",
+        *([] if team else [alone]),
+        f"--LabApp.app_settings_dir={lab_settings(team=team)}",
         f"--LabApp.extra_labextensions_path={extensions}",
     ]
 

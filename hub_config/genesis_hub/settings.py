@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from genesis_hub import choosing, culling, profiles, resources, roles, tuning
+from genesis_hub import choosing, culling, profiles, resources, roles, teams, tuning
 from genesis_hub.authentication import PeopleAuthenticator
 from genesis_hub.ports import Ports
 from genesis_hub.secrets import Secrets
@@ -75,11 +75,16 @@ class Settings:
             c.JupyterHub.hub_routespec = f"{urlsplit(self.site.public_url).hostname}/"
         tuning.tune(c, self.state.hub_database)
         c.JupyterHub.template_paths = [str(choosing.TEMPLATES)]
-        c.JupyterHub.template_vars = {"announcement": ""}
+        c.JupyterHub.template_vars = {
+            "announcement": "",
+            "teams": teams.accounts(self.site.servers.profiles),
+        }
 
     def _people(self, c: Any) -> None:
         kinds = {"people": self._people_file, "oidc": self._oidc, "ldap": self._ldap}
         kinds[self.site.people.authenticator](c)
+        c.JupyterHub.authenticator_class = teams.vouching(c.JupyterHub.authenticator_class)
+        c.TeamAccounts.team_accounts = teams.accounts(self.site.servers.profiles)
         c.Authenticator.manage_groups = True
         # With what servers keep of an answer below, a removal ends everything within 30 s.
         c.Authenticator.auth_refresh_age = 15
@@ -125,7 +130,8 @@ class Settings:
         c.Spawner.server_token_scopes = lambda spawner: (
             roles.dashboard_token_scopes() if spawner.dashboard else roles.server_token_scopes()
         )
-        c.Spawner.args = ["--allow-root", *_SERVER, *resources.lab_options()]
+        c.Spawner.args = ["--allow-root", *_SERVER]
+        c.WorkbenchSpawner.brings_lab_options = True
         c.Spawner.environment = {
             "GENESIS_SERVICE_URL": f"{self._inside(self.ports.service)}/services/{roles.SERVICE}",
             "GENESIS_SITE": os.environ["GENESIS_SITE"],  # where notebooks read what compute there is
@@ -153,9 +159,8 @@ class Settings:
         c.ContainerSpawner.containers = section
         c.ContainerSpawner.folder = str(folder)
         c.ContainerSpawner.data_folders = self.site.catalog.data_folders
-        c.Spawner.args = list(
-            _SERVER
-        )  # nobody is root in a container, and Lab's settings are those of the image
+        c.Spawner.args = list(_SERVER)  # nobody is root in a container
+        c.WorkbenchSpawner.brings_lab_options = False  # they name folders of the image
         c.Spawner.env_keep = [
             "LANG",
             "LC_ALL",
@@ -197,6 +202,7 @@ class Settings:
         c.KubernetesSpawner.image_pull_secrets = list(section.image_pull_secrets)
         c.KubernetesSpawner.delete_pvc = False  # a home outlives its person's account
         c.Spawner.args = list(_SERVER)
+        c.WorkbenchSpawner.brings_lab_options = False
         c.Spawner.environment.pop("GENESIS_SITE")  # a path of the hub's machine
         c.Spawner.env_keep = ["LANG", "LC_ALL", "TZ"]
         c.Spawner.poll_interval = 30
@@ -210,7 +216,7 @@ class Settings:
 
     def _service(self, c: Any) -> None:
         c.JupyterHub.custom_scopes = roles.custom_scopes()
-        c.JupyterHub.load_roles = roles.roles()
+        c.JupyterHub.load_roles = [*roles.roles(), *teams.roles(self.site.servers.profiles)]
         # With hosts of its own the proxy's default target leads there: a hub that has no route to keep need not wait for it.
         route = {} if self.site.hub.origin_domain else {"url": self._inside(self.ports.service)}
         c.JupyterHub.services = [

@@ -9,10 +9,10 @@ import os
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from genesis_workbench.core.access import Label
 from genesis_workbench.core.errors import InvalidInput
@@ -135,6 +135,11 @@ class ProfileSection(Section):
     groups: list[str] = Field(
         default_factory=list, description="Groups that may use it; empty for everybody."
     )
+    collaboration: bool = Field(
+        False,
+        description="Whether this is a server of a team: each of `groups` has one, in which its people work on the same "
+        "notebook at the same time.",
+    )
     idle_s: float = Field(
         0, ge=0, description="Seconds without work after which the server ends; 0 lets it run on."
     )
@@ -150,6 +155,14 @@ class ProfileSection(Section):
         default_factory=dict,
         description="Images that the person may choose from, by what the page calls them; the first is the default.",
     )
+
+    @model_validator(mode="after")
+    def _names_its_groups(self) -> Self:
+        if self.collaboration and not self.groups:
+            raise ValueError(
+                "collaboration = true needs `groups`: each of them gets a server to work in together"
+            )
+        return self
 
 
 class NodeSection(Section):

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from jupyterhub.spawner import SpawnException
-from traitlets import Integer, List, Unicode
+from traitlets import Bool, Integer, List, Unicode
 from traitlets.config import Configurable
 
-from genesis_hub import choosing, homes, profiles
+from genesis_hub import choosing, homes, profiles, resources, teams
 from genesis_hub.availability import Look, Places
 from genesis_workbench.core.errors import GenesisError, InvalidInput
 from genesis_workbench.core.site import ProfileSection
@@ -38,6 +38,10 @@ class WorkbenchSpawner(Configurable):
     tutorials = Unicode(help="Folder of tutorials copied into each home.").tag(config=True)
     profiles: Any = List(help="Profiles of the site.").tag(config=True)
     default_queue = Unicode(help="Queue of profiles that name none.").tag(config=True)
+
+    brings_lab_options = Bool(
+        False, help="Whether the hub gives the options of JupyterLab, or the image."
+    ).tag(config=True)
 
     home_bytes = Integer(0, help="What one home may hold; 0 for no limit.").tag(config=True)
 
@@ -70,18 +74,23 @@ class WorkbenchSpawner(Configurable):
         """Seconds without work after which the server ends; 0 where it does not."""
         return 0.0 if self.dashboard else self.profile().idle_s
 
+    @property
+    def offered(self) -> list[ProfileSection]:
+        """Profiles for this account, whatever its groups: a team's, or a person's."""
+        return teams.offered(self.profiles, self.user.name)
+
     def profile(self) -> ProfileSection:
         """Return the profile that was chosen; SpawnException where the person may not use it."""
         if self.rescue:
             return homes.RESCUE
         try:
-            return profiles.chosen(self.profiles, self.groups, self.user_options or {})
+            return profiles.chosen(self.offered, self.groups, self.user_options or {})
         except InvalidInput as error:
             raise refused("profile", error) from error
 
     async def page(self) -> str:
         """Return the fields of the page on which the person chooses; empty where there is nothing to choose or to say."""
-        choices, home = profiles.permitted(self.profiles, self.groups), await self.home()
+        choices, home = profiles.permitted(self.offered, self.groups), await self.home()
         full = home is not None and home.full
         if not profiles.asks(choices) and not self.last_words and not full:
             return ""
@@ -171,6 +180,12 @@ class WorkbenchSpawner(Configurable):
         started = [each for each in self.user.orm_user._orm_spawners if each.started and each.user_options]
         last = max(started, key=lambda each: each.started, default=None)
         return dict(last.user_options) if last else {}
+
+    def get_args(self) -> list[str]:
+        """Return the server's options."""
+        lab = self.brings_lab_options and not self.dashboard
+        options = resources.lab_options(team=teams.is_team(self.user.name)) if lab else []
+        return [*super().get_args(), *options]  # type: ignore[misc]
 
     def command(self, python: str) -> list[str]:
         """Return what the server runs where `python` has the workbench, without arguments."""
