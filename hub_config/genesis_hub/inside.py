@@ -22,15 +22,8 @@ def main() -> None:
         copy_tutorials(resources.tutorials(), Path.home() / "tutorials")
     Path(os.environ["JUPYTER_RUNTIME_DIR"]).mkdir(mode=0o700, exist_ok=True)
     os.chdir(Path.home())
-    os.execv(
-        sys.executable,
-        [
-            sys.executable,
-            "-m",
-            *sys.argv[1:],
-            *resources.lab_options(team=is_team(os.environ["JUPYTERHUB_USER"])),
-        ],
-    )  # noqa: S606 - a program and its arguments
+    lab = resources.lab_options(team=is_team(os.environ["JUPYTERHUB_USER"]))
+    os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:], *lab])  # noqa: S606 - a program and its arguments
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from genesis_hub import choosing, culling, profiles, resources, roles, teams, tuning
+from genesis_hub import choosing, culling, links, profiles, resources, roles, teams, tuning
 from genesis_hub.authentication import PeopleAuthenticator
 from genesis_hub.ports import Ports
 from genesis_hub.secrets import Secrets
@@ -114,6 +114,7 @@ class Settings:
 
     def _servers(self, c: Any) -> None:
         c.JupyterHub.allow_named_servers = True
+        c.JupyterHub.user_redirect_hook = links.to_own_server
         c.WorkbenchSpawner.tutorials = str(resources.tutorials())
         c.WorkbenchSpawner.profiles = list(self.site.servers.profiles)
         c.WorkbenchSpawner.home_bytes = self.site.servers.home_bytes
