@@ -43,7 +43,7 @@ def intervals(version: ModelVersion, artifact: bytes, inputs: Any, outputs: Mapp
     given = samples(version.signature, inputs)
     names = [spec.name for spec in version.signature.outputs]
     if all(_one_number(spec) for spec in version.signature.inputs):
-        answers = Evaluation(version, artifact)(*given.values())
+        answers = Evaluation(version)(artifact, *given.values())
         said = answers if isinstance(answers, tuple) else (answers,)
         predicted = dict(zip(names, said, strict=True))
     else:

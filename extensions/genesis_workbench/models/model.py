@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy as np
-    import xarray as xr
 
     from genesis_workbench.models.ancestry import Lineage
 
@@ -87,18 +86,19 @@ class Model:
 
     def predict(
         self,
-        dataset: xr.Dataset | Mapping[str, Any] | None = None,
+        dataset: Any = None,
         *,
         flag: bool = False,
         interval: float | None = None,
         **inputs: Any,
-    ) -> xr.DataArray | xr.Dataset:
+    ) -> Any:
         """Predict for every combination of the inputs, which are broadcast by the names of their dimensions.
 
         Parameters
         ----------
-        dataset : xarray.Dataset or mapping, optional
-            Has variables or values with the names of inputs.
+        dataset : xarray.Dataset, mapping, pandas.DataFrame or dask.dataframe.DataFrame, optional
+            Has variables, values or columns with the names of inputs. Units of columns are in ``attrs["units"]``, by column;
+            beside a table, further inputs are single numbers.
         flag : bool
             Return a Dataset with a boolean ``outside_domain`` beside the output: true where an input is outside the
             range that the model was made for, or the inputs together are unlike those that it was trained on.
@@ -112,9 +112,9 @@ class Model:
 
         Returns
         -------
-        xarray.DataArray
-            Named as the output (a Dataset where there are several). Lazy where any input is on dask, one task for
-            each block. Where an input is not finite it is NaN. Its attributes have unit, model, digest of the artifact
+        xarray.DataArray, xarray.Dataset or DataFrame
+            Named as the output (a Dataset where there are several); for a table a DataFrame with its index and divisions,
+            and a column for each output. Lazy where any input is on dask, one task for each block. Where an input is not finite it is NaN. Its attributes have unit, model, digest of the artifact
             and the strictest access label of the model and its inputs. Integer outputs are given as float64.
 
         Raises
@@ -122,22 +122,30 @@ class Model:
         InvalidInput
             If an input is missing, unknown, no number, or in a unit of another kind; if the model has no intervals.
         """
-        from genesis_workbench.models import prediction
+        from genesis_workbench.models import prediction, tables
 
+        told: dict[str, Any] = {"flag": flag, "interval": interval}
+        if tables.is_table(dataset):
+            head = tables.head(self.version, dataset, inputs)
+            _, labels, sources = prediction.gather(self.signature, head, inputs)
+            attributes = self._attributes(labels, sources)
+            return tables.predict(self.version, self._artifact, dataset, inputs, attributes, **told)
         values, labels, sources = prediction.gather(self.signature, dataset, inputs)
+        attributes = self._attributes(labels, sources)
+        return prediction.predict(self.version, self._artifact, values, attributes, **told)
+
+    __call__ = predict
+
+    def _attributes(self, labels: list[Label], sources: list[str]) -> dict[str, str]:
+        """Return what every answer says of itself."""
         label = strictest([Label.parse(self.card.label), *labels])
-        attributes = {
+        return {
             "genesis_model": self.version.reference,
             "genesis_model_digest": self.version.artifact,
             "label": str(label),
             **({"surrogate_of": self.card.surrogate_of} if self.card.surrogate_of else {}),
             **({"genesis_datasets": ", ".join(sources)} if sources else {}),
         }
-        return prediction.predict(
-            self.version, self._artifact, values, attributes, flag=flag, interval=interval
-        )
-
-    __call__ = predict
 
     def __repr__(self) -> str:
         takes = ", ".join(_argument(spec) for spec in self.signature.inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,11 +77,13 @@ def predict(
     for spec in (*version.signature.inputs, *version.signature.outputs):
         _check_one_number(version, spec)
     outputs = version.signature.outputs
-    evaluation = Evaluation(version, artifact)
+    evaluation = Evaluation(version)
     arrays = [values[spec.name] for spec in version.signature.inputs]
+    lazy = any(array.chunks is not None for array in arrays)
     try:
         answer = xr.apply_ufunc(
-            evaluation,
+            evaluation if lazy else partial(evaluation, artifact),
+            *([_once(version, artifact)] if lazy else []),
             *arrays,
             dask="parallelized",
             output_core_dims=[()] * len(outputs),
@@ -126,17 +129,16 @@ def _bounds(
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """What goes to dask's workers: the bytes of the artifact, which each process verifies and loads once."""
+    """What goes to dask's workers with each block. The artifact comes beside it; each process verifies and loads it once."""
 
     version: ModelVersion
-    artifact: bytes
 
     @property
     def dtypes(self) -> tuple[str, ...]:
         """Types of the outputs: integers become float64, so that a missing value can be NaN."""
         return tuple(_dtype(spec) for spec in self.version.signature.outputs)
 
-    def __call__(self, *blocks: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
+    def __call__(self, artifact: bytes, *blocks: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
         """Evaluate one block; the arrays broadcast."""
         arrays = np.broadcast_arrays(*(np.asarray(block) for block in blocks))
         shape = arrays[0].shape
@@ -144,7 +146,6 @@ class Evaluation:
         results = [np.full(columns[0].size, np.nan, dtype=dtype) for dtype in self.dtypes]
         good = np.logical_and.reduce([np.isfinite(column) for column in columns])
         rows = np.flatnonzero(good)
-        session = loaded(self.version, self.artifact)
         signature = self.version.signature
         for start in range(0, rows.size, _ROWS):
             some = rows[start : start + _ROWS]
@@ -152,7 +153,7 @@ class Evaluation:
                 spec.name: _cast(column[some], spec).reshape((-1,) + (1,) * (len(spec.shape) - 1))
                 for spec, column in zip(signature.inputs, columns, strict=True)
             }
-            answers = session.run(feed)
+            answers = loaded(self.version, artifact).run(feed)
             for spec, result in zip(signature.outputs, results, strict=True):
                 result[some] = answers[spec.name].reshape(-1)
         shaped = tuple(result.reshape(shape) for result in results)
@@ -163,6 +164,20 @@ class Evaluation:
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("genesis-model", self.version.model_dump_json())
+
+
+def carried(version: ModelVersion, artifact: bytes) -> Any:
+    """Return the artifact as one task of a graph: it goes to a worker once, and not with each block."""
+    from dask.delayed import delayed
+
+    return delayed(artifact, name=f"genesis-artifact-{version.artifact[7:]}", pure=True)
+
+
+def _once(version: ModelVersion, artifact: bytes) -> xr.DataArray:
+    """Return the artifact as an array without axes, which meets every block."""
+    import dask.array as da
+
+    return xr.DataArray(da.from_delayed(carried(version, artifact), shape=(), dtype=object))
 
 
 def in_unit(array: xr.DataArray, spec: TensorSpec) -> xr.DataArray:
