@@ -236,7 +236,8 @@ def export(reference: str, folder: Path | str, *, layout: str = "genesis") -> Pa
     Parameters
     ----------
     layout : str
-        ``genesis``: artifact and record, which is what is signed; ``huggingface``: weights, ``config.json`` and ``README.md``.
+        ``genesis``: artifact and record, which is what is signed; ``huggingface``: weights, ``config.json`` and ``README.md``;
+        ``mlflow``: what ``mlflow.pyfunc.load_model`` opens; ``bioimageio``: what ``bioimageio.core`` opens.
 
     Raises
     ------
@@ -272,9 +273,9 @@ def import_folder(
     name : str
         Name here.
     folder : path
-        Where it lies, as it was downloaded.
+        Where it lies, as it was downloaded; for ``bioimageio`` also the zip archive.
     layout : str
-        ``huggingface``.
+        ``huggingface``, ``mlflow`` or ``bioimageio``.
     signature, card, self_test : optional
         What the layout does not say, or says otherwise.
     **options

@@ -33,6 +33,8 @@ PEERS: dict[str, list[str]] = {
     "modelscan": ["modelscan==0.8.8"],
     "model-signing": ["model-signing==1.1.1", "pyopenssl"],  # it imports pyopenssl, and does not say so
     "huggingface": ["huggingface_hub==2.4.0"],
+    # pydantic 2.13 passes its serializers other arguments than this version of the format's library takes.
+    "bioimageio": ["bioimageio.core==0.11.0", "bioimageio.spec==0.5.12.0", "onnxruntime", "pydantic<2.13"],
     "mlflow": ["mlflow==3.17.2", "onnx", "onnxruntime"],
     "s3": ["moto[s3]==5.2.5", "flask", "flask-cors"],
     "optimade": ["optimade[server]==1.5.0", "mongomock"],

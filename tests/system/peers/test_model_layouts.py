@@ -10,7 +10,7 @@ import pytest
 
 from genesis_workbench.core.errors import VerificationFailed
 from genesis_workbench.core.identifiers import digest
-from genesis_workbench.models.exchange import huggingface, mlflow
+from genesis_workbench.models.exchange import bioimageio, huggingface, mlflow
 from genesis_workbench.models.record import DatasetVersion, Metric, ModelCard, ModelVersion, SelfTest
 from genesis_workbench.models.selftest import examine, format_of
 from genesis_workbench.models.signature import Signature, TensorSpec
@@ -134,3 +134,58 @@ def test_the_hubs_library_reads_our_card_and_we_what_its_downloads_leave(tmp_pat
     (folder / "config.json").write_text("{}")
     with pytest.raises(VerificationFailed, match=r"config\.json is not the file"):
         huggingface.read(folder)
+
+
+# Tests ours as bioimageio.core tests every package, and packs one of its own: other names than the network's, in a zip archive.
+BIOIMAGEIO = """
+import json, sys, hashlib, pathlib
+import numpy as np
+from bioimageio.core import load_description, predict, test_description
+from bioimageio.spec import save_bioimageio_package
+from bioimageio.spec.model import v0_5
+ours, theirs = map(pathlib.Path, sys.argv[1:])
+summary = test_description(ours / "rdf.yaml")
+model = load_description(ours / "rdf.yaml")
+folder = theirs.parent / "work"
+folder.mkdir()
+arrays = {"first": np.array([1, 2], "f4"), "second": np.array([0.5, 1], "f4"), "total": np.array([2.5, 5], "f4")}
+for name, array in arrays.items():
+    np.save(folder / f"{name}.npy", array)
+(folder / "net.onnx").write_bytes((ours / "model.onnx").read_bytes())
+(folder / "README.md").write_text("# Theirs\\n\\n## Validation\\n\\nBy hand.\\n")
+def tensor(kind, name, **more):
+    file = v0_5.FileDescr(source=folder / f"{name}.npy")
+    return kind(id=name, axes=[v0_5.BatchAxis()], test_tensor=file, data=v0_5.IntervalOrRatioDataDescr(type="float32", unit="m"), **more)
+made = v0_5.ModelDescr(
+    name="Theirs", description="A sum.", authors=[v0_5.Author(name="Somebody")], license="MIT",
+    documentation=v0_5.FileDescr(source=folder / "README.md"),
+    inputs=[tensor(v0_5.InputTensorDescr, "first"), tensor(v0_5.InputTensorDescr, "second")],
+    outputs=[tensor(v0_5.OutputTensorDescr, "total")],
+    weights=v0_5.WeightsDescr(onnx=v0_5.OnnxWeightsDescr(source=folder / "net.onnx", opset_version=17)),
+)
+save_bioimageio_package(made, output_path=theirs)
+print(json.dumps({"status": summary.status, "name": model.name, "format": str(model.format_version)}))
+"""
+
+
+@pytest.mark.slow
+def test_the_library_of_the_bioimage_zoo_passes_ours_and_we_read_what_it_packs(tmp_path, tiny_version):
+    version, artifact = tiny_version
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs.zip"
+    bioimageio.write(version, artifact, ours)
+    done = subprocess.run(
+        [str(environment("bioimageio")), "-c", BIOIMAGEIO, str(ours), str(theirs)],
+        capture_output=True, text=True, check=False, timeout=240, cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "BIOIMAGEIO_CACHE_PATH": str(tmp_path / "cache")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told == {"status": "passed", "name": "Tiny model tiny", "format": bioimageio.VERSION}, done.stderr[
+        -3000:
+    ]
+    found = bioimageio.read(theirs)
+    assert (found.artifact, found.card.title, found.card.licence) == (artifact, "Theirs", "MIT")
+    assert found.source["archive"] == digest(theirs.read_bytes())
+    assert [(spec.name, spec.unit) for spec in found.signature.inputs] == [("a", "m"), ("b", "m")]
+    incoming = version.model_copy(update={"signature": found.signature, "self_test": found.self_test})
+    examine(incoming, found.artifact, format_of("onnx"))

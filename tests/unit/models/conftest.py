@@ -182,3 +182,13 @@ def register(zoo, tiny, parts):
         return zoo.register(name, "onnx", artifact, **known, actor=actor, reuse=reuse, lineage=lineage)
 
     return call
+
+
+@pytest.fixture
+def here(zoo, monkeypatch):
+    """The zoo of ``genesis_workbench.models``, for ada."""
+    from genesis_workbench import models
+
+    monkeypatch.setattr(models, "_zoo", lambda: zoo)
+    monkeypatch.setattr(models, "_person", lambda: PEOPLE["ada"])
+    return zoo

@@ -21,13 +21,6 @@ COMMIT = "c" * 40
 
 
 @pytest.fixture
-def here(zoo, monkeypatch):
-    monkeypatch.setattr(models, "_zoo", lambda: zoo)
-    monkeypatch.setattr(models, "_person", lambda: PEOPLE["ada"])
-    return zoo
-
-
-@pytest.fixture
 def exported(here, register, tmp_path):
     """A version in the layout of the hub."""
     register(

@@ -11,7 +11,7 @@ from typing import Any
 
 from genesis_workbench.core.errors import InvalidInput
 
-LAYOUTS = ("huggingface", "mlflow")
+LAYOUTS = ("bioimageio", "huggingface", "mlflow")
 
 
 def layout(name: str) -> Any:
