@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from genesis_workbench.core.access import Person
     from genesis_workbench.models.ancestry import Lineage
     from genesis_workbench.models.contract import Zoo
+    from genesis_workbench.models.exchange._base import Incoming
     from genesis_workbench.models.standing import Entry
 
 __all__ = [
@@ -52,8 +53,11 @@ __all__ = [
     "entries",
     "entry",
     "export",
+    "export_to_mlflow",
     "get",
     "history",
+    "import_folder",
+    "import_from_mlflow",
     "lift_deprecation",
     "lineage",
     "model",
@@ -288,10 +292,88 @@ def import_folder(
     VerificationFailed
         If a file is not the one that its source gave.
     """
-    from genesis_workbench.core.errors import InvalidInput
     from genesis_workbench.models import exchange
 
     found = exchange.layout(layout).read(Path(folder))
+    return _take(name, found, str(folder), signature, card, self_test, options)
+
+
+def import_from_mlflow(
+    name: str,
+    server: str,
+    model: str,
+    version: int | str,
+    *,
+    token_file: Path | str | None = None,
+    signature: Signature | None = None,
+    card: ModelCard | None = None,
+    self_test: SelfTest | None = None,
+    **options: Any,
+) -> ModelVersion:
+    """Register a version that a registry of MLflow has; server, version, run and hashes are kept in its lineage.
+
+    Parameters
+    ----------
+    name : str
+        Name here.
+    server : str
+        Address of the server, such as ``https://mlflow.lab.example``; it must serve its artifacts.
+    model, version : str, int
+        Name and version there.
+    token_file : path, optional
+        File with a bearer token.
+    signature, card, self_test, **options
+        As for :func:`import_folder`, which it raises like.
+    """
+    from genesis_workbench.models.exchange.mlflow_server import MlflowServer
+
+    found = MlflowServer(server, token_file).read(model, version)
+    return _take(name, found, f"{model} version {version}", signature, card, self_test, options)
+
+
+def export_to_mlflow(
+    reference: str, server: str, model: str = "", *, token_file: Path | str | None = None
+) -> str:
+    """Register a version in a registry of MLflow, with its hashes as tags, and return the number that it has there.
+
+    Parameters
+    ----------
+    model : str
+        Name there; the same as here where empty.
+
+    Raises
+    ------
+    PermissionRefused
+        If the model is not public: what the server shows to whom is not known here. Or if the server refuses the token.
+    InvalidInput
+        If its format has no place in MLflow.
+    """
+    from genesis_workbench.core.errors import PermissionRefused
+    from genesis_workbench.models.exchange.mlflow_server import MlflowServer
+
+    zoo, person = _zoo(), _person()
+    version = zoo.get(reference, person)
+    if version.card.label != "public":
+        raise PermissionRefused(
+            f"{version.reference} is {version.card.label}, and who sees it on {server} is not known here. Export it into a folder, "
+            "and hand that over as its label demands."
+        )
+    artifact = zoo.artifact(version.artifact, person)
+    return MlflowServer(server, token_file).write(version, artifact, model or version.name)
+
+
+def _take(
+    name: str,
+    found: Incoming,
+    where: str,
+    signature: Signature | None,
+    card: ModelCard | None,
+    self_test: SelfTest | None,
+    options: dict[str, Any],
+) -> ModelVersion:
+    """Register what came in, with what was said otherwise."""
+    from genesis_workbench.core.errors import InvalidInput
+
     parts = {
         "signature": signature or found.signature,
         "card": card or found.card,
@@ -300,7 +382,7 @@ def import_folder(
     missing = [each for each, part in parts.items() if part is None]
     if missing:
         raise InvalidInput(
-            f"{folder} does not say its {' and '.join(missing)}. Give them: import_folder(..., {missing[0]}=...)."
+            f"{where} does not say its {' and '.join(missing)}. Give them: import_folder(..., {missing[0]}=...)."
         )
     lineage = {**(options.pop("lineage", None) or {}), "source": found.source}
     return register(name, found.format, found.artifact, **parts, lineage=lineage, **options)  # type: ignore[arg-type]

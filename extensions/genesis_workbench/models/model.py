@@ -127,9 +127,10 @@ class Model:
         told: dict[str, Any] = {"flag": flag, "interval": interval}
         if tables.is_table(dataset):
             head = tables.head(self.version, dataset, inputs)
-            _, labels, sources = prediction.gather(self.signature, head, inputs)
+            values, labels, sources = prediction.gather(self.signature, head, inputs)
+            constants = {name: values[name].to_numpy() for name in inputs}
             attributes = self._attributes(labels, sources)
-            return tables.predict(self.version, self._artifact, dataset, inputs, attributes, **told)
+            return tables.predict(self.version, self._artifact, dataset, constants, attributes, **told)
         values, labels, sources = prediction.gather(self.signature, dataset, inputs)
         attributes = self._attributes(labels, sources)
         return prediction.predict(self.version, self._artifact, values, attributes, **told)

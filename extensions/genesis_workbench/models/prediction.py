@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
@@ -74,8 +74,7 @@ def predict(
     interval: float | None = None,
 ) -> xr.DataArray | xr.Dataset:
     """Run a verified model over inputs that :func:`gather` made ready."""
-    for spec in (*version.signature.inputs, *version.signature.outputs):
-        _check_one_number(version, spec)
+    check_single(version)
     outputs = version.signature.outputs
     evaluation = Evaluation(version)
     arrays = [values[spec.name] for spec in version.signature.inputs]
@@ -109,16 +108,28 @@ def predict(
     return xr.Dataset(found, attrs=attributes) if len(found) > 1 else results[0]
 
 
-def _bounds(
-    version: ModelVersion, results: Sequence[xr.DataArray], level: float, attributes: Mapping[str, Any]
-) -> dict[Any, xr.DataArray]:
+def margins(version: ModelVersion, level: float) -> dict[str, float]:
+    """Return the half width of the interval of each output.
+
+    Raises
+    ------
+    InvalidInput
+        If none was fitted when the model was registered, or not for this level.
+    """
     if version.intervals is None:
         raise InvalidInput(
             f"{version.reference} has no intervals: none were fitted to held-out data when it was registered."
         )
+    return {spec.name: version.intervals.margin(spec.name, level) for spec in version.signature.outputs}
+
+
+def _bounds(
+    version: ModelVersion, results: Sequence[xr.DataArray], level: float, attributes: Mapping[str, Any]
+) -> dict[Any, xr.DataArray]:
+    half = margins(version, level)
     bounds = {}
     for result in results:
-        margin = version.intervals.margin(str(result.name), level)
+        margin = half[str(result.name)]
         for end, bound in (("lower", result - margin), ("upper", result + margin)):
             told = f"{end} end of the conformal interval of {level:g}"
             bounds[f"{result.name}_{end}"] = bound.assign_attrs(
@@ -144,20 +155,25 @@ class Evaluation:
         shape = arrays[0].shape
         columns = [array.reshape(-1) for array in arrays]
         results = [np.full(columns[0].size, np.nan, dtype=dtype) for dtype in self.dtypes]
-        good = np.logical_and.reduce([np.isfinite(column) for column in columns])
-        rows = np.flatnonzero(good)
-        signature = self.version.signature
-        for start in range(0, rows.size, _ROWS):
-            some = rows[start : start + _ROWS]
-            feed = {
-                spec.name: _cast(column[some], spec).reshape((-1,) + (1,) * (len(spec.shape) - 1))
-                for spec, column in zip(signature.inputs, columns, strict=True)
-            }
-            answers = loaded(self.version, artifact).run(feed)
-            for spec, result in zip(signature.outputs, results, strict=True):
-                result[some] = answers[spec.name].reshape(-1)
+        session = loaded(self.version, artifact) if columns[0].size else None
+        for start in range(0, columns[0].size, _ROWS):
+            block = slice(start, start + _ROWS)
+            good = np.logical_and.reduce([np.isfinite(column[block]) for column in columns])
+            # Indexing by a slice copies nothing, and most data have no gaps.
+            rows = slice(None) if good.all() else np.flatnonzero(good)
+            if session is None or not good.any():
+                continue
+            answers = session.run(self._feed([column[block][rows] for column in columns]))
+            for spec, result in zip(self.version.signature.outputs, results, strict=True):
+                result[block][rows] = answers[spec.name].reshape(-1)
         shaped = tuple(result.reshape(shape) for result in results)
         return shaped if len(shaped) > 1 else shaped[0]
+
+    def _feed(self, columns: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        return {
+            spec.name: _cast(column, spec).reshape((-1,) + (1,) * (len(spec.shape) - 1))
+            for spec, column in zip(self.version.signature.inputs, columns, strict=True)
+        }
 
     def __repr__(self) -> str:
         return "predict"  # dask names its tasks so, and takes no '-' in it
@@ -188,13 +204,26 @@ def in_unit(array: xr.DataArray, spec: TensorSpec) -> xr.DataArray:
     InvalidInput
         If its unit is none, or measures something else.
     """
-    given = array.attrs.get("units")
-    if given is None:
+    scale, zero = conversion(array.attrs.get("units"), spec)
+    if scale == 1 and zero == 0:
         return array
-    text = str(given).strip()
-    unit = check_unit(_CF_UNITS.get(text, text))
+    converted = array * scale + zero
+    converted.attrs = {**array.attrs, "units": spec.unit}
+    return converted
+
+
+def conversion(given: object, spec: TensorSpec) -> tuple[float, float]:
+    """Return by what numbers in the unit `given` are multiplied, and what is added then; None is the signature's unit.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no unit, or measures something else.
+    """
+    text = "" if given is None else str(given).strip()
+    unit = spec.unit if given is None else check_unit(_CF_UNITS.get(text, text))
     if unit == spec.unit:
-        return array
+        return 1.0, 0.0
     # Also keeps angles and pure numbers apart, which pint converts into each other.
     if _root(unit) != _root(spec.unit):
         raise InvalidInput(
@@ -205,11 +234,7 @@ def in_unit(array: xr.DataArray, spec: TensorSpec) -> xr.DataArray:
     scale = one - zero
     if not np.isclose(three, 3 * scale + zero, rtol=1e-9):
         raise InvalidInput(f"{spec.name} is given in {text!r}, a scale that is not linear. Convert it first.")
-    if scale == 1 and zero == 0:
-        return array
-    converted = array * scale + zero
-    converted.attrs = {**array.attrs, "units": spec.unit}
-    return converted
+    return scale, zero
 
 
 def _root(unit: str) -> str:
@@ -265,50 +290,51 @@ def _outside(
     like: xr.DataArray,
     attributes: Mapping[str, Any],
 ) -> xr.DataArray:
-    outside = xr.zeros_like(like, dtype=bool)
-    for spec in version.signature.inputs:
-        for beyond in _beyond(spec, values[spec.name]):
-            outside = outside | beyond
-    if version.domain is not None:
-        arrays = [values[name] for name in version.domain.inputs]
-        outside = outside | xr.apply_ufunc(
-            Unlikeness(version.domain), *arrays, dask="parallelized", output_dtypes=[bool]
-        )
+    arrays = [values[spec.name] for spec in version.signature.inputs]
+    outside = xr.apply_ufunc(Outside(version), *arrays, dask="parallelized", output_dtypes=[bool])
     outside = outside.transpose(*like.dims).rename("outside_domain")
     told = "whether an input is outside what the model was made for"
     return outside.drop_attrs().assign_attrs({"long_name": told, **attributes})
 
 
 @dataclass(frozen=True, repr=False)
-class Unlikeness:
-    """Whether inputs are unlike the training inputs, block by block; the arrays broadcast."""
+class Outside:
+    """Whether inputs are outside their ranges, or together unlike the training inputs, block by block; the arrays broadcast."""
 
-    domain: Domain
+    version: ModelVersion
 
     def __call__(self, *blocks: np.ndarray) -> np.ndarray:
         """Look at one block."""
         arrays = np.broadcast_arrays(*(np.asarray(block) for block in blocks))
-        columns = [array.reshape(-1) for array in arrays]
-        flags = np.zeros(columns[0].size, dtype=bool)
+        flags = np.zeros(arrays[0].shape, dtype=bool)
+        for spec, array in zip(self.version.signature.inputs, arrays, strict=True):
+            if spec.low is not None:
+                flags |= array < spec.low
+            if spec.high is not None:
+                flags |= array > spec.high
+        return flags | self._unlike(arrays) if self.version.domain is not None else flags
+
+    def _unlike(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        domain = cast("Domain", self.version.domain)
+        names = [spec.name for spec in self.version.signature.inputs]
+        columns = {name: array.reshape(-1) for name, array in zip(names, arrays, strict=True)}
+        flags = np.zeros(arrays[0].size, dtype=bool)
         for start in range(0, flags.size, _ROWS):
-            some = {
-                name: c[start : start + _ROWS] for name, c in zip(self.domain.inputs, columns, strict=True)
-            }
-            flags[start : start + _ROWS] = self.domain.outside(some)
+            block = slice(start, start + _ROWS)
+            flags[block] = domain.outside({name: columns[name][block] for name in domain.inputs})
         return flags.reshape(arrays[0].shape)
 
     def __repr__(self) -> str:
-        return "unlikeness"
+        return "outside"
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("genesis-domain", self.domain.model_dump_json())
+        return ("genesis-domain", self.version.model_dump_json())
 
 
-def _beyond(spec: TensorSpec, array: xr.DataArray) -> Iterable[xr.DataArray]:
-    if spec.low is not None:
-        yield array < spec.low
-    if spec.high is not None:
-        yield array > spec.high
+def check_single(version: ModelVersion) -> None:
+    """Refuse models that take or give more than one number for each sample."""
+    for spec in (*version.signature.inputs, *version.signature.outputs):
+        _check_one_number(version, spec)
 
 
 def _check_one_number(version: ModelVersion, spec: TensorSpec) -> None:
@@ -320,7 +346,7 @@ def _check_one_number(version: ModelVersion, spec: TensorSpec) -> None:
 
 
 def _cast(column: np.ndarray, spec: TensorSpec) -> np.ndarray:
-    cast = column.astype(spec.dtype)
+    cast = column.astype(spec.dtype, copy=False)
     if np.dtype(spec.dtype).kind in "iu" and not np.array_equal(cast, column):
         raise InvalidInput(f"{spec.name} takes whole numbers ({spec.dtype}). Round the values first.")
     return cast

@@ -6,7 +6,7 @@ A table has no units of its own. ``attrs["units"]``, where ``gw.open`` puts them
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,56 +62,76 @@ def predict(
     Parameters
     ----------
     constants : mapping
-        A number for each input that is the same in all rows.
+        A number, in the unit of the signature, for each input that is the same in all rows.
     """
-    rows = Rows(
-        version, dict(constants), _told(table)["units"], dict(attributes), flag=flag, interval=interval
-    )
+    prediction.check_single(version)
+    units = _told(table)["units"]
+    linear = {
+        spec.name: prediction.conversion(units.get(spec.name), spec) for spec in version.signature.inputs
+    }
+    margins = {} if interval is None else prediction.margins(version, interval)
+    rows = Rows(version, dict(constants), linear, margins, dict(attributes), flag)
     if not hasattr(table, "map_partitions"):
         return rows(table, artifact)
     empty = rows(table._meta, artifact)
     answer = table.map_partitions(rows, prediction.carried(version, artifact), meta=empty)
-    answer.attrs = (
-        empty.attrs
-    )  # dask's DataFrame has none of its own; what is computed gets them from the partition
+    # Dask's DataFrame has none of its own; what is computed gets them from the partition.
+    answer.attrs = empty.attrs
     return answer
 
 
 @dataclass(frozen=True, repr=False)
 class Rows:
-    """What goes to Dask's workers: everything but the artifact. Gives the answers of one partition, with its index."""
+    """What goes to Dask's workers: everything but the artifact. Gives the answers of one partition, with its index.
+
+    Attributes
+    ----------
+    linear : dict
+        By what a column is multiplied, and what is added, so that it is in the unit of the signature.
+    margins : dict
+        Half width of the interval of each output; empty where none is asked for.
+    """
 
     version: ModelVersion
     constants: dict[str, Any]
-    units: dict[str, str]
+    linear: dict[str, tuple[float, float]]
+    margins: dict[str, float]
     attributes: dict[str, Any]
-    flag: bool = field(kw_only=True)
-    interval: float | None = field(kw_only=True)
+    flag: bool
 
     def __call__(self, table: pd.DataFrame, artifact: bytes) -> pd.DataFrame:
         """Predict for one partition."""
         import pandas as pd
 
-        given = _columns(self.version, table, self.units)
-        values, _, _ = prediction.gather(self.version.signature, given, self.constants)
-        answer = prediction.predict(
-            self.version, artifact, values, {}, flag=self.flag, interval=self.interval
-        )
-        found = answer.data_vars if isinstance(answer, xr.Dataset) else {answer.name: answer}
-        frame = pd.DataFrame(
-            {str(name): column.to_numpy() for name, column in found.items()}, index=table.index
-        )
-        told = {
-            str(name): column.attrs["units"] for name, column in found.items() if column.attrs.get("units")
-        }
-        frame.attrs.update({**self.attributes, "units": told})
+        values = [self._values(table, spec.name) for spec in self.version.signature.inputs]
+        answer = prediction.Evaluation(self.version)(artifact, *values)
+        answers = answer if isinstance(answer, tuple) else (answer,)
+        found: dict[str, np.ndarray] = {}
+        units: dict[str, str] = {}
+        for spec, numbers in zip(self.version.signature.outputs, answers, strict=True):
+            columns = {spec.name: numbers}
+            if self.margins:
+                half = self.margins[spec.name]
+                columns |= {f"{spec.name}_lower": numbers - half, f"{spec.name}_upper": numbers + half}
+            found |= columns
+            units |= dict.fromkeys(columns, spec.unit) if spec.unit else {}
+        if self.flag:
+            found["outside_domain"] = prediction.Outside(self.version)(*values)
+        frame = pd.DataFrame(found, index=table.index, copy=False)
+        frame.attrs.update(self.attributes, units=units)
         return frame
+
+    def _values(self, table: pd.DataFrame, name: str) -> np.ndarray:
+        if name in self.constants:
+            return np.asarray(self.constants[name])
+        values, (scale, zero) = _numbers(table, name), self.linear[name]
+        return values if (scale, zero) == (1.0, 0.0) else values * scale + zero
 
     def __repr__(self) -> str:
         return "predict"  # dask names its tasks so, and takes no '-' in it
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        told = (self.constants, self.units, self.attributes, self.flag, self.interval)
+        told = (self.constants, self.linear, self.margins, self.attributes, self.flag)
         return ("genesis-model-rows", self.version.model_dump_json(), repr(told))
 
 

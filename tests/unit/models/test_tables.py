@@ -6,6 +6,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.models.model import Model
@@ -32,6 +33,8 @@ def test_a_table_gives_a_table_with_its_index(model, table):
     assert answer.y.dtype == np.float32
     assert (answer.attrs["units"], answer.attrs["genesis_model"]) == ({"y": "m"}, "tiny@1")
     np.testing.assert_array_equal(model(table[["a"]], b=10).y, [12, 14, np.nan, 32])
+    far = xr.DataArray(0.01, attrs={"units": "km"})
+    np.testing.assert_array_equal(model(table[["a"]], b=far).y, [12, 14, np.nan, 32])
 
 
 def test_a_dask_table_stays_lazy_with_its_divisions(model, table):
@@ -97,6 +100,17 @@ def test_what_cannot_be_used_is_said_before_anything_is_read(model, table):
     ]:
         with pytest.raises(InvalidInput, match=reason):
             call()
+
+
+def test_intervals_stand_beside_each_output(zoo, tiny, parts):
+    from genesis_workbench.models.intervals import Intervals
+
+    fitted = Intervals.fit({"y": np.arange(20.0)}, {"y": np.zeros(20)})
+    version = zoo.register("tiny", "onnx", tiny, **parts(), actor="ada", intervals=fitted)
+    answer = Model(version, tiny)(pd.DataFrame({"a": [1.0], "b": [0.0]}), interval=0.5)
+    assert list(answer.columns) == ["y", "y_lower", "y_upper"]
+    assert (answer.y_upper - answer.y)[0] == fitted.margin("y", 0.5)
+    assert set(answer.attrs["units"].values()) == {"m"}
 
 
 def test_an_empty_table_gives_an_empty_one(model, table):

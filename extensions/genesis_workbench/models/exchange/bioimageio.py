@@ -250,8 +250,8 @@ def _self_test(
 
 def _record(package: Package, told: dict[str, Any], contents: dict[str, bytes]) -> dict[str, Any]:
     """Return what a package that was exported from a zoo carries."""
-    attached = told.get("attachments") if isinstance(told.get("attachments"), list) else []
-    for each in attached:
+    attached = told.get("attachments")
+    for each in attached if isinstance(attached, list) else []:
         if isinstance(each, dict) and each.get("source") == RECORD:
             return read_record(_file(package, each, contents, "the record", MOST_TEXT_BYTES))
     return {}
