@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray as xr
@@ -17,6 +17,9 @@ from genesis_workbench.models.domain import Domain
 from genesis_workbench.models.record import ModelVersion
 from genesis_workbench.models.signature import Signature, TensorSpec
 from genesis_workbench.models.verification import loaded
+
+if TYPE_CHECKING:
+    from genesis_workbench.models.formats._base import Loaded
 
 _ROWS = 65_536
 """Samples that go through a model at once, so that its inner arrays stay small whatever the size of a block."""
@@ -151,29 +154,8 @@ class Evaluation:
 
     def __call__(self, artifact: bytes, *blocks: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
         """Evaluate one block; the arrays broadcast."""
-        arrays = np.broadcast_arrays(*(np.asarray(block) for block in blocks))
-        shape = arrays[0].shape
-        columns = [array.reshape(-1) for array in arrays]
-        results = [np.full(columns[0].size, np.nan, dtype=dtype) for dtype in self.dtypes]
-        session = loaded(self.version, artifact) if columns[0].size else None
-        for start in range(0, columns[0].size, _ROWS):
-            block = slice(start, start + _ROWS)
-            good = np.logical_and.reduce([np.isfinite(column[block]) for column in columns])
-            # Indexing by a slice copies nothing, and most data have no gaps.
-            rows = slice(None) if good.all() else np.flatnonzero(good)
-            if session is None or not good.any():
-                continue
-            answers = session.run(self._feed([column[block][rows] for column in columns]))
-            for spec, result in zip(self.version.signature.outputs, results, strict=True):
-                result[block][rows] = answers[spec.name].reshape(-1)
-        shaped = tuple(result.reshape(shape) for result in results)
-        return shaped if len(shaped) > 1 else shaped[0]
-
-    def _feed(self, columns: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        return {
-            spec.name: _cast(column, spec).reshape((-1,) + (1,) * (len(spec.shape) - 1))
-            for spec, column in zip(self.version.signature.inputs, columns, strict=True)
-        }
+        answers = evaluate(self.version, lambda: loaded(self.version, artifact), blocks)
+        return answers if len(answers) > 1 else answers[0]
 
     def __repr__(self) -> str:
         return "predict"  # dask names its tasks so, and takes no '-' in it
@@ -295,6 +277,41 @@ def _outside(
     outside = outside.transpose(*like.dims).rename("outside_domain")
     told = "whether an input is outside what the model was made for"
     return outside.drop_attrs().assign_attrs({"long_name": told, **attributes})
+
+
+def evaluate(
+    version: ModelVersion, session: Callable[[], Loaded], blocks: Sequence[np.ndarray]
+) -> tuple[np.ndarray, ...]:
+    """Run a model over one block of each input, which broadcast; what is not finite gives NaN.
+
+    Parameters
+    ----------
+    session : callable
+        Gives the runnable artifact; called where there is something to run.
+    """
+    arrays = np.broadcast_arrays(*(np.asarray(block) for block in blocks))
+    shape, outputs = arrays[0].shape, version.signature.outputs
+    columns = [array.reshape(-1) for array in arrays]
+    results = [np.full(columns[0].size, np.nan, dtype=_dtype(spec)) for spec in outputs]
+    running = session() if columns[0].size else None
+    for start in range(0, columns[0].size, _ROWS):
+        block = slice(start, start + _ROWS)
+        good = np.logical_and.reduce([np.isfinite(column[block]) for column in columns])
+        if running is None or not good.any():
+            continue
+        # Indexing by a slice copies nothing, and most data have no gaps.
+        rows = slice(None) if good.all() else np.flatnonzero(good)
+        answers = running.run(_feed(version, [column[block][rows] for column in columns]))
+        for spec, result in zip(outputs, results, strict=True):
+            result[block][rows] = answers[spec.name].reshape(-1)
+    return tuple(result.reshape(shape) for result in results)
+
+
+def _feed(version: ModelVersion, columns: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        spec.name: _cast(column, spec).reshape((-1,) + (1,) * (len(spec.shape) - 1))
+        for spec, column in zip(version.signature.inputs, columns, strict=True)
+    }
 
 
 @dataclass(frozen=True, repr=False)
