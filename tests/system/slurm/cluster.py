@@ -55,7 +55,7 @@ SlurmdParameters=config_overrides
 SlurmctldTimeout=60
 SlurmdTimeout=60
 InactiveLimit=0
-KillWait=2
+KillWait=10
 MinJobAge={min_job_age}
 CompleteWait=0
 NodeName=c[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first_node}-{last_node}] CPUs={cores} RealMemory={memory} State=UNKNOWN

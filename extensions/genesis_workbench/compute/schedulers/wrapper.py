@@ -30,6 +30,9 @@ LOCK = "lock"
 _CGROUP = Path("/sys/fs/cgroup")
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
+_HEAR_S = 10.0
+"""Slurm tells the steps of a job to end before the batch script, on a busy machine by seconds: a command that ended so is not
+taken for one that failed before this process could have heard of it."""
 _told_to_end = threading.Event()  # by SIGTERM; looked at where nothing is half done
 _held: list[IO[str]] = []  # an open file keeps its lock until the process ends, however it ends
 
@@ -185,9 +188,7 @@ def _watch(process: subprocess.Popen[bytes], spec: JobSpec, *, memory: bool = Tr
         try:
             code = process.wait(timeout=0.2)
             if code in _TERMINATED:
-                _told_to_end.wait(
-                    1
-                )  # Slurm tells the command too, which may end before this process hears of it
+                _told_to_end.wait(_HEAR_S)
             if code and _told_to_end.is_set():
                 raise _ToldToEnd
             return (JobState.COMPLETED, "") if code == 0 else (JobState.FAILED, "")
