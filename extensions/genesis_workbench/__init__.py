@@ -25,6 +25,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "ModelZoo": ("genesis_workbench.widgets.model_zoo", "ModelZoo"),
     "training": ("genesis_workbench.training", None),
     "train": ("genesis_workbench.training", "train"),
+    "TrainingMonitor": ("genesis_workbench.widgets.training_monitor", "TrainingMonitor"),
     "experiments": ("genesis_workbench.experiments", None),
     "Experiment": ("genesis_workbench.experiments", "Experiment"),
     "Hypothesis": ("genesis_workbench.experiments", "Hypothesis"),
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from genesis_workbench.widgets import compute_panel, explore, progress
     from genesis_workbench.widgets.experiment_launcher import ExperimentLauncher
     from genesis_workbench.widgets.model_zoo import ModelZoo
+    from genesis_workbench.widgets.training_monitor import TrainingMonitor
 
 
 def __getattr__(name: str) -> Any:

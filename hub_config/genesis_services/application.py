@@ -28,6 +28,7 @@ from genesis_services.routes import (
     ledger,
     me,
     models,
+    training,
 )
 from genesis_services.sessions import Sessions
 from genesis_services.signin import SignIn
@@ -68,7 +69,7 @@ def application(context: Context | None = None) -> ASGIApp:
     metrics.install(app)
     app.add_middleware(LimitedBodies)
     api = APIRouter(prefix=f"{prefix}/api")
-    for room in (me, catalog, models, experiments, laboratories, budgets, dashboards, ledger):
+    for room in (me, catalog, models, training, experiments, laboratories, budgets, dashboards, ledger):
         api.include_router(room.router)
     app.include_router(api)
     app.include_router(health.router, prefix=prefix)

@@ -18,6 +18,7 @@ from genesis_workbench.models.shipped import install_builtin
 from genesis_workbench.models.store import artifacts
 from genesis_workbench.models.uploads import Uploads
 from genesis_workbench.models.zoo import LocalZoo
+from genesis_workbench.training.told import ToldRuns
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Context:
     zoo: LocalZoo
     uploads: Uploads
     dashboards: LedgerDashboards
+    training: ToldRuns
     executors: Executors
 
     @classmethod
@@ -50,5 +52,6 @@ class Context:
         install_builtin(zoo)
         uploads = Uploads(state.uploads)
         dashboards = LedgerDashboards(ledger, blobs, Path(os.environ["GENESIS_DASHBOARDS"]))
+        training = ToldRuns(ledger, state.told_training)
         executors = Executors(Place(site, state, service=True))
-        return cls(site, state, ledger, catalog, zoo, uploads, dashboards, executors)
+        return cls(site, state, ledger, catalog, zoo, uploads, dashboards, training, executors)

@@ -38,6 +38,11 @@ SCOPES: tuple[Scope, ...] = (
         "Approve versions that others registered; keep everybody's aliases, stages and deprecations",
         everyone=False,
     ),
+    Scope("custom:training:read", "See one's own training runs from anywhere"),
+    Scope(
+        "custom:training:run",
+        "Tell the service of one's own training runs, and stop and resume them from anywhere",
+    ),
     Scope("custom:experiments:read", "See one's own experiments and those shared with one's groups"),
     Scope("custom:experiments:run", "Launch, pause, resume and stop one's own experiments"),
     Scope("custom:experiments:approve", "Approve trials that need a person's approval", everyone=False),

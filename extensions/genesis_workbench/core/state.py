@@ -50,6 +50,11 @@ class State:
         return self.folder / "training"
 
     @property
+    def told_training(self) -> Path:
+        """What the service was told of people's training runs: for each its last report and its curve."""
+        return self.folder / "training-told"
+
+    @property
     def laboratories(self) -> Path:
         """One folder for each laboratory whose gateway runs here."""
         return self.folder / "laboratories"

@@ -78,7 +78,7 @@ def train(
         If torch is not installed here.
     """
     found, code = find(recipe)
-    config = _configured(found, configuration)
+    config = configured(found, configuration)
     resources, run = resources or Resources(), new_id("trn")
     records, options = _datasets(data)
     model, artifact = _parent(parent)
@@ -106,14 +106,33 @@ def train(
 def submit(record: RunRecord, code: Code, files: Mapping[str, Path]) -> TrainingRun:
     """Submit the next attempt of a run, with `files` (name in the job's folder to file) beside the recipe's."""
     from genesis_workbench.compute.submission import scheduler
+    from genesis_workbench.training import courier
     from genesis_workbench.training.run import TrainingRun
 
-    told = record.request
     where = scheduler(record.facility)
-    python = this_site().compute.python or (sys.executable if where.name in ("local", "slurm") else "python")
+    spec = job(record, code, files, where.name)
+    record = record.with_job(spec.key)
+    record.keep()
+    where.submit(spec)
+    courier.start()
+    return TrainingRun(record)
+
+
+def job(
+    record: RunRecord, code: Code, files: Mapping[str, Path], scheduler: str, *, key: str = ""
+) -> JobSpec:
+    """Return the job of a run's next attempt, for a scheduler of this name; nothing is submitted.
+
+    Parameters
+    ----------
+    key : str
+        Its key; made from run and attempt where left out.
+    """
+    told = record.request
+    python = this_site().compute.python or (sys.executable if scheduler in ("local", "slurm") else "python")
     staged = {f"{RECIPE_FOLDER}/{name}": str(code.folder / name) for name in told.files}
     staged |= {name: str(path) for name, path in files.items()}
-    spec = JobSpec(
+    return JobSpec(
         name=f"train {record.name}",
         command=(python, "-m", "genesis_workbench.training"),
         arguments=told.model_dump(mode="json"),
@@ -124,16 +143,13 @@ def submit(record: RunRecord, code: Code, files: Mapping[str, Path]) -> Training
         stage_in=staged,
         stage_out=("metrics.jsonl", PRODUCT_FILE, ARTIFACT_FILE),
         requeue=True,
-        key=idempotency_key(told.run, told.attempt),
+        key=key or idempotency_key(told.run, told.attempt),
         **record.place,
     )
-    record = record.with_job(spec.key)
-    record.keep()
-    where.submit(spec)
-    return TrainingRun(record)
 
 
-def _configured(recipe: type[Recipe], given: Mapping[str, Any]) -> dict[str, Any]:
+def configured(recipe: type[Recipe], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a recipe is told, with its defaults; InvalidInput names what it cannot use."""
     try:
         return recipe.Config.model_validate(dict(given)).model_dump(mode="json")
     except ValidationError as error:

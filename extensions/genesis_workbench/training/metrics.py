@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +41,28 @@ class MetricsLog:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """Return the lines that count: of steps that were done twice, because a kill had cost them, only the later."""
-    found: list[dict[str, Any]] = []
+    return current(whole(path))
+
+
+def whole(path: Path) -> list[dict[str, Any]]:
+    """Return all lines as they were appended, but for those that a kill has cut off."""
     try:
         text = path.read_bytes()
     except FileNotFoundError:
-        return found
+        return []
+    found = []
     for raw in text.split(b"\n")[:-1]:
         try:
-            line = json.loads(raw)
+            found.append(json.loads(raw))
         except ValueError:
             continue  # cut off by a kill
+    return found
+
+
+def current(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return of :func:`whole` the lines that count. See :func:`read`."""
+    found: list[dict[str, Any]] = []
+    for line in lines:
         if line["kind"] == START:
             found = [each for each in found if each["step"] <= line["step"] or each["kind"] == START]
         found.append(line)

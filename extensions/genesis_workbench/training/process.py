@@ -88,6 +88,7 @@ def _leave_results(
     result = {
         "run": told.run,
         "ended": outcome.ended,
+        "validation_loss": outcome.progress.best,
         "progress": outcome.progress.model_dump(mode="json"),
         "environment": environment(),
     }

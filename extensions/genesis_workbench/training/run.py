@@ -52,9 +52,13 @@ class TrainingRun:
         return pd.DataFrame(self.lines())
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return its curve as it was written; empty before it has begun."""
+        """Return its curve, the lines that count; empty before it has begun."""
+        return metrics.current(self.whole())
+
+    def whole(self) -> list[dict[str, Any]]:
+        """Return its curve as it was written, with the steps that a kill has cost."""
         try:
-            return metrics.read(self._scheduler().output(self.record.jobs[-1], metrics.FILE))
+            return metrics.whole(self._scheduler().output(self.record.jobs[-1], metrics.FILE))
         except NotFound:
             return []
 
