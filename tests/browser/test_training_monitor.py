@@ -15,7 +15,7 @@ pytest.importorskip("torch", reason="torch is not installed")
 TRAIN = """\
 import genesis_workbench as gw
 run = gw.train(
-    "surrogate", ["cec-pv-modules"], name="pv-power", epochs=100_000, log_steps=1, budget_node_hours=2,
+    "surrogate", ["cec-pv-modules"], name="pv-power", epochs=20_000, log_steps=1, budget_node_hours=2,
     shards=3, shard_size=512, members=2, width=16, learning_rate=0.003,
 )
 gw.TrainingMonitor(run)

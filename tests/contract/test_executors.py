@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +17,11 @@ from genesis_workbench.experiments.executors.dask import DaskExecutor
 from genesis_workbench.experiments.executors.function import FunctionExecutor, named
 from genesis_workbench.experiments.executors.job import JobExecutor
 from genesis_workbench.experiments.executors.pvlib import PvArraySimulator
+from genesis_workbench.experiments.executors.training import TrainingExecutor
 from genesis_workbench.testing.executors import Example, ExecutorContract
 
 SCRIPT = "import json; json.dump({'y': json.load(open('arguments.json'))['parameters']['x'] ** 2}, open('result.json', 'w'))"
+TINY = Path(__file__).parents[1] / "system" / "training" / "tiny"
 PLACE = {"latitude": 39.74, "longitude": -105.18, "altitude_m": 1829, "linke_turbidity": [2.5] * 12}
 
 
@@ -59,6 +62,17 @@ class TestPvlib(ExecutorContract):
         parameters = {"tilt_deg": 30, "azimuth_deg": 180, "ground_coverage_ratio": 0.4}
         wrong = {**PLACE, "latitude": 89}
         self.example = Example(lambda: PvArraySimulator(place), parameters, PLACE, wrong)
+
+
+@pytest.mark.slow  # each job imports torch
+@pytest.mark.timeout(400)
+class TestTraining(ExecutorContract):
+    @pytest.fixture(autouse=True)
+    def _example(self, place):
+        pytest.importorskip("torch", reason="torch is not installed")
+        arguments = {"recipe": str(TINY), "configuration": {"epochs": 2}}
+        wrong = {**arguments, "configuration": {"epochs": "many"}}
+        self.example = Example(lambda: TrainingExecutor(place), {"learning_rate": 0.01}, arguments, wrong)
 
 
 @pytest.fixture(scope="module")

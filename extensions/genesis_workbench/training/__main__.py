@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from genesis_workbench.training.place import launched
 from genesis_workbench.training.request import Request
 
 _PROCESS = "genesis_workbench.training.process"
@@ -18,8 +19,7 @@ def main() -> int:
     """Become the process, or torchrun above several, and return the exit status."""
     folder = Path(os.environ["GENESIS_JOB_FOLDER"])
     told = Request.model_validate_json((folder / "arguments.json").read_bytes())
-    by_srun = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-    if told.processes_per_node > 1 and not by_srun:
+    if told.processes_per_node > 1 and launched() is None:
         # gloo and torchrun's meeting point listen where the name of this machine leads; all processes are on it.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         os.environ["GENESIS_JOB_FOLDER"] = str(folder)

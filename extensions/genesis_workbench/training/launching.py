@@ -129,12 +129,11 @@ def job(
         Its key; made from run and attempt where left out.
     """
     told = record.request
-    python = this_site().compute.python or (sys.executable if scheduler in ("local", "slurm") else "python")
     staged = {f"{RECIPE_FOLDER}/{name}": str(code.folder / name) for name in told.files}
     staged |= {name: str(path) for name, path in files.items()}
     return JobSpec(
         name=f"train {record.name}",
-        command=(python, "-m", "genesis_workbench.training"),
+        command=(_python(scheduler), "-m", "genesis_workbench.training"),
         arguments=told.model_dump(mode="json"),
         environment={"OMP_NUM_THREADS": str(told.threads)},
         resources=record.resources,
@@ -146,6 +145,14 @@ def job(
         key=key or idempotency_key(told.run, told.attempt),
         **record.place,
     )
+
+
+def _python(scheduler: str) -> str:
+    """Return the Python of the machines where it runs: that of the site's own, unless it is a facility beside them."""
+    site = this_site().compute
+    if scheduler in ("local", "slurm"):
+        return site.python or sys.executable
+    return site.python if site.python and site.scheduler == scheduler else "python"
 
 
 def configured(recipe: type[Recipe], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from genesis_workbench.training.metrics import MetricsLog
 from genesis_workbench.training.order import Order
 from genesis_workbench.training.progress import Progress
 from genesis_workbench.training.recipe import Data, Recipe
+from genesis_workbench.training.utilisation import utilisation
 from genesis_workbench.training.workers import Workers, on
 
 FINISHED, EARLY, BUDGET, TOLD = "finished", "early stop", "budget", "told to end"
@@ -90,6 +91,9 @@ class Training:
         self._optimiser = _optimiser(self._model, self.config, self.workers.device)
         self._steps = math.ceil(order.total / self.config.batch_size)  # of one epoch
         self._feeder = Feeder(self.data.train, order, self.workers.rank, self.workers.count)
+        self._speed = how(self.config, self.workers.device)
+        flops = getattr(self.recipe, "flops", None)
+        self._flops = flops(model) if flops is not None and self._speed["precision"] == "bfloat16" else 0.0
         self._loss = torch.zeros(2, device=self.workers.device)  # sum of losses, samples; since the last line
         self._begin(order)
         try:
@@ -117,6 +121,7 @@ class Training:
             samples=order.total,
             processes=self.workers.count,
             damaged=self.checkpoints.damaged,
+            **self._speed,
         )
 
     def _epochs(self, order: Order) -> str:
@@ -155,9 +160,7 @@ class Training:
     def _losses(self, batch: dict[str, torch.Tensor], step: int) -> torch.Tensor:
         device = self.workers.device
         _seed((self.config.seed * 1_000_003 + step) * 65_537 + self.workers.rank, device)
-        low = self.config.precision == "bfloat16" or (
-            self.config.precision == "auto" and device.type == "cuda"
-        )
+        low = self._speed["precision"] == "bfloat16"
         computing = torch.autocast(device.type, torch.bfloat16) if low else contextlib.nullcontext()
         with computing:
             return self.recipe.losses(
@@ -218,19 +221,38 @@ class Training:
     def _say_curve(self) -> None:
         total = self.workers.sum(self._loss.clone())
         now = time.monotonic()
+        speed = float(total[1].item()) / max(now - self._said_at, 1e-9)
         self._say(
             metrics.STEP,
             epoch=self.progress.epoch,
             loss=float((total[0] / total[1]).item()),
-            samples_per_s=float(total[1].item()) / max(now - self._said_at, 1e-9),
+            samples_per_s=speed,
             node_hours=self.progress.node_hours,
+            **self._utilisation(speed),
         )
         self._said_at = now
         self._loss.zero_()
 
+    def _utilisation(self, samples_per_s: float) -> dict[str, float]:
+        device = self._speed["device"]
+        share = utilisation(self._flops, samples_per_s, device, count=self.workers.count)
+        return {"utilisation": share} if self._flops and share is not None else {}
+
     def _say(self, kind: str, **values: Any) -> None:
         if self.log is not None:
             self.log.write(kind, self.progress.step, **values)
+
+
+def how(config: Configuration, device: torch.device) -> dict[str, Any]:
+    """Return what is really used of what speeds a run up on an accelerator: 'auto' is nothing of it on a processor."""
+    low = config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda")
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "precision": "bfloat16" if low else "float32",
+        "compiled": on(config.compiled, device),
+        "fused": on(config.fused, device),
+        "recomputed": config.recompute_activations,
+    }
 
 
 def _seed(seed: int, device: torch.device) -> None:

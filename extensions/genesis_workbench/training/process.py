@@ -14,7 +14,7 @@ import torch
 
 from genesis_workbench.catalog.dataset import Dataset
 from genesis_workbench.catalog.opening import open_dataset
-from genesis_workbench.core.errors import VerificationFailed
+from genesis_workbench.core.errors import NotFound, VerificationFailed
 from genesis_workbench.core.identifiers import digest
 from genesis_workbench.core.storage import write_whole
 from genesis_workbench.training.checkpoint import Checkpoints
@@ -39,7 +39,7 @@ def main(folder: Path) -> int:
     """Run this process's part of the job in `folder`, and return its exit status."""
     signals = Signals()  # first: a signal that comes while torch is set up is kept
     told = Request.model_validate_json((folder / "arguments.json").read_bytes())
-    workers = join(folder, told.threads)
+    workers = join(folder, told.threads, told.processes_per_node)
     try:
         outcome = _train(folder, told, workers, signals)
     finally:
@@ -53,6 +53,7 @@ def _train(folder: Path, told: Request, workers: Workers, signals: Signals) -> O
     checkpoints, log = Checkpoints(folder / CHECKPOINTS), None
     if workers.first:
         checkpoints.claim()
+        _take_over(folder, told)
         log = MetricsLog(folder / FILE)
     opened = [
         open_dataset(Dataset.model_validate(record), **options)
@@ -71,6 +72,27 @@ def _train(folder: Path, told: Request, workers: Workers, signals: Signals) -> O
     if workers.first:
         _leave_results(folder, told, recipe, config, data, outcome)
     return outcome
+
+
+def _take_over(folder: Path, told: Request) -> None:
+    """Copy the checkpoints of the attempt before, where they could not be brought here with the job.
+
+    Raises
+    ------
+    NotFound
+        If they are gone: to begin anew is nothing that happens by itself.
+    """
+    if not told.previous:
+        return
+    before, mine = folder.parent / told.previous / CHECKPOINTS, folder / CHECKPOINTS
+    found = Checkpoints(before).files() if before.is_dir() and not any(mine.glob("step-*.json")) else []
+    for path in found:  # the manifest last: only with it the checkpoint is there
+        write_whole(mine / path.name, path.read_bytes())
+    if Checkpoints(mine).last() is None:
+        raise NotFound(
+            f"The checkpoint of the attempt before is not in {before}: it was deleted, or the container of this job does not see it. "
+            "Start a new run."
+        )
 
 
 def _leave_results(

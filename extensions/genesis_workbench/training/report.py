@@ -61,6 +61,10 @@ class Report(Frozen):
     loss: float | None = None
     best: float | None = Field(None, description="Best validation loss.")
     samples_per_s: float | None = None
+    device: str = Field("", max_length=120, description="What it computes on, with how many processes.")
+    utilisation: float | None = Field(
+        None, description="Share of the accelerators' peak, from 0 to 1, where known."
+    )
     node_hours: float = Field(0, ge=0, description="Used so far, all attempts together.")
     budget_node_hours: float = Field(0, ge=0, description="0 for no limit.")
     checkpoints: tuple[Checkpoint, ...] = Field((), max_length=_CHECKPOINTS, description="The latest.")
@@ -119,11 +123,24 @@ def _progress(lines: Sequence[dict[str, Any]], config: dict[str, Any]) -> dict[s
         "loss": _last(lines, "loss", metrics.STEP),
         "best": _last(lines, "best", metrics.VALIDATION),
         "samples_per_s": _last(lines, "samples_per_s"),
+        "utilisation": _last(lines, "utilisation"),
+        "device": _device(lines),
         "node_hours": _last(lines, "node_hours") or 0.0,
         "checkpoints": tuple(
             Checkpoint(step=each["step"], time=each["time"]) for each in kept[-_CHECKPOINTS:]
         ),
     }
+
+
+def _device(lines: Sequence[dict[str, Any]]) -> str:
+    """Return what it computes on, in words."""
+    said = next(
+        (each for each in reversed(lines) if each["kind"] == metrics.START and "device" in each), None
+    )
+    if said is None:
+        return ""
+    more = [said["precision"], *(name for name in ("compiled", "fused", "recomputed") if said[name])]
+    return f"{said['processes']} x {said['device']}, {', '.join(more)}"
 
 
 def _last(lines: Sequence[dict[str, Any]], name: str, kind: str = "") -> Any:

@@ -28,6 +28,10 @@ class Request(Frozen):
 
     run: str = Field(description="Identifier of the run.")
     attempt: int = Field(1, description="Counts up with each resumption by a person.")
+    previous: str = Field(
+        "",
+        description="Key of the attempt before, where its checkpoints lie beside this job's folder and not here.",
+    )
     recipe: str = Field(description="Name of the recipe.")
     files: dict[str, str] = Field(description="The recipe's files: path to hash.")
     code: str = Field(description="Hash of all of them.")

@@ -104,10 +104,14 @@ class TrainingRun:
             raise NotFound(f"The job of {self.id} was never submitted. Start it again with gw.train.")
         recipe = load_code(folder / RECIPE_FOLDER, told.files)
         config = recipe.Config.model_validate({**told.configuration, **configuration}).model_dump(mode="json")
-        request = told.model_copy(update={"attempt": told.attempt + 1, "configuration": config})
-        kept = self.record.model_copy(update={"request": request})
+        files = _carried(folder)
+        # At a facility they stay where the job was: its API brings back small files only.
+        elsewhere = self._saved() and not any(name.startswith(CHECKPOINTS) for name in files)
+        previous = self.record.jobs[-1] if elsewhere else ""
+        change = {"attempt": told.attempt + 1, "configuration": config, "previous": previous}
+        kept = self.record.model_copy(update={"request": told.model_copy(update=change)})
         code = Code(told.recipe, folder / RECIPE_FOLDER, told.files)
-        self.record = submit(kept, code, _carried(folder)).record
+        self.record = submit(kept, code, files).record
         return self
 
     def wait(self, timeout_s: float = 7 * 24 * 3600) -> ModelVersion:
@@ -143,10 +147,15 @@ class TrainingRun:
         return version
 
     def _where(self) -> str:
-        kept = [line for line in self.lines() if line["kind"] == metrics.CHECKPOINT]
-        if not kept:
+        if not (step := self._saved()):
             return "It had no checkpoint yet."
-        return f"Its last checkpoint is of step {kept[-1]['step']}; resume() goes on from there."
+        return f"Its last checkpoint is of step {step}; resume() goes on from there."
+
+    def _saved(self) -> int:
+        """Return the step of the last checkpoint that the curve tells of; 0 where there is none."""
+        return next(
+            (line["step"] for line in reversed(self.lines()) if line["kind"] == metrics.CHECKPOINT), 0
+        )
 
     def _result(self, job: Job) -> dict[str, Any]:
         result: dict[str, Any] = self._scheduler().result(job.key)

@@ -43,7 +43,13 @@ class Line(Frozen):
     best: float | None = None
     samples_per_s: float | None = None
     node_hours: float | None = None
+    utilisation: float | None = None
     ended: str | None = Field(None, max_length=40)
+    device: str | None = Field(None, max_length=120)
+    precision: str | None = Field(None, max_length=20)
+    compiled: bool | None = None
+    fused: bool | None = None
+    recomputed: bool | None = None
     damaged: list[str] | None = Field(None, max_length=100)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import distributed
 
 from genesis_workbench.training.configuration import Configuration
+from genesis_workbench.training.place import launched, meeting
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ def bare(model: torch.nn.Module) -> torch.nn.Module:
     return model
 
 
-def join(folder: Path, threads: int) -> Workers:
-    """Find the other processes: by torchrun's variables, by Slurm's where srun started them; alone without either.
+def join(folder: Path, threads: int, per_node: int = 1) -> Workers:
+    """Find the other processes: by torchrun's variables, or by those of whoever started them; alone without either.
 
     Parameters
     ----------
@@ -91,9 +92,11 @@ def join(folder: Path, threads: int) -> Workers:
         Of the job; all processes see it.
     threads : int
         Threads that this process may compute with.
+    per_node : int
+        Processes of each machine.
     """
     torch.set_num_threads(threads)
-    rank, count, local, where = _place(folder)
+    rank, count, local, where = _place(folder, per_node)
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -110,14 +113,10 @@ def leave(workers: Workers) -> None:
         distributed.destroy_process_group()
 
 
-def _place(folder: Path) -> tuple[int, int, int, dict[str, Any]]:
+def _place(folder: Path, per_node: int) -> tuple[int, int, int, dict[str, Any]]:
     env = os.environ
     if "TORCHELASTIC_RUN_ID" in env:
         return int(env["RANK"]), int(env["WORLD_SIZE"]), int(env["LOCAL_RANK"]), {"init_method": "env://"}
-    if int(env.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        # They meet in the job's folder. Each start of the job has a file of its own: one that is left over would mislead them.
-        names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
-        meeting = folder / ("meeting-" + "-".join(env.get(name, "0") for name in names))
-        where = {"init_method": f"file://{meeting}"}
-        return int(env["SLURM_PROCID"]), int(env["SLURM_STEP_NUM_TASKS"]), int(env["SLURM_LOCALID"]), where
+    if one := launched(per_node):
+        return one.rank, one.count, one.local, {"init_method": f"file://{meeting(folder)}"}
     return 0, 1, 0, {}

@@ -6,7 +6,7 @@ const hours = (value) => `${short(value)} node-hour${value === 1 ? "" : "s"}`;
 
 function span(seconds) {
   if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${short(seconds / 3600)} h`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
 // --- what is drawn --------------------------------------------------------------------------------------------------
@@ -15,20 +15,20 @@ function path(points, x, y, cls) {
   return mark("path", { class: cls, d: points.map(([step, value], place) => `${place ? "L" : "M"}${x(step)},${y(value)}`).join("") });
 }
 
-function plot(title, words, series, { steps, checkpoints = [], log = false }) {
+function plot(title, words, series, { checkpoints = [], log = false, from }) {
   const shown = series.filter(({ points }) => points.length);
   if (!shown.length) return null;
   const values = shown.flatMap(({ points }) => points.map(([, value]) => value));
   const curved = log && values.every((value) => value > 0);
-  const ends = range(values);
+  const ends = range(from === undefined ? values : [from, ...values]);
   const [low, high] = curved ? ends.map(Math.log) : ends;
   const place = { left: 64, right: 704, top: 26, bottom: 166 };
-  const most = Math.max(steps, ...shown.map(({ points }) => points.at(-1)[0]), 1);
+  const most = Math.max(...shown.map(({ points }) => points.at(-1)[0]), 1);
   const x = (step) => place.left + (step / most) * (place.right - place.left);
   const y = (value) => place.bottom - (((curved ? Math.log(value) : value) - low) / (high - low)) * (place.bottom - place.top);
   const svg = frame(190, title);
   axes(svg, place, ends, curved ? `${words}, logarithmic` : words);
-  svg.append(mark("text", { x: place.left, y: 184 }, "step 0"), mark("text", { x: place.right, y: 184, "text-anchor": "end" }, most.toLocaleString("en")));
+  svg.append(mark("text", { x: place.left, y: 184 }, "0"), mark("text", { x: place.right, y: 184, "text-anchor": "end" }, `step ${most.toLocaleString("en")}`));
   for (const each of checkpoints) {
     const tick = mark("line", { class: "checkpoint", x1: x(each.step), x2: x(each.step), y1: place.bottom - 7, y2: place.bottom });
     tick.append(mark("title", {}, `Checkpoint of step ${each.step}, ${each.time}`));
@@ -46,8 +46,8 @@ function plot(title, words, series, { steps, checkpoints = [], log = false }) {
 
 function plots(run, curves) {
   const drawn = [
-    plot(`Training and validation loss of ${run.name} over steps`, "loss", [{ name: "training", points: curves.training ?? [] }, { name: "validation", points: curves.validation ?? [] }], { steps: run.steps, checkpoints: run.checkpoints, log: true }),
-    plot(`Samples a second of ${run.name} over steps`, "samples a second", [{ name: "speed", points: curves.samples_per_s ?? [] }], { steps: run.steps }),
+    plot(`Training and validation loss of ${run.name} over steps`, "loss", [{ name: "training", points: curves.training ?? [] }, { name: "validation", points: curves.validation ?? [] }], { checkpoints: run.checkpoints, log: true }),
+    plot(`Samples a second of ${run.name} over steps`, "samples a second", [{ name: "speed", points: curves.samples_per_s ?? [] }], { from: 0 }),
   ].filter(Boolean);
   return drawn.length ? box("plots", ...drawn) : box("plots", node("p", "Nothing was measured yet. The curves begin with the first steps.", "small"));
 }
@@ -60,6 +60,7 @@ function head(run) {
   header.append(node("h4", run.name), badge(`${run.state}${ended}`, `state ${run.state}`), badge(`recipe ${run.recipe}`));
   if (run.data.length) header.append(badge(run.data.join(", "), "data", "trained on"));
   if (run.label !== "public") header.append(badge(run.label, "guarded", "The model will carry this label too."));
+  if (run.device) header.append(badge(run.device, "", "what it computes on, and how"));
   if (run.attempt > 1) header.append(badge(`attempt ${run.attempt}`));
   if (run.restarts) header.append(badge(`restarted ${run.restarts}×`, "", "by its scheduler; it went on from its last checkpoint"));
   header.append(node("code", run.run, "small"));
@@ -78,7 +79,8 @@ function work(run) {
   const left = run.can_stop && run.samples_per_s && run.samples ? ((run.steps - run.step) * (run.samples * run.epochs)) / run.steps / run.samples_per_s : 0;
   const words = run.steps ? `Step ${run.step.toLocaleString("en")} of ${run.steps.toLocaleString("en")}, epoch ${run.epoch} of ${run.epochs}` : "Not begun";
   const speed = run.samples_per_s ? ` · ${Math.round(run.samples_per_s).toLocaleString("en")} samples/s` : "";
-  return gauge("steps done", run.step, run.steps, `${words}${speed}${left > 0 ? ` · about ${span(left)} left` : ""}`);
+  const used = run.utilisation === null ? "" : ` · ${Math.round(100 * run.utilisation)} % of the accelerator's peak`;
+  return gauge("steps done", run.step, run.steps, `${words}${speed}${used}${left > 0 ? ` · about ${span(left)} left` : ""}`);
 }
 
 function cost(run) {

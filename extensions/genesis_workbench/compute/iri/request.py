@@ -16,6 +16,7 @@ SECOND = 113
 """Exit status of a copy that found the claim taken."""
 
 _ONCE = f'mkdir "$GENESIS_JOB_FOLDER/{CLAIMED}" || exit {SECOND}'
+_START = 'echo "$(date +%s)-$$" > "$GENESIS_JOB_FOLDER/start"'
 _KEYS = uuid.UUID("6d3b2f0e-5d6b-5c0b-9a55-0f5f6f3c1e77")  # namespace of our Idempotency-Keys
 
 
@@ -84,7 +85,8 @@ def body(spec: JobSpec, site: ComputeSection, folder: str, queue: str) -> dict[s
 def _once(spec: JobSpec, command: list[str], before: list[str]) -> tuple[list[str], list[str]]:
     """Return command and lines before it, of which one claims the job's folder or ends."""
     if spec.requeue:
-        return command, before  # it may be started again
+        # It may be started again; several processes tell by this file which start they belong to.
+        return command, [*before, _START] if _many(spec) else before
     if _many(spec):
         return command, [*before, _ONCE]  # one claim for all processes
     return ["/bin/sh", "-c", f'{_ONCE}; exec "$@"', "job", *command], before

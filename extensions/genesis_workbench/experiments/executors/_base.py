@@ -19,6 +19,7 @@ from genesis_workbench.core.errors import (
 from genesis_workbench.experiments.executors._settings import NoSettings, read
 
 if TYPE_CHECKING:
+    from genesis_workbench.catalog.local import LocalCatalog
     from genesis_workbench.compute.job import Job, JobSpec
     from genesis_workbench.compute.schedulers._base import Scheduler
     from genesis_workbench.core.site import Site
@@ -133,6 +134,15 @@ class Place:
         from genesis_workbench.compute.submission import scheduler
 
         return scheduler()
+
+    @cached_property
+    def catalog(self) -> LocalCatalog:
+        """The datasets of this place."""
+        from genesis_workbench.catalog.local import LocalCatalog
+        from genesis_workbench.core.ledger import Ledger
+
+        site = self.site if self.service else None
+        return LocalCatalog(Ledger.open(self.state.ledger_url(site)), site, self.state.folder)
 
     @cached_property
     def blobs(self) -> BlobStore:

@@ -20,6 +20,7 @@ from genesis_workbench.training.configuration import Configuration
 from genesis_workbench.training.feeding import everything
 from genesis_workbench.training.recipe import Data, Parent, Product
 from genesis_workbench.training.shards import MemoryShards, split
+from genesis_workbench.training.utilisation import transformer_flops
 
 from . import windows
 from .network import MaskedSeries, standard
@@ -80,6 +81,12 @@ class SeriesModel:
         x, _, _ = standard(values, known)
         off = (model(x, known) - x).square() * (1 - known)
         return off.sum(1) / (1 - known).sum(1)
+
+    def flops(self, model: MaskedSeries) -> float:
+        """Return floating-point operations of one window, forward and backward."""
+        told = model.config
+        matrices = sum(each.weight.numel() for each in model.modules() if isinstance(each, torch.nn.Linear))
+        return transformer_flops(matrices, told.blocks, told.width, told.length)
 
     def product(self, model: MaskedSeries, config: SeriesConfig, data: Data) -> Product:
         """Return the network for the zoo, beside the plain ways to fill in or forecast."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ class SurrogateConfig(Configuration):
     epochs: int = Field(30, gt=0, description="How often every sample is seen.")
     batch_size: int = Field(256, gt=0, description="Samples of one step, over all processes together.")
     learning_rate: float = Field(3e-3, gt=0, description="Learning rate after the warm-up.")
+    recompute_activations: Literal[False] = Field(
+        False, description="Not here: its networks are too small to save memory on."
+    )
     shards: int = Field(20, ge=3, description="Shards of simulated points.")
     shard_size: int = Field(2048, gt=0, description="Points of one shard.")
     members: int = Field(5, ge=2, le=64, description="Networks in the ensemble.")
