@@ -30,7 +30,7 @@ PRETRAINED_ON = ("mauna-loa-co2", "sunspots", "linke-turbidity")
 FORECAST = "nino12-sst"
 RATES = (3e-4, 1e-3, 3e-3)
 """Learning rates that both sides try; each takes, for each seed, the one with the best validation."""
-STEPS = 600
+STEPS = 300
 """Of each fine-tuning, and of each training from scratch; the weights of the best validation count."""
 
 
@@ -46,6 +46,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--labelled", type=int, nargs="+", default=[12, 40], help="examples to learn from")
+    parser.add_argument(
+        "--folder", type=Path, help="keep what was trained here, and go on with what is there"
+    )
     parser.add_argument("--only", choices=["throughput", "transfer"])
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -53,7 +56,8 @@ def main() -> None:
     if chosen.only != "transfer":
         throughput(records, chosen.rounds)
     if chosen.only != "throughput":
-        transfer(records, chosen.seeds, chosen.labelled)
+        with tempfile.TemporaryDirectory() as folder:
+            transfer(records, chosen.seeds, chosen.labelled, chosen.folder or Path(folder))
 
 
 def throughput(records: dict[str, Any], rounds: int) -> None:
@@ -123,22 +127,20 @@ def bare(recipe: Any, config: Any, data: Any) -> None:
             torch.cat([recipe.losses(model, batch) for batch in held]).mean().item()
 
 
-def transfer(records: dict[str, Any], seeds: int, labelled: list[int]) -> None:
+def transfer(records: dict[str, Any], seeds: int, labelled: list[int], folder: Path) -> None:
     """Forecast with the same network, the same few examples, steps and rates to try: pretrained, and from scratch."""
     recipe = find("series")[0]()
-    opened = [open_dataset(records[name]) for name in PRETRAINED_ON]
     target = [open_dataset(records[FORECAST])]
-    with tempfile.TemporaryDirectory() as folder:
-        parent = pretrained(recipe, opened, Path(folder))
-        for examples in labelled:
-            rows = []
-            for seed in range(seeds):  # chooses the examples, the weights to start from and the order
-                row: dict[str, float] = {}
-                for side, start in (("pretrained", parent), ("scratch", None)):
-                    row |= tuned(recipe, target, start, side, seed, examples, Path(folder))
-                rows.append(row)
-                print(json.dumps({"labelled": examples, "seed": seed, **row}), flush=True)
-            tell(rows, examples)
+    parent = pretrained(recipe, [open_dataset(records[name]) for name in PRETRAINED_ON], folder)
+    for examples in labelled:
+        rows = []
+        for seed in range(seeds):  # chooses the examples, the weights to start from and the order
+            row: dict[str, float] = {}
+            for side, start in (("pretrained", parent), ("scratch", None)):
+                row |= tuned(recipe, target, start, side, seed, examples, folder)
+            rows.append(row)
+            print(json.dumps({"labelled": examples, "seed": seed, **row}), flush=True)
+        tell(rows, examples)
 
 
 def tuned(
@@ -153,7 +155,7 @@ def tuned(
             {**told, "seed": seed, "labelled": labelled, "learning_rate": rate}
         )
         data, place = recipe.data(config, target, folder), folder / f"{side}-{labelled}-{seed}-{rate}"
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         outcome = run(recipe, config, data, place, start)
         found.append((outcome.progress.best, rate, outcome.best, config, data))
     _, rate, weights, config, data = min(found, key=lambda each: each[0])

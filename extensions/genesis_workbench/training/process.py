@@ -75,24 +75,25 @@ def _train(folder: Path, told: Request, workers: Workers, signals: Signals) -> O
 
 
 def _take_over(folder: Path, told: Request) -> None:
-    """Copy the checkpoints of the attempt before, where they could not be brought here with the job.
+    """Copy the checkpoint of an attempt before, where it could not be brought here with the job.
 
     Raises
     ------
     NotFound
-        If they are gone: to begin anew is nothing that happens by itself.
+        If it is gone: to begin anew is nothing that happens by itself.
     """
-    if not told.previous:
+    mine = folder / CHECKPOINTS
+    if not told.previous or any(mine.glob("step-*.json")):
         return
-    before, mine = folder.parent / told.previous / CHECKPOINTS, folder / CHECKPOINTS
-    found = Checkpoints(before).files() if before.is_dir() and not any(mine.glob("step-*.json")) else []
+    places = [folder.parent / key / CHECKPOINTS for key in told.previous]
+    found = next((files for each in places if each.is_dir() and (files := Checkpoints(each).files())), None)
+    if found is None:
+        raise NotFound(
+            f"No checkpoint of the attempts before is in {folder.parent}: it was deleted, or the container of this job does not "
+            "see it. Start a new run."
+        )
     for path in found:  # the manifest last: only with it the checkpoint is there
         write_whole(mine / path.name, path.read_bytes())
-    if Checkpoints(mine).last() is None:
-        raise NotFound(
-            f"The checkpoint of the attempt before is not in {before}: it was deleted, or the container of this job does not see it. "
-            "Start a new run."
-        )
 
 
 def _leave_results(

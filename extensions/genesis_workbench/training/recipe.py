@@ -82,6 +82,9 @@ class Recipe(Protocol):
     A recipe's folder has an ``__init__.py`` in which the class is called ``Recipe``; the folder goes into the job as it is, so its
     files import each other by relative imports, and the workbench by its name. Random numbers come from torch alone: torch is
     seeded anew before each step from the seed, the step and the process, so that a run that was killed goes on bit for bit.
+
+    It may have ``flops(model) -> float``, floating-point operations of one sample, forward and backward: then the curve of a run on an
+    accelerator says what share of its peak the model makes use of.
     """
 
     name: ClassVar[str]

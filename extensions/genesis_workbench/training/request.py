@@ -28,9 +28,9 @@ class Request(Frozen):
 
     run: str = Field(description="Identifier of the run.")
     attempt: int = Field(1, description="Counts up with each resumption by a person.")
-    previous: str = Field(
-        "",
-        description="Key of the attempt before, where its checkpoints lie beside this job's folder and not here.",
+    previous: tuple[str, ...] = Field(
+        (),
+        description="Keys of attempts before, newest first, where their checkpoints lie beside this job's folder.",
     )
     recipe: str = Field(description="Name of the recipe.")
     files: dict[str, str] = Field(description="The recipe's files: path to hash.")

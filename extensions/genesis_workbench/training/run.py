@@ -107,7 +107,7 @@ class TrainingRun:
         files = _carried(folder)
         # At a facility they stay where the job was: its API brings back small files only.
         elsewhere = self._saved() and not any(name.startswith(CHECKPOINTS) for name in files)
-        previous = self.record.jobs[-1] if elsewhere else ""
+        previous = self.record.jobs[::-1] if elsewhere else ()
         change = {"attempt": told.attempt + 1, "configuration": config, "previous": previous}
         kept = self.record.model_copy(update={"request": told.model_copy(update=change)})
         code = Code(told.recipe, folder / RECIPE_FOLDER, told.files)
