@@ -128,15 +128,17 @@ class Training:
         while self.progress.epoch < self.config.epochs:
             if self.config.patience and self.progress.stale >= self.config.patience:
                 return EARLY
-            while self.progress.position < order.total:
+            if self.progress.position < order.total:
                 self._step(order)
-                wish = self.workers.agree(self._wish())
-                if wish != GO_ON:
-                    self._save(wait=wish != SAVE)
-                if wish in (END, SPENT):
-                    return TOLD if wish == END else BUDGET
-            self._validate()
-            self.progress.epoch, self.progress.position = self.progress.epoch + 1, 0
+            # Before anything is saved: a checkpoint of an epoch's last step holds its validation too.
+            if self.progress.position == order.total:
+                self._validate()
+                self.progress.epoch, self.progress.position = self.progress.epoch + 1, 0
+            wish = self.workers.agree(self._wish())
+            if wish != GO_ON:
+                self._save(wait=wish != SAVE)
+            if wish in (END, SPENT) and self.progress.epoch < self.config.epochs:
+                return TOLD if wish == END else BUDGET
         return FINISHED
 
     def _step(self, order: Order) -> None:

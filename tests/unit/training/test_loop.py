@@ -68,3 +68,16 @@ def test_a_checkpoint_of_another_run_is_not_gone_on_from(tmp_path):
     assert train(tmp_path, epochs=1).ended == FINISHED
     with pytest.raises(Conflict, match="it has the seed 0"):
         train(tmp_path, epochs=2, seed=1)
+
+
+def test_the_last_checkpoint_is_the_same_however_often_one_was_saved(tmp_path):
+    kept = []
+    for name, steps in (("seldom", 0), ("each step", 1)):
+        (tmp_path / name).mkdir()
+        train(tmp_path / name, epochs=3, checkpoint_steps=steps)
+        kept.append(Checkpoints(tmp_path / name / "checkpoints").last())
+    for part in ("model", "best"):
+        first, second = (each.state[part] for each in kept)
+        assert all(torch.equal(weight, second[name]) for name, weight in first.items()), part
+    for progress in (each.progress for each in kept):
+        assert (progress["epoch"], progress["position"]) == (3, 0), "the last validation is in it"
