@@ -132,6 +132,9 @@ def transfer(records: dict[str, Any], seeds: int, labelled: list[int], folder: P
     recipe = find("series")[0]()
     target = [open_dataset(records[FORECAST])]
     parent = pretrained(recipe, [open_dataset(records[name]) for name in PRETRAINED_ON], folder)
+    config = recipe.Config.model_validate({"task": "forecast"})
+    data = recipe.data(config, target, folder)
+    untouched = errors(recipe, recipe.model(config, data, parent), config, data)["network"]
     for examples in labelled:
         rows = []
         for seed in range(seeds):  # chooses the examples, the weights to start from and the order
@@ -140,7 +143,7 @@ def transfer(records: dict[str, Any], seeds: int, labelled: list[int], folder: P
                 row |= tuned(recipe, target, start, side, seed, examples, folder)
             rows.append(row)
             print(json.dumps({"labelled": examples, "seed": seed, **row}), flush=True)
-        tell(rows, examples)
+        tell(rows, examples, untouched)
 
 
 def tuned(
@@ -161,18 +164,26 @@ def tuned(
     _, rate, weights, config, data = min(found, key=lambda each: each[0])
     model = recipe.model(config, data, None)
     model.load_state_dict(weights)
-    with torch.no_grad():
-        metrics = recipe.product(model.eval(), config, data).card.metrics
-    names = {"RMSE, network": side}
-    row = {names.get(each.name, each.name.removeprefix("RMSE, ")): round(each.value, 3) for each in metrics}
+    row = {
+        side if name == "network" else name: each
+        for name, each in errors(recipe, model, config, data).items()
+    }
     return {**row, f"{side}_rate": rate}
 
 
-def tell(rows: list[dict[str, float]], labelled: int) -> None:
+def errors(recipe: Any, model: torch.nn.Module, config: Any, data: Any) -> dict[str, float]:
+    """Return the test errors of a network and of the plain ways, by name."""
+    with torch.no_grad():
+        metrics = recipe.product(model.eval(), config, data).card.metrics
+    return {each.name.removeprefix("RMSE, "): round(each.value, 3) for each in metrics}
+
+
+def tell(rows: list[dict[str, float]], labelled: int, untouched: float) -> None:
     """Print the line of one number of examples."""
     means = {side: statistics.mean(row[side] for row in rows) for side in ("pretrained", "scratch")}
     figures = {
         "rmse_degC": rows,
+        "pretrained, not fine-tuned": untouched,
         "means": {side: round(mean, 3) for side, mean in means.items()},
         "seeds_won": sum(row["pretrained"] < row["scratch"] for row in rows),
         "labelled": labelled,
