@@ -9,14 +9,42 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from genesis_workbench.core.storage import write_whole
+
 _FRESH_S = 120.0
+_AGAIN_S = 20.0
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say so at once and every 20 seconds until the block ends, however long one call in it takes."""
+    if _folder() is None:
+        yield
+        return
+    ended = threading.Event()
+
+    def go_on() -> None:
+        while not ended.wait(_AGAIN_S):
+            say(what)
+
+    say(what)
+    threading.Thread(target=go_on, name="busy", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def say(what: str) -> None:
     """Say that the server of this process is busy, such as with 'a Dask computation'. Outside a server nobody listens.
+
+    May be called as often as one likes: what was said a moment ago is not written again.
 
     Parameters
     ----------
@@ -27,8 +55,11 @@ def say(what: str) -> None:
     if folder is None:
         return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    name = hashlib.sha256(f"{os.getpid()} {what}".encode()).hexdigest()[:16]
-    (folder / name).write_text(what)
+    file = folder / hashlib.sha256(f"{os.getpid()} {what}".encode()).hexdigest()[:16]
+    with suppress(FileNotFoundError):
+        if time.time() - file.stat().st_mtime < _AGAIN_S / 2:
+            return
+    write_whole(file, what.encode())
 
 
 def heard() -> list[str]:
@@ -37,7 +68,7 @@ def heard() -> list[str]:
     if folder is None or not folder.is_dir():
         return []
     said = set()
-    for file in folder.iterdir():
+    for file in folder.glob("[!.]*"):  # what begins with a dot is being written
         try:
             if time.time() - file.stat().st_mtime < _FRESH_S:
                 said.add(file.read_text("utf-8", "replace")[:100])

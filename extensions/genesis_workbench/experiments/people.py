@@ -59,6 +59,11 @@ def pending(state: ExperimentState) -> list[dict[str, Any]]:
     return found
 
 
+def waits(state: ExperimentState) -> bool:
+    """Whether nothing happens until a person says something: all that is under way waits for one."""
+    return bool(state.under_way) and {each["trial"] for each in pending(state)} == set(state.under_way)
+
+
 def queue(state: ExperimentState, executors: Mapping[str, Executor]) -> list[dict[str, Any]]:
     """Return the executions under way, each with where its executor says that it stands."""
     found = []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from genesis_workbench.core import busy
 from genesis_workbench.core.access import Access, Label, Person
 from genesis_workbench.core.errors import (
     Conflict,
@@ -186,9 +188,12 @@ class LedgerExperiments:
         from genesis_workbench.experiments.loop import advance
 
         executors, state = self._executors, self.state(experiment)
+        what = f"the experiment {state.spec.title}"
         while True:
             try:
-                advance(self._ledger, experiment, None, executors, state=catch_up(self._ledger, state))
+                # Said for as long as a turn takes, in which a proposer may think for minutes, and until the next one.
+                with nullcontext() if people.waits(state) else busy.working(what):
+                    advance(self._ledger, experiment, None, executors, state=catch_up(self._ledger, state))
             except Conflict:
                 continue  # somebody said something in between, in another notebook: look again
             for event in self.events(experiment, after):
