@@ -56,8 +56,12 @@ def roles() -> list[dict[str, Any]]:
 
 
 def dashboard_token_scopes() -> list[str]:
-    """Return what the token inside a dashboard may do: look, nothing else."""
-    return ["users:activity!user", *(scope for scope in EVERYONE if scope.endswith(":read"))]
+    """Return what the token inside a dashboard may do: look, and end the dashboard when nobody does."""
+    return [
+        "users:activity!user",
+        "delete:servers!server",
+        *(scope for scope in EVERYONE if scope.endswith(":read")),
+    ]
 
 
 def server_token_scopes() -> list[str]:

@@ -117,6 +117,7 @@ class Settings:
         c.JupyterHub.user_redirect_hook = links.to_own_server
         c.WorkbenchSpawner.tutorials = str(resources.tutorials())
         c.WorkbenchSpawner.profiles = list(self.site.servers.profiles)
+        c.WorkbenchSpawner.dashboard_idle_s = self.site.servers.dashboard_idle_s
         c.WorkbenchSpawner.home_bytes = self.site.servers.home_bytes
         c.WorkbenchSpawner.default_queue = self.site.compute.queue
         c.Spawner.options_form = lambda spawner: spawner.page()

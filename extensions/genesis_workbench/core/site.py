@@ -276,6 +276,11 @@ class ServersSection(Section):
         description="What the files of one home may take before no more servers start but the one for deleting; 0 for no limit. "
         "Where the file system has a project quota for each home, that counts. Of local servers and containers.",
     )
+    dashboard_idle_s: float = Field(
+        3600,
+        ge=0,
+        description="Seconds after which a dashboard that nobody looks at ends, until the next who comes; 0 for never.",
+    )
     become: list[str] = Field(
         default_factory=list,
         description="Words that run a program as '{person}', such as ['sudo', '-n', '-u', '{person}', '--']; none where "

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from genesis_workbench.core.errors import GenesisError, Unavailable
 from genesis_workbench.core.service import service
+from genesis_workbench.dashboards.audience import IDLE_VARIABLE, Audience
 from genesis_workbench.dashboards.publishing import DASHBOARD_VARIABLE, PARAMETERS_VARIABLE
 
 KEY_HEADER = "X-Genesis-Gate"
@@ -74,11 +75,16 @@ def serve(script: Path, *, title: str, address: str, port: int, prefix: str, key
     refusing = Application([(r".*", Refused)])
     tornado: Any = server._tornado
     find_handler = tornado.find_handler
+    audience = Audience(
+        lambda: sum(each.connection_count for each in server.get_sessions("/")),
+        float(os.environ.get(IDLE_VARIABLE, "0")),
+    )
 
     def gated(request: Any, **more: Any) -> Any:
         given = request.headers.get(KEY_HEADER, "")
         if not hmac.compare_digest(given.encode(), key.encode()):
             return refusing.find_handler(request, **more)
+        audience.came()
         # Neither the key nor the prefix may reach the page: Panel copies headers into its page token.
         del request.headers[KEY_HEADER]
         if request.path.startswith(prefix):
@@ -88,6 +94,7 @@ def serve(script: Path, *, title: str, address: str, port: int, prefix: str, key
 
     tornado.find_handler = gated
     server.start()
+    server.io_loop.add_callback(audience.watch)
     server.io_loop.start()
 
 

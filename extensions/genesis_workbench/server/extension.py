@@ -16,8 +16,9 @@ from typing import Any
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import web
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
+from genesis_workbench.core import own_server
+from genesis_workbench.core.errors import Unavailable
 from genesis_workbench.server.activity import Activity
 
 IDLE_VARIABLE = "GENESIS_IDLE_S"
@@ -57,14 +58,10 @@ class IdleServer:
                 await self._end()
 
     async def _end(self) -> None:
-        name = os.environ.get("JUPYTERHUB_SERVER_NAME", "")
-        server = f"servers/{name}" if name else "server"
-        url = f"{os.environ['JUPYTERHUB_API_URL']}/users/{os.environ['JUPYTERHUB_USER']}/{server}"
-        headers = {"Authorization": f"token {os.environ['JUPYTERHUB_API_TOKEN']}"}
         try:
-            await AsyncHTTPClient().fetch(HTTPRequest(url, method="DELETE", headers=headers))
-        except (HTTPClientError, OSError) as error:
-            self._log.warning("The hub does not end this server (%s); it is asked again", error)
+            await asyncio.to_thread(own_server.end)
+        except Unavailable as error:
+            self._log.warning("%s It is asked again. (%s)", error.message, error.detail)
 
 
 class IdleHandler(APIHandler):

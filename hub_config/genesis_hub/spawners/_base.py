@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from jupyterhub.spawner import SpawnException
-from traitlets import Bool, Integer, List, Unicode
+from traitlets import Bool, Float, Integer, List, Unicode
 from traitlets.config import Configurable
 
 from genesis_hub import choosing, homes, profiles, resources, teams
@@ -43,6 +43,10 @@ class WorkbenchSpawner(Configurable):
         False, help="Whether the hub gives the options of JupyterLab, or the image."
     ).tag(config=True)
 
+    dashboard_idle_s = Float(
+        0, help="Seconds without a viewer after which a dashboard ends; 0 for never."
+    ).tag(config=True)
+
     home_bytes = Integer(0, help="What one home may hold; 0 for no limit.").tag(config=True)
 
     def __init__(self, **kwargs: Any) -> None:
@@ -72,7 +76,7 @@ class WorkbenchSpawner(Configurable):
     @property
     def idle_s(self) -> float:
         """Seconds without work after which the server ends; 0 where it does not."""
-        return 0.0 if self.dashboard else self.profile().idle_s
+        return self.dashboard_idle_s if self.dashboard else self.profile().idle_s
 
     @property
     def offered(self) -> list[ProfileSection]:

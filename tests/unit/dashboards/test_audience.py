@@ -1,0 +1,48 @@
+"""A dashboard ends when nobody looks, never while somebody does, and asks again where the hub is away."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from genesis_workbench.core.errors import Unavailable
+from genesis_workbench.dashboards.audience import Audience
+
+
+def ended(audience: Audience, end: object, seconds: float) -> None:
+    async def watch() -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await audience.watch(end)
+        except TimeoutError:
+            pass
+
+    asyncio.run(watch())
+
+
+def test_nobody_looks_and_it_ends_and_is_asked_again_where_the_hub_is_away() -> None:
+    asked: list[int] = []
+
+    def end() -> None:
+        asked.append(1)
+        if len(asked) == 1:
+            raise Unavailable("The hub does not end this server now.", detail="away")
+
+    ended(Audience(lambda: 0, 0.1), end, 1.0)
+    assert len(asked) > 1
+
+
+@pytest.mark.parametrize(("connected", "idle_s"), [(1, 0.05), (0, 0.0)])
+def test_it_runs_on_while_somebody_looks_or_where_the_site_says_so(connected: int, idle_s: float) -> None:
+    asked: list[int] = []
+    ended(Audience(lambda: connected, idle_s), lambda: asked.append(1), 0.4)
+    assert not asked
+
+
+def test_a_request_counts() -> None:
+    audience = Audience(lambda: 0, 60)
+    audience._seen -= 50
+    assert audience.alone_s() >= 50
+    audience.came()
+    assert audience.alone_s() < 10
