@@ -107,6 +107,7 @@ pn.Column("# A harmless page", trigger, button).servable()
 '''
 
 
+@pytest.mark.slow
 def test_a_dashboards_script_cannot_act_as_its_viewer(workbench, signed_in, screenshot, tmp_path):
     """The takeover that worked on one origin: each of its ways must fail."""
     page = signed_in("alice")

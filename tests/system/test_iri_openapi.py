@@ -27,6 +27,7 @@ from genesis_workbench.testing.iri import IriFacility
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ROOT.parent / "shared/iri"
+pytestmark = pytest.mark.slow  # each document takes the peer 15 s to read
 PRISM = "@stoplight/prism-cli@5.14.2"
 
 

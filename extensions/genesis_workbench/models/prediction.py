@@ -273,7 +273,9 @@ def _outside(
     attributes: Mapping[str, Any],
 ) -> xr.DataArray:
     arrays = [values[spec.name] for spec in version.signature.inputs]
-    outside = xr.apply_ufunc(Outside(version), *arrays, dask="parallelized", output_dtypes=[bool])
+    outside: xr.DataArray = xr.apply_ufunc(
+        Outside(version), *arrays, dask="parallelized", output_dtypes=[bool]
+    )
     outside = outside.transpose(*like.dims).rename("outside_domain")
     told = "whether an input is outside what the model was made for"
     return outside.drop_attrs().assign_attrs({"long_name": told, **attributes})

@@ -96,6 +96,7 @@ def test_what_a_forgetful_device_did_through_a_kill_is_unknown_and_never_done_ag
     assert laboratory.client.plan("p")["state"] == "failed"
 
 
+@pytest.mark.slow
 def test_devices_that_recognise_no_key_are_never_told_twice(start):
     """Here nothing but the gateway's own order of writing and asking keeps a run from happening twice."""
     laboratory, chance = start(forgetful=True, time_scale=200.0), random.Random(3)

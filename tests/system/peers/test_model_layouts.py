@@ -69,6 +69,7 @@ print(json.dumps(np.asarray(answer["y"], float).tolist()))
 """
 
 
+@pytest.mark.slow
 def test_mlflow_predicts_with_our_folder_and_we_with_its(tmp_path, tiny_version):
     version, artifact = tiny_version
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"

@@ -69,6 +69,7 @@ def test_a_store_that_does_not_answer_is_said_so(bucket):
         silent.has(digest(b"x"))
 
 
+@pytest.mark.slow
 def test_openssf_verifies_our_signature_and_we_theirs(tmp_path):
     tool = environment("model-signing").with_name("model_signing")
     for words in (

@@ -49,6 +49,7 @@ def climatology_and_anomalies(data):
     return climatology, months - climatology
 
 
+@pytest.mark.slow
 def test_monthly_climatology_and_anomalies_are_those_of_one_process(slurm, collection, tmp_path, monkeypatch):
     (tmp_path / "site.toml").write_text(SITE)
     monkeypatch.setenv("GENESIS_SITE", str(tmp_path / "site.toml"))

@@ -102,7 +102,7 @@ def test_nobody_joins_or_asks_without_the_clusters_certificate(site):
             Client(plain, timeout=3, set_as_default=False)
 
 
-@pytest.mark.parametrize("size", [6, (2, 6)])
+@pytest.mark.parametrize("size", [6, pytest.param((2, 6), marks=pytest.mark.slow)])
 def test_workers_canceled_in_the_middle_are_replaced_and_the_result_is_right(site, slurm, size):
     with compute.cluster(workers=size) as cluster:
         futures = cluster.client.map(slow_square, range(100))
@@ -115,6 +115,7 @@ def test_workers_canceled_in_the_middle_are_replaced_and_the_result_is_right(sit
         assert cluster.status()["replaced"] >= 2
 
 
+@pytest.mark.slow
 def test_work_longer_than_the_walltime_is_finished_by_renewed_workers(site, slurm):
     with compute.cluster(workers=2, walltime=24) as cluster:
         first = set(slurm.jobs())
@@ -131,6 +132,7 @@ def test_work_longer_than_the_walltime_is_finished_by_renewed_workers(site, slur
         assert not first & set(slurm.jobs())
 
 
+@pytest.mark.slow
 def test_on_a_full_queue_finished_results_wait_for_the_next_worker(site, slurm):
     with compute.cluster(workers=1, threads=4, queue="tiny", walltime=24) as cluster:
         cluster.wait(timeout_s=60)

@@ -205,6 +205,7 @@ def test_a_server_is_a_job_of_its_person_and_opens_a_cluster(workbench, signed_i
     assert refused.status_code == 403
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_is_noticed_and_starts_again(workbench, signed_in, site):
     browser = signed_in["news"]
     before = site.run("squeue", "-h", "-u", "news", "-o", "%A").split()
@@ -217,6 +218,7 @@ def test_a_server_that_ends_is_noticed_and_starts_again(workbench, signed_in, si
     assert after != before
 
 
+@pytest.mark.slow
 def test_a_full_queue_is_told_on_the_waiting_page(workbench, signed_in, site):
     browser = signed_in["news"]
     browser.hub("DELETE", "users/news/server")

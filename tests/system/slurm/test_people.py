@@ -124,6 +124,7 @@ def test_two_people_cannot_touch_each_others_clusters(person):
                 notebook.kill()
 
 
+@pytest.mark.slow
 def test_slurm_that_an_ordinary_person_runs_serves_that_person(person):
     with SlurmCluster(nodes=2, account="games") as slurm:
         scientist = person("games", slurm)

@@ -21,7 +21,10 @@ EVERY = 3  # steps between two checkpoints: one is written nearly always
 
 @pytest.mark.parametrize(
     ("kills", "epochs"),
-    [(5, 20), pytest.param(60, 120, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
+    [
+        pytest.param(5, 20, marks=pytest.mark.slow),
+        pytest.param(60, 120, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
+    ],
 )
 def test_a_run_that_is_killed_at_random_ends_with_the_same_weights(tmp_path, forks, kills, epochs):
     folders = [tmp_path / "whole", tmp_path / "killed"]
