@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from genesis_workbench.catalog.local import LocalCatalog
+from genesis_workbench.core.access import Person
 from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.site import Site, load_site
 from genesis_workbench.core.state import State
@@ -52,6 +55,14 @@ class Context:
         install_builtin(zoo)
         uploads = Uploads(state.uploads)
         dashboards = LedgerDashboards(ledger, blobs, Path(os.environ["GENESIS_DASHBOARDS"]))
-        training = ToldRuns(ledger, state.told_training)
+        training = ToldRuns(ledger, state.told_training, partial(_look, catalog, zoo))
         executors = Executors(Place(site, state, service=True))
         return cls(site, state, ledger, catalog, zoo, uploads, dashboards, training, executors)
+
+
+def _look(catalog: LocalCatalog, zoo: LocalZoo, data: Sequence[str], parent: str, person: Person) -> None:
+    """Raise NotFound where `person` may not see one of the datasets, or the model, at this moment."""
+    for each in data:
+        catalog.get(each, person)
+    if parent:
+        zoo.get(parent, person)

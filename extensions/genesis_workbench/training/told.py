@@ -7,7 +7,7 @@ server does both (courier.py): it brings reports and curves, and takes along wha
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from genesis_workbench.core.access import Access, Label, Person
+from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import Conflict, NotFound, TooLarge
 from genesis_workbench.core.identifiers import canonical_json, check_slug
 from genesis_workbench.core.ledger import Event, Ledger, NewEvent
@@ -62,33 +62,32 @@ class ToldRuns:
         Keeps who told of which run, how it changed, and who asked what.
     folder : Path
         For what is told every second: the last report, and the curve.
+    look : callable
+        Called with identifiers of datasets, the reference of a parent model or '', and a person; raises NotFound where catalog or zoo
+        would not show that person one of them at this moment.
     """
 
-    def __init__(self, ledger: Ledger, folder: Path) -> None:
-        self._ledger, self._folder = ledger, folder
+    def __init__(
+        self, ledger: Ledger, folder: Path, look: Callable[[Sequence[str], str, Person], None]
+    ) -> None:
+        self._ledger, self._folder, self._look = ledger, folder, look
 
-    def tell(
-        self, report: Report, lines: Sequence[Line], offset: int, person: Person, needs: Sequence[Access]
-    ) -> int:
+    def tell(self, report: Report, lines: Sequence[Line], offset: int, person: Person) -> int:
         """Take a report and lines of the curve from number `offset` on, and return how many are here.
-
-        Parameters
-        ----------
-        needs : sequence of Access
-            What each dataset and the parent model demand, as the caller looked it up.
 
         Raises
         ------
         NotFound
-            If the run is somebody else's.
+            If the run is somebody else's, or the person may not see what it is trained on.
         Conflict
             If lines are missing before these.
         """
         events = self._events(report.run)
         if events:
             self._check(events, report.run, person)
+        self._look(report.data, report.parent, person)
         before = self._report(report.run)
-        new = [] if events else [self._first(report, person, needs)]
+        new = [] if events else [_first(report, person)]
         if before is None or _standing(before) != _standing(report):
             body = {**_standing(report), "reason": report.reason}
             new.append(NewEvent(PREFIX + report.run, "training.changed", body, person.name))
@@ -104,7 +103,7 @@ class ToldRuns:
         while batch := self._ledger.read(prefix=PREFIX, kinds=["training.told"], after=after):
             after = batch[-1].seq
             for event in batch:
-                if event.actor == person.name and _permits(event, person):
+                if event.actor == person.name and self._permits(event, person):
                     yield self.get(event.stream.removeprefix(PREFIX), person)
 
     def get(self, run: str, person: Person) -> dict[str, Any]:
@@ -179,18 +178,17 @@ class ToldRuns:
         self._check(events, run, person)
         return events
 
-    @staticmethod
-    def _check(events: Sequence[Event], run: str, person: Person) -> None:
-        if not events or events[0].actor != person.name or not _permits(events[0], person):
+    def _check(self, events: Sequence[Event], run: str, person: Person) -> None:
+        if not events or events[0].actor != person.name or not self._permits(events[0], person):
             raise NotFound(f"There is no training run {run[:60]!r} of yours here.")
 
-    @staticmethod
-    def _first(report: Report, person: Person, needs: Sequence[Access]) -> NewEvent:
-        access = [
-            {"label": str(each.label), "groups": sorted(each.groups), "owner": each.owner} for each in needs
-        ]
-        body = {"name": report.name, "recipe": report.recipe, "data": list(report.data), "access": access}
-        return NewEvent(PREFIX + report.run, "training.told", body, person.name, expect=0)
+    def _permits(self, first: Event, person: Person) -> bool:
+        """Whether the person may see all that the run is trained on: who has left a group no longer sees what came of its data."""
+        try:
+            self._look(first.body["data"], first.body["parent"], person)
+        except NotFound:
+            return False
+        return True
 
     def _report(self, run: str) -> Report | None:
         try:
@@ -227,13 +225,9 @@ class ToldRuns:
             yield self._folder / f"{run}.jsonl"
 
 
-def _permits(first: Event, person: Person) -> bool:
-    """Whether the person may still see all that the run is trained on: who has left a group no longer sees what came of it."""
-    needs = (
-        Access(Label.parse(each["label"]), frozenset(each["groups"]), each["owner"])
-        for each in first.body["access"]
-    )
-    return all(each.permits(person) for each in needs)
+def _first(report: Report, person: Person) -> NewEvent:
+    body = report.model_dump(mode="json", include={"name", "recipe", "data", "parent"})
+    return NewEvent(PREFIX + report.run, "training.told", body, person.name, expect=0)
 
 
 def _standing(report: Report) -> dict[str, Any]:

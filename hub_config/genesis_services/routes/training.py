@@ -9,7 +9,7 @@ from pydantic import Field
 
 from genesis_services.identity import person_with
 from genesis_services.paging import Cursor, Limit, page
-from genesis_workbench.core.access import Access, Person
+from genesis_workbench.core.access import Person
 from genesis_workbench.training.report import Report, curves
 from genesis_workbench.training.request import Frozen
 from genesis_workbench.training.told import RESUME, STOP, Line, ToldRuns
@@ -57,8 +57,7 @@ def runs(request: Request, person: Reader, limit: Limit = 50, cursor: Cursor = N
 @router.post("/runs")
 def tell(request: Request, person: Owner, body: Told) -> dict[str, Any]:
     """Tell of one's own run; the answer says how many lines of its curve are here."""
-    needs = _needs(request, person, body.report)
-    return {"offset": _runs(request).tell(body.report, body.lines, body.offset, person, needs)}
+    return {"offset": _runs(request).tell(body.report, body.lines, body.offset, person)}
 
 
 @router.get("/asked")
@@ -106,12 +105,3 @@ def resume(request: Request, person: Starter, run: str, body: More | None = None
 def answer(request: Request, person: Owner, run: str, number: int, body: Answered) -> None:
     """Say what became of something that was asked."""
     _runs(request).answer(run, number, body.fault, person)
-
-
-def _needs(request: Request, person: Person, report: Report) -> list[Access]:
-    """Return what data and parent demand, as catalog and zoo say it here; NotFound where the person may not see one."""
-    context = request.app.state.context
-    found = [context.catalog.get(each, person).access_rule for each in report.data]
-    if report.parent:
-        found.append(context.zoo.get(report.parent, person).access_rule)
-    return found
