@@ -19,7 +19,13 @@ def main() -> int:
     """Become the process, or torchrun above several, and return the exit status."""
     folder = Path(os.environ["GENESIS_JOB_FOLDER"])
     told = Request.model_validate_json((folder / "arguments.json").read_bytes())
-    if told.processes_per_node > 1 and launched() is None:
+    alone = launched() is None
+    if told.nodes > 1 and alone:
+        sys.exit(
+            f"This run has {told.nodes} machines, but nothing says which of its processes this is. They are to be started by srun, or "
+            "by mpiexec of Open MPI, MPICH or PALS: set compute.iri.launcher, or ask for one machine."
+        )
+    if told.processes_per_node > 1 and alone:
         # gloo and torchrun's meeting point listen where the name of this machine leads; all processes are on it.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         os.environ["GENESIS_JOB_FOLDER"] = str(folder)

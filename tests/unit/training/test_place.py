@@ -14,6 +14,7 @@ from genesis_workbench.compute.iri import request
 from genesis_workbench.compute.schedulers.kubernetes import KubernetesScheduler
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.site import ComputeSection, IriSection, KubernetesSection
+from genesis_workbench.training.__main__ import main
 from genesis_workbench.training.launching import configured, job
 from genesis_workbench.training.place import Launched, launched, meeting
 from genesis_workbench.training.recipe import find
@@ -110,3 +111,14 @@ def test_two_starts_do_not_meet_in_one_file(tmp_path):
     first = meeting(tmp_path)
     (tmp_path / "start").write_text("1700000060-9\n")
     assert meeting(tmp_path) != first
+
+
+def test_on_several_machines_a_process_that_nobody_numbered_trains_nothing(tmp_path, monkeypatch):
+    told = spec("iri", nodes=2).arguments
+    (tmp_path / "arguments.json").write_text(json.dumps(told))
+    monkeypatch.setenv("GENESIS_JOB_FOLDER", str(tmp_path))
+    for name in ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SystemExit, match=r"has 2 machines.*set compute\.iri\.launcher"):
+        main()
+    assert not (tmp_path / "checkpoints").exists()
