@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 
 import pytest
 from playwright.sync_api import expect
 
 from browser.lab import lab, notebook, outputs, run_all
+from genesis_workbench.core.errors import NotFound
+from genesis_workbench.core.service import Service
+from harness import Browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 pytest.importorskip("torch", reason="torch is not installed")
@@ -23,6 +27,23 @@ gw.TrainingMonitor(run)
 AGAIN = "import genesis_workbench as gw\ngw.TrainingMonitor()"
 
 
+@pytest.fixture
+def service(workbench):
+    """Return a function that gives somebody's client of the API."""
+    opened = {}
+
+    def make(name):
+        if name not in opened:
+            with closing(Browser(workbench)) as session:
+                session.sign_in(name, workbench.passwords[name])
+                opened[name] = Service(workbench.service_url, session.make_token(name))
+        return opened[name]
+
+    yield make
+    for each in opened.values():
+        each.close()
+
+
 def step(monitor):
     words = monitor.locator(".gauge").first.inner_text()
     return int(re.search(r"Step ([\d,]+) of", words)[1].replace(",", ""))
@@ -34,7 +55,7 @@ def dark(page):
     page.wait_for_timeout(1500)
 
 
-def test_a_run_is_watched_stopped_found_again_and_resumed(workbench, signed_in, screenshot):
+def test_a_run_is_watched_stopped_found_again_and_resumed(workbench, signed_in, screenshot, service):
     page = signed_in("alice")
     home = workbench.state / "homes/alice"
     notebook(home / "train.ipynb", TRAIN)
@@ -55,6 +76,12 @@ def test_a_run_is_watched_stopped_found_again_and_resumed(workbench, signed_in, 
     stopped = step(monitor)
     expect(monitor).to_contain_text(f"Checkpoint of step {stopped:,}")
     run = monitor.get_attribute("data-run")
+
+    # The service was told of it, by her server and with her server's token; nobody else hears of it.
+    workbench.until(lambda: service("alice").get(f"training/runs/{run}")["state"] == "canceled")
+    assert service("alice").get(f"training/runs/{run}")["step"] == stopped
+    with pytest.raises(NotFound):
+        service("bob").get(f"training/runs/{run}")
 
     # The notebook is closed, its kernel too; another one finds the run as it is.
     page.evaluate("window.jupyterapp.serviceManager.sessions.shutdownAll()")
