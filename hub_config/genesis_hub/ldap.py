@@ -24,8 +24,8 @@ from traitlets import Any as AnyTrait
 from genesis_hub.authentication import Guesses
 from genesis_hub.names import safe_name
 from genesis_hub.roles import STEWARDS
-from genesis_hub.secrets import read_private
 from genesis_workbench.core.errors import InvalidInput, Unavailable
+from genesis_workbench.core.secret import read_private
 from genesis_workbench.core.site import LdapSection
 
 _GRACE_S = 600.0

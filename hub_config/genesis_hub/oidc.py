@@ -13,8 +13,8 @@ from tornado.httpclient import HTTPError
 
 from genesis_hub.names import safe_name
 from genesis_hub.roles import STEWARDS
-from genesis_hub.secrets import read_private
 from genesis_workbench.core.errors import InvalidInput, Unavailable
+from genesis_workbench.core.secret import read_private
 from genesis_workbench.core.site import OidcSection
 
 _GRACE_S = 600.0

@@ -10,13 +10,16 @@ from genesis_workbench.experiments.proposers import _base
 from genesis_workbench.testing.proposers import ProposerContract, specification
 
 HEAVY = {"ax", "baybe"}  # seconds to import, seconds to propose
+NAMES = [
+    name for name in plugins.names("proposers") if name != "agent"
+]  # it meets the contract where its model is
 # What torch, gpytorch and BoTorch warn each other of, and that they have little data, is not ours to mend.
 LOUD = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=LOUD if name in HEAVY else []) for name in plugins.names("proposers")],
+    [pytest.param(name, marks=LOUD if name in HEAVY else []) for name in NAMES],
     scope="class",
 )
 class TestProposers(ProposerContract):

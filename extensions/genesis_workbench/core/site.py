@@ -386,6 +386,31 @@ class ModelsSection(Section):
     )
 
 
+class AgentSection(Section):
+    """A language model that may propose trials, behind a chat endpoint in the shape of OpenAI's. Off where `url` is empty."""
+
+    url: str = Field(
+        "",
+        pattern=r"^(https?://.*)?$",
+        description="Address of the endpoint without '/chat/completions', such as 'https://inference.example.gov/v1'.",
+    )
+    model: str = Field("", description="Name of the model there.")
+    key_file: str = Field(
+        "",
+        description="File with the endpoint's key, mode 0600, read at each call; where empty, none is sent. The key itself is "
+        "never in the site file, the ledger or a log.",
+    )
+    timeout_s: float = Field(60.0, gt=0, le=3600, description="Seconds that one call may take.")
+    max_tokens: int = Field(4_000, gt=0, le=100_000, description="Most tokens of one reply.")
+    input_price: float = Field(
+        0.0, ge=0, description="Money for a million tokens of prompts, counted to the budget's money."
+    )
+    output_price: float = Field(0.0, ge=0, description="Money for a million tokens of replies.")
+    currency: str = Field(
+        "USD", pattern=r"^[A-Z]{3}$", description="ISO 4217 code of the currency of the prices."
+    )
+
+
 class ExperimentsSection(Section):
     """What experiments may use."""
 
@@ -395,6 +420,9 @@ class ExperimentsSection(Section):
         False,
         description="Whether experiments may run people's own commands and functions: they run with the rights of the "
         "runner's account, so say yes only where people's servers have the same.",
+    )
+    agent: AgentSection = Field(
+        default_factory=AgentSection, description="The language model of the proposer `agent`."
     )
 
 

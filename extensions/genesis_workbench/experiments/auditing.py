@@ -174,6 +174,8 @@ def budget_faults(state: ExperimentState, events: Sequence[Event]) -> Iterator[s
             if short:
                 yield f"Trial {number} was proposed although there was not enough {short} left for it."
             spending.reserve(str(number), reserved)
+        elif event.kind == "proposer.asked":
+            spending.spend(event.body.get("cost", {}))
         elif event.kind in _ENDS:
             number = event.body["trial"]
             spending.settle(str(number), event.body.get("cost", spending.reserved.get(str(number), {})))

@@ -177,6 +177,10 @@ class Spending:
                 self._held.clear()  # no rounding is carried along
             _add(self.spent, amounts, 1)
 
+    def spend(self, amounts: Mapping[str, float]) -> None:
+        """Count what was spent without a reservation."""
+        _add(self.spent, amounts, 1)
+
     def used(self, amount: str) -> float:
         """Return what is reserved and spent of an amount."""
         return self._held.get(amount, 0.0) + self.spent.get(amount, 0.0)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from genesis_workbench.core import plugins
 from genesis_workbench.core.errors import BY_CODE, DeadlineExceeded, GenesisError
+from genesis_workbench.experiments.proposers._base import Advised, CannotPropose, NoAdvice
 from genesis_workbench.experiments.spec import PERSON, ExperimentSpec
 from genesis_workbench.experiments.trial import Trial, from_plain, plain
 
@@ -180,7 +181,7 @@ class Apart:
         answer = json.loads(line)
         if "points" in answer:
             points: list[dict[str, Any]] = answer["points"]
-            return points
+            return Advised(points, answer["record"]) if "record" in answer else points
         raise _raised(answer)
 
     def close(self) -> None:
@@ -204,12 +205,16 @@ def _still(state: ExperimentState) -> ExperimentState:
 
 
 def _raised(answer: dict[str, Any]) -> Exception:
-    from genesis_workbench.experiments.proposers._base import CannotPropose
-
     if answer["code"] == CannotPropose.code:
         return CannotPropose(answer["message"])
+    if answer["code"] == NoAdvice.code:
+        return NoAdvice(answer["message"], answer["record"])
     kind: type[GenesisError] | None = BY_CODE.get(answer["code"])
     return kind(answer["message"]) if kind else ProposerFailed(answer["message"])
+
+
+def _recorded(answer: Any) -> dict[str, Any]:
+    return {"record": answer.record} if isinstance(answer, Advised | NoAdvice) else {}
 
 
 def main() -> None:
@@ -220,11 +225,11 @@ def main() -> None:
         try:
             spec = ExperimentSpec.model_validate(given["spec"])
             trials = [from_plain(each) for each in given["trials"]]
-            answer: dict[str, Any] = {"points": _ask(spec, trials, given["proposer"], given["count"])}
-            text = json.dumps(answer, allow_nan=False)
+            points = _ask(spec, trials, given["proposer"], given["count"])
+            text = json.dumps({"points": points, **_recorded(points)}, allow_nan=False)
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; it is told
             message = str(error) or type(error).__name__
-            text = json.dumps({"code": getattr(error, "code", ""), "message": message})
+            text = json.dumps({"code": getattr(error, "code", ""), "message": message, **_recorded(error)})
         answers.write(text + "\n")
         answers.flush()
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from genesis_workbench.experiments import advice
 from genesis_workbench.experiments.domain import Domain
 from genesis_workbench.experiments.guard import in_thread
-from genesis_workbench.experiments.proposers._base import CannotPropose, domain, points_so_far, random_values
+from genesis_workbench.experiments.proposers._base import (
+    Advised,
+    CannotPropose,
+    NoAdvice,
+    domain,
+    points_so_far,
+    random_values,
+)
 from genesis_workbench.experiments.spec import PERSON, ExperimentSpec
 from genesis_workbench.experiments.state import ExperimentState
 from genesis_workbench.experiments.trial import MAIN, Trial
@@ -23,7 +31,7 @@ Ask = Callable[[ExperimentSpec, Sequence[Trial], str, int], list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Planned:
-    """A trial to come. `because` says why another proposer than the experiment's own proposed it."""
+    """A trial to come. `because` says why another proposer than the experiment's own proposed it, `rationale` what it said."""
 
     parameters: dict[str, Any]
     proposer: str
@@ -31,6 +39,7 @@ class Planned:
     arm: str = MAIN
     because: str = ""
     added: str = ""
+    rationale: str = ""
 
     def body(self) -> dict[str, Any]:
         """Return it as the ledger keeps it."""
@@ -40,25 +49,26 @@ class Planned:
             "point": self.point,
             "arm": self.arm,
         }
-        more = {name: value for name in ("because", "added") if (value := getattr(self, name))}
+        more = {name: value for name in ("because", "added", "rationale") if (value := getattr(self, name))}
         return body | more
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The next trials, and what is told of a proposer that raised or hung."""
+    """The next trials, what is told of a proposer that raised or hung, and what one asked of somebody outside."""
 
     trials: list[Planned]
     failures: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
 
 
 def plan(state: ExperimentState, count: int, ask: Ask = in_thread) -> Plan:
     """Return the next trials, at most `count`: a pure function of the events behind `state`."""
-    due = _repeats(state)[:count]
-    repeats, failures = state.spec.repeats, list[dict[str, Any]]()
-    for planned in _points(state, -(-(count - len(due)) // repeats), ask, failures):
+    due, found = _repeats(state)[:count], Plan([])
+    repeats = state.spec.repeats
+    for planned in _points(state, -(-(count - len(due)) // repeats), ask, found):
         due += [planned] * repeats
-    return Plan(due[:count], failures)
+    return replace(found, trials=due[:count])
 
 
 def _repeats(state: ExperimentState) -> list[Planned]:
@@ -75,12 +85,12 @@ def _repeats(state: ExperimentState) -> list[Planned]:
     return left
 
 
-def _points(state: ExperimentState, count: int, ask: Ask, failures: list[dict[str, Any]]) -> list[Planned]:
+def _points(state: ExperimentState, count: int, ask: Ask, told: Plan) -> list[Planned]:
     first = points_so_far(state.trials) + 1
     numbers = range(first, first + count)
     people = iter(state.added)
     own = [number for number in numbers if state.spec.arm(number) is None]
-    proposed = iter(_proposed(state, len(own) - len(state.added), ask, failures))
+    proposed = iter(_proposed(state, len(own) - len(state.added), ask, told))
     found = []
     for number in numbers:
         arm = state.spec.arm(number)
@@ -91,29 +101,48 @@ def _points(state: ExperimentState, count: int, ask: Ask, failures: list[dict[st
         elif (added := next(people, None)) is not None:
             found.append(Planned(added["parameters"], PERSON, number, added=added["added"]))
         elif (each := next(proposed, None)) is not None:
-            found.append(Planned(each[0], each[1], number, because=each[2]))
+            found.append(replace(each, point=number))
         else:
             break  # nobody has more points now
     return found
 
 
-def _proposed(
-    state: ExperimentState, count: int, ask: Ask, failures: list[dict[str, Any]]
-) -> list[tuple[dict[str, Any], str, str]]:
+def _proposed(state: ExperimentState, count: int, ask: Ask, told: Plan) -> list[Planned]:
     """Return points, who proposed each and why it was not the experiment's own proposer."""
     if count <= 0 or state.spec.proposer == PERSON:
         return []
-    spec, trials, because = state.spec, [*state.earlier, *state.trials], given_up(state)
+    spec, trials = state.spec, [*state.earlier, *state.trials]
+    because = given_up(state)
     if not because:
         try:
-            return [(point, spec.proposer, "") for point in _checked(spec, trials, spec.proposer, count, ask)]
+            return _own(state, trials, count, ask, told)
         except CannotPropose as error:
             because = f"{spec.proposer} cannot be used: {error}"[:500]
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; the experiment goes on and says why
             because = f"{spec.proposer} failed: {error or type(error).__name__}"[:500]
-            failures.append({"proposer": spec.proposer, "reason": because, "fall_back": spec.fall_back})
+            told.failures.append({"proposer": spec.proposer, "reason": because, "fall_back": spec.fall_back})
+            if isinstance(error, NoAdvice):
+                told.asked.append(advice.body(state, error.record, []))
     points = _checked(spec, trials, spec.fall_back, count, ask)
-    return [(point, spec.fall_back, because) for point in points]
+    return [Planned(point, spec.fall_back, 0, because=because) for point in points]
+
+
+def _own(state: ExperimentState, trials: Sequence[Trial], count: int, ask: Ask, told: Plan) -> list[Planned]:
+    """Return the points of the experiment's own proposer: those that are in the ledger, or those that it gives now."""
+    spec = state.spec
+    kept = advice.kept(state, count)
+    if kept is None:
+        advice.afford(state, count)
+    points = kept if kept is not None else ask(spec, trials, spec.proposer, count)
+    points = _fitting(spec, points, count)
+    why: list[str] = [""] * count
+    if isinstance(points, Advised):
+        why = [*points.record.get("why", ()), *why]
+        if kept is None:
+            told.asked.append(advice.body(state, points.record, points))
+    return [
+        Planned(point, spec.proposer, 0, rationale=words) for point, words in zip(points, why, strict=False)
+    ]
 
 
 def given_up(state: ExperimentState) -> str:
@@ -128,7 +157,11 @@ def given_up(state: ExperimentState) -> str:
 def _checked(
     spec: ExperimentSpec, trials: Sequence[Trial], proposer: str, count: int, ask: Ask
 ) -> list[dict[str, Any]]:
-    points = ask(spec, trials, proposer, count)
+    return _fitting(spec, ask(spec, trials, proposer, count), count)
+
+
+def _fitting(spec: ExperimentSpec, points: Any, count: int) -> list[dict[str, Any]]:
+    """Return `count` points that lie in the space; what says where they came from stays with them."""
     if not isinstance(points, list) or len(points) < count:
         raise CannotPropose(
             f"it proposed {len(points) if isinstance(points, list) else 'no list of'} points, not {count}"
@@ -136,7 +169,8 @@ def _checked(
     fits = _domain(spec)
     for point in points[:count]:
         fits.check(point)  # InvalidInput where a proposer leaves the space
-    return points[:count]
+    first: list[dict[str, Any]] = points[:count]
+    return Advised(first, points.record) if isinstance(points, Advised) else first
 
 
 _known: dict[int, tuple[ExperimentSpec, Domain]] = {}

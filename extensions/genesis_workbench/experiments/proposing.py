@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from genesis_workbench.experiments.budget import Amounts, Spending
+from genesis_workbench.experiments.budget import Amounts, Spending, together
 from genesis_workbench.experiments.effects import Effect, Propose
 from genesis_workbench.experiments.executing import reservation
 from genesis_workbench.experiments.permission import wanted
@@ -23,8 +23,10 @@ def propose(state: ExperimentState, write: Writer) -> Generator[Effect, Any, boo
     plan = yield from _plan(state, count)
     if plan is None:
         return False
-    entries = [Entry("proposer.failed", failure) for failure in plan.failures]
-    proposals, short, lacking = _within_budget(state, plan.trials)
+    entries = [Entry("proposer.asked", asked) for asked in plan.asked]
+    entries += [Entry("proposer.failed", failure) for failure in plan.failures]
+    asking = together(*(asked.get("cost", {}) for asked in plan.asked))
+    proposals, short, lacking = _within_budget(state, plan.trials, asking)
     before = len(state.trials)
     lacks = yield from write([*entries, *proposals])
     if short and not state.under_way:
@@ -49,10 +51,15 @@ def _plan(state: ExperimentState, count: int) -> Generator[Effect, Any, Plan | N
     return plan
 
 
-def _within_budget(state: ExperimentState, planned: list[Planned]) -> tuple[list[Entry], str, Amounts]:
-    """Return the proposals for which there is room, the amount of which too little is left for the next, and its cost."""
+def _within_budget(
+    state: ExperimentState, planned: list[Planned], asking: Amounts
+) -> tuple[list[Entry], str, Amounts]:
+    """Return the proposals for which there is room, the amount of which too little is left for the next, and its cost.
+
+    `asking` is what it has cost to ask for them.
+    """
     limits = {name: limit for name, limit in state.spec.budget.limits.items() if name != "trials"}
-    so_far = Spending(spent={name: state.spending.used(name) for name in limits})
+    so_far = Spending(spent={name: state.spending.used(name) + asking.get(name, 0.0) for name in limits})
     entries: list[Entry] = []
     for number, each in enumerate(planned, start=len(state.trials) + 1):
         reserved = reservation(state, each.parameters)

@@ -60,6 +60,7 @@ class Run:
         import pandas as pd
 
         state = self.state()
+        told = any(trial.rationale for trial in state.trials)
         rows = [
             {
                 "trial": trial.number,
@@ -69,6 +70,7 @@ class Run:
                 "state": trial.state,
                 "proposer": trial.proposer,
                 "reason": trial.reason,
+                **({"rationale": trial.rationale} if told else {}),
             }
             for trial in state.trials
         ]

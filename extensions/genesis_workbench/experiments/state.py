@@ -67,6 +67,7 @@ class ExperimentState:
     imports: list[dict[str, Any]] = field(default_factory=list)
     laboratory: frozenset[str] = frozenset()
     proposer_failures: list[dict[str, Any]] = field(default_factory=list)
+    advice: dict[str, Any] = field(default_factory=dict)  # the last reply of whoever a proposer asked outside
     planned: Any = None  # what a process has planned and not written: no part of what is known
 
     @property
@@ -197,6 +198,7 @@ def _proposed(state: ExperimentState, event: Event, body: Body) -> None:
         point=body.get("point", number),
         arm=body.get("arm", MAIN),
         reserved=body.get("reserved", {}),
+        rationale=body.get("rationale", ""),
         steps={name: Execution(key_of(state.id, number, name)) for name in body.get("steps", ())},
         approval=body.get("approval"),
         state="waiting" if "approval" in body else "proposed",
@@ -351,6 +353,11 @@ def _proposer_failed(state: ExperimentState, event: Event, body: Body) -> None:
     state.proposer_failures.append({**body, "time": event.time})
 
 
+def _asked(state: ExperimentState, _event: Event, body: Body) -> None:
+    state.advice = body
+    state.spending.spend(body.get("cost", {}))
+
+
 _APPLY: dict[str, Callable[[ExperimentState, Event, Body], None]] = {
     "trial.proposed": _proposed,
     "trial.started": _started,
@@ -376,4 +383,5 @@ _APPLY: dict[str, Callable[[ExperimentState, Event, Body], None]] = {
     "points.added": _added,
     "trials.imported": _imported,
     "proposer.failed": _proposer_failed,
+    "proposer.asked": _asked,
 }

@@ -70,6 +70,8 @@ class Trial:
         Why it needs a person's word, the digest of what that is good for, and what was said.
     decisive : bool
         Whether it counts for the rule and the best point: not where its fidelity is below the target.
+    rationale : str
+        What the proposer said of it, in its own words: text that nobody here wrote.
     """
 
     number: int
@@ -89,6 +91,7 @@ class Trial:
     steps: dict[str, Execution] = field(default_factory=dict)
     approval: dict[str, Any] | None = None
     decisive: bool = True
+    rationale: str = ""
     attempt: int = 1
     answer: dict[str, Any] | None = None
     cost: dict[str, float] = field(default_factory=dict)
@@ -145,7 +148,7 @@ def plain(one: Executed) -> dict[str, Any]:
 
 
 _EMPTY: Mapping[str, tuple[Any, ...]] = {
-    "values": ({},), "reason": ("",), "answer": (None,), "cost": ({},), "attachments": ({},), "steps": ({},),
+    "values": ({},), "reason": ("",), "rationale": ("",), "answer": (None,), "cost": ({},), "attachments": ({},), "steps": ({},),
     "reserved": ({},), "approval": (None,), "started": (None,), "ended": (None,),
 }  # fmt: skip
 

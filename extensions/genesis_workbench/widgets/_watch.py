@@ -146,5 +146,6 @@ def _row(state: ExperimentState, trial: Trial) -> dict[str, Any]:
         "decisive": trial.decisive,
         "proposer": trial.proposer,
         "reason": trial.reason,
+        "rationale": trial.rationale,
         "since": trial.ended or trial.started or trial.proposed,
     }

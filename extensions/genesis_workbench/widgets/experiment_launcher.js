@@ -15,7 +15,7 @@ function table(summary, trials, view, choose, again) {
     ...objectives.map((each) => [label(each.name, each.unit), (row) => row.values[each.name], "number"]),
     ["state", (row) => row.state, ""],
     ["from", (row) => (row.arm === "main" ? row.proposer : `${row.arm}: ${row.proposer}`), ""],
-    ["reason", (row) => row.reason, "words"],
+    ["reason", (row) => row.reason || (row.rationale ? `“${row.rationale}”` : ""), "words"],
   ];
   const made = node("table");
   const head = node("tr");

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from genesis_hub import oidc
-from genesis_hub.secrets import read_private
 from genesis_hub.settings import Settings
 from genesis_workbench.core.errors import InvalidInput, Unavailable
+from genesis_workbench.core.secret import read_private
 from genesis_workbench.core.site import HubSection, OidcSection, Site
 
 

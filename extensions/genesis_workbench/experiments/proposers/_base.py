@@ -31,10 +31,36 @@ class CannotPropose(InvalidInput):
     code = "cannot-propose"
 
 
+class Advised(list[dict[str, Any]]):
+    """Points from somebody outside who answers differently each time: what was asked and answered becomes an event.
+
+    Attributes
+    ----------
+    record : dict
+        JSON values: ``why``, a text for each point; ``cost``, amounts of the budget; and what else shows what was asked.
+    """
+
+    def __init__(self, points: Iterable[dict[str, Any]], record: dict[str, Any]) -> None:
+        super().__init__(points)
+        self.record = record
+
+
+class NoAdvice(InvalidInput):
+    """Whoever was asked outside gave nothing that can be used; what it cost all the same is in `record`."""
+
+    code = "no-advice"
+
+    def __init__(self, message: str, record: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.record = record
+
+
 class Proposer(Protocol):
     """Proposes parameters. Keeps nothing between calls: the same trials give the same proposals.
 
-    It may also have ``check(spec)``, which is asked before an experiment is launched: see :func:`check`.
+    It may also have ``check(spec)``, which is asked before an experiment is launched: see :func:`check`. One that asks
+    somebody outside returns :class:`Advised`, and is not asked again for what is in the ledger. Where that costs something it
+    has ``at_most(spec, trials, count)``, the amounts that asking may cost.
     """
 
     name: ClassVar[str]
