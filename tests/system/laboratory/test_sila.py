@@ -70,7 +70,7 @@ class TestIncubator(_Incubator):
         self.switch_off()
         self.switch_on()
         after = self.again(None)
-        wait_until(lambda: _answers(after), 30)
+        wait_until(lambda: _answers(after), 90)
         found = after.outcome("lost")
         after.close()
         assert isinstance(found, Unknown)
