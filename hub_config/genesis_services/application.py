@@ -25,9 +25,11 @@ from genesis_services.routes import (
     experiments,
     health,
     laboratories,
+    language,
     ledger,
     me,
     models,
+    predictions,
     training,
 )
 from genesis_services.sessions import Sessions
@@ -51,6 +53,8 @@ def application(context: Context | None = None) -> ASGIApp:
         follower = context.catalog.follow()
         yield
         await run_in_threadpool(follower.stop)
+        await run_in_threadpool(context.predictions.close)
+        await context.language.close()
         await gate.close()
         await hub.close()
         context.ledger.close()
@@ -69,7 +73,19 @@ def application(context: Context | None = None) -> ASGIApp:
     metrics.install(app)
     app.add_middleware(LimitedBodies)
     api = APIRouter(prefix=f"{prefix}/api")
-    for room in (me, catalog, models, training, experiments, laboratories, budgets, dashboards, ledger):
+    for room in (
+        me,
+        catalog,
+        models,
+        predictions,
+        language,
+        training,
+        experiments,
+        laboratories,
+        budgets,
+        dashboards,
+        ledger,
+    ):
         api.include_router(room.router)
     app.include_router(api)
     app.include_router(health.router, prefix=prefix)

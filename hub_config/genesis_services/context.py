@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from genesis_services.language import LanguageModels
+from genesis_services.predicting import Predictions
 from genesis_workbench.catalog.local import LocalCatalog
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.ledger import Ledger
@@ -37,6 +39,8 @@ class Context:
     dashboards: LedgerDashboards
     training: ToldRuns
     executors: Executors
+    predictions: Predictions
+    language: LanguageModels
 
     @classmethod
     def from_environment(cls) -> Context:
@@ -57,7 +61,20 @@ class Context:
         dashboards = LedgerDashboards(ledger, blobs, Path(os.environ["GENESIS_DASHBOARDS"]))
         training = ToldRuns(ledger, state.told_training, partial(_look, catalog, zoo))
         executors = Executors(Place(site, state, service=True))
-        return cls(site, state, ledger, catalog, zoo, uploads, dashboards, training, executors)
+        predictions = Predictions(zoo, site.models)
+        return cls(
+            site,
+            state,
+            ledger,
+            catalog,
+            zoo,
+            uploads,
+            dashboards,
+            training,
+            executors,
+            predictions,
+            LanguageModels(site.language),
+        )
 
 
 def _look(catalog: LocalCatalog, zoo: LocalZoo, data: Sequence[str], parent: str, person: Person) -> None:

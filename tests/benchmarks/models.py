@@ -4,6 +4,8 @@ Loading, verification included, against ``mlflow.pyfunc.load_model`` and ``bioim
 saw the model, *cold* a new process, *warm* again in the same process; each ends with the answer to the shipped example. The peers read
 what the zoo exports, in environments of their own, with the same onnxruntime. Goals: 3 times faster warm, not slower cold.
 Prediction over Dask blocks and tables against a plain loop over onnxruntime on the same numbers in memory, one thread each. Goal: 0.95.
+Dynamic batching: people who each ask the prediction service one sample after the other, all at once, with batches and without; the service's own
+code and the process that runs the model, without HTTP. No goal: it should not lose with one person, and win with many.
 """
 
 from __future__ import annotations
@@ -78,14 +80,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=2_000_000)
-    parser.add_argument("--only", choices=["load", "blocks"])
+    parser.add_argument("--only", choices=["load", "blocks", "batching"])
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GENESIS_STATE"] = f"{folder}/state"
-        if chosen.only != "blocks":
+        if chosen.only in (None, "load"):
             load(Path(folder), chosen.rounds)
-        if chosen.only != "load":
+        if chosen.only in (None, "blocks"):
             blocks(chosen.rounds, chosen.rows)
+        if chosen.only in (None, "batching"):
+            batching(chosen.rounds)
 
 
 def say(name: str, ratio: float, goal: float, figures: dict[str, Any]) -> None:
@@ -203,6 +207,57 @@ def blocks(rounds: int, rows: int) -> None:
     for name in ("xarray", "table"):
         ratio = statistics.median(ours / bare for ours, bare in zip(speeds[name], best, strict=True))
         say(f"models_blocks_{name}", ratio, 0.95, {"rows_per_cpu_s": figures})
+
+
+def batching(rounds: int, questions: int = 600) -> None:
+    """Time questions of one sample by 1, 8 and 64 people at once, with batches and one at a time, in turn."""
+    import asyncio
+
+    from genesis_services.predicting import Predictions, Question
+    from genesis_workbench import models
+    from genesis_workbench.core.access import Person
+    from genesis_workbench.core.site import ModelsSection
+    from genesis_workbench.models.serving import Predictor
+
+    zoo: Any = models._zoo()
+    entry, predictor = zoo.entry(MODEL, Person("bench")), Predictor()
+    asked = Question(
+        inputs={spec.name: (spec.low + spec.high) / 2 for spec in entry.version.signature.inputs}
+    )
+
+    async def person(service: Predictions, number: int, count: int) -> list[float]:
+        waits = []
+        for _ in range(count):
+            began = time.perf_counter()
+            await service.ask(entry, asked, Person(f"person{number}"))
+            waits.append(time.perf_counter() - began)
+        return waits
+
+    async def all_of(people: int, rows: int) -> tuple[float, list[float]]:
+        service = Predictions(zoo, ModelsSection(predict_rows=rows, predict_waiting=1000), predictor)
+        began = time.perf_counter()
+        waits = await asyncio.gather(*(person(service, n, questions // people) for n in range(people)))
+        return time.perf_counter() - began, [wait for each in waits for wait in each]
+
+    found: dict[str, dict[str, list[float]]] = {}
+    try:
+        for number in range(-1, rounds):
+            for people in (1, 8, 64):
+                for name, rows in {"batches": 100_000, "one at a time": 1}.items():
+                    took, waits = asyncio.run(all_of(people, rows))
+                    if number >= 0:
+                        told = found.setdefault(
+                            f"{people}, {name}", {"questions_per_s": [], "p50_ms": [], "p95_ms": []}
+                        )
+                        told["questions_per_s"].append(round(len(waits) / took))
+                        told["p50_ms"].append(round(1e3 * statistics.median(waits), 2))
+                        told["p95_ms"].append(round(1e3 * statistics.quantiles(waits, n=20)[-1], 2))
+    finally:
+        predictor.close()
+    both = zip(
+        found["64, batches"]["questions_per_s"], found["64, one at a time"]["questions_per_s"], strict=True
+    )
+    say("models_batching", statistics.median(a / b for a, b in both), 1.0, found)
 
 
 if __name__ == "__main__":

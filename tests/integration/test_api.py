@@ -53,7 +53,7 @@ def ask(workbench, tokens):
         headers = {"Authorization": f"Bearer {tokens[name]}"} if name else {}
         headers |= options.pop("headers", {})
         return httpx.request(
-            method, workbench.service_url + path, headers=headers, trust_env=False, timeout=30, **options
+            method, workbench.service_url + path, headers=headers, trust_env=False, timeout=120, **options
         )
 
     return send
@@ -111,6 +111,22 @@ def test_health_is_open_and_metrics_are_not(ask):
     assert ask("GET", "/metrics", "alice").status_code == 403
     text = ask("GET", "/metrics", "admin").text
     assert 'genesis_requests_total{method="GET",route="/services/workbench/api/me"' in text
+
+
+def test_a_tool_predicts_over_rest_and_a_site_without_language_models_says_so(ask):
+    path = "/api/models/clear-sky-irradiation/1/predict"
+    body = {
+        "inputs": {"latitude_deg": [39.7, 80], "month": 6, "linke_turbidity": 3, "altitude_m": 1.829},
+        "units": {"altitude_m": "km"},
+    }
+    answer = ask("POST", path, "alice", json=body)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert told["units"] == {"clear_sky_irradiation": "kW*h/m**2/day"}
+    assert told["outputs"]["clear_sky_irradiation"][0] == pytest.approx(9.3978, abs=1e-3)
+    assert told["outside_domain"] == [False, True]
+    assert ask("POST", path, json=body).status_code == 401
+    assert ask("GET", "/api/language/v1/models", "alice").json()["code"] == "not-found"
 
 
 def test_items_are_asked_for_with_the_rights_and_the_sources_of_the_site(client):

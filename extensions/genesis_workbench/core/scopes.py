@@ -43,6 +43,7 @@ SCOPES: tuple[Scope, ...] = (
         "custom:training:run",
         "Tell the service of one's own training runs, and stop and resume them from anywhere",
     ),
+    Scope("custom:language:ask", "Ask the language models that the site has"),
     Scope("custom:experiments:read", "See one's own experiments and those shared with one's groups"),
     Scope("custom:experiments:run", "Launch, pause, resume and stop one's own experiments"),
     Scope("custom:experiments:approve", "Approve trials that need a person's approval", everyone=False),

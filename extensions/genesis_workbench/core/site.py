@@ -384,6 +384,45 @@ class ModelsSection(Section):
         False,
         description="Whether a model without the signature of a trusted key is refused when it is loaded.",
     )
+    predict_rows: int = Field(
+        100_000,
+        gt=0,
+        description="Most samples of one question to the prediction service, and of one run of a model.",
+    )
+    predict_waiting: int = Field(
+        64, gt=0, description="Most questions that wait there at once; further ones are refused."
+    )
+    predict_per_person: int = Field(
+        16, gt=0, description="Most questions of one person that are open there at once."
+    )
+    predict_deadline_s: float = Field(60, gt=0, description="Seconds that one run of a model may take there.")
+
+
+class LanguageSection(Section):
+    """Language models that the site runs elsewhere, passed on at api/language/v1 in OpenAI's protocol."""
+
+    url: str = Field(
+        "",
+        description="Address of the service that has them, with its version, such as 'https://inference.lab.example/v1'; "
+        "nothing is passed on where empty.",
+    )
+    key_file: str = Field(
+        "",
+        description="File (mode 0600) with the key that the service wants, read at each request; none where empty.",
+    )
+    key_header: Literal["Authorization", "X-Api-Key"] = Field(
+        "Authorization", description="Header that carries the key: as a bearer token, or as it is."
+    )
+    models: list[str] = Field(
+        default_factory=list, description="Models that may be asked; all of the service's where empty."
+    )
+    request_bytes: int = Field(2**20, gt=0, description="Most bytes of one question.")
+    answer_bytes: int = Field(16 * 2**20, gt=0, description="Most bytes of one answer.")
+    per_minute: int = Field(30, gt=0, description="Questions that one person may ask in a minute.")
+    at_once: int = Field(4, gt=0, description="Questions of one person that are open at once.")
+    silence_s: float = Field(
+        120, gt=0, description="Seconds that the service may be silent before or within an answer."
+    )
 
 
 class AgentSection(Section):
@@ -623,6 +662,7 @@ class Site(Section):
     catalog: CatalogSection = Field(default_factory=CatalogSection)
     compute: ComputeSection = Field(default_factory=ComputeSection)
     models: ModelsSection = Field(default_factory=ModelsSection)
+    language: LanguageSection = Field(default_factory=LanguageSection)
     experiments: ExperimentsSection = Field(default_factory=ExperimentsSection)
     laboratories: list[LaboratorySection] = Field(
         default_factory=list, description="Robotic laboratories, each with a gateway of its own."

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 90.0
 MEMORY_BYTES = 2 * 1024**3
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
+KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 _REFUSED_EVENTS = (
     "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn", "pickle.find_class",
     "socket.connect", "socket.bind", "socket.getaddrinfo", "os.remove", "os.rename", "os.link", "os.symlink", "os.chmod",
@@ -62,7 +62,7 @@ def examine(
             capture_output=True,
             check=False,
             timeout=deadline_s,
-            env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
+            env={name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ},
             close_fds=True,
         )
     except subprocess.TimeoutExpired as error:
@@ -128,14 +128,20 @@ def _check(request: dict[str, Any], data: bytes) -> None:
     version = ModelVersion.model_validate(request["version"])
     model_format = format_of(version.format)
     model_format.warm()
-    _limit(request["memory_bytes"], request["deadline_s"])
-    sys.addaudithook(_guard)
+    confine(request["memory_bytes"], request["deadline_s"])
     examine_here(version, data, model_format)
 
 
-def _limit(memory_bytes: int, deadline_s: float) -> None:
-    seconds = int(deadline_s) + 1
-    limits = {"RLIMIT_CPU": seconds, "RLIMIT_FSIZE": 0, "RLIMIT_CORE": 0}
+def confine(memory_bytes: int, processor_s: float | None = None) -> None:
+    """Let this process do little from now on: memory beyond what it has, processor time, no files, programs or connections."""
+    _limit(memory_bytes, processor_s)
+    sys.addaudithook(_guard)
+
+
+def _limit(memory_bytes: int, processor_s: float | None) -> None:
+    limits = {"RLIMIT_FSIZE": 0, "RLIMIT_CORE": 0}
+    if processor_s is not None:
+        limits["RLIMIT_CPU"] = int(processor_s) + 1
     statm = "/proc/self/statm"
     if os.path.exists(statm):  # noqa: PTH110 - Linux; elsewhere the deadline alone holds
         with open(statm, encoding="ascii") as file:  # noqa: PTH123

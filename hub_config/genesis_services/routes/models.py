@@ -157,7 +157,7 @@ async def part(
     offset: Annotated[int, Header(alias="Upload-Offset", ge=0, description="Where the part begins.")],
 ) -> dict[str, Any]:
     """Add a part, as raw bytes."""
-    data = await _body(request, PART_BYTES)
+    data = await read_body(request, PART_BYTES)
     here = await run_in_threadpool(_uploads(request).append, person.name, digest, offset, data)
     return {"digest": digest, "offset": here}
 
@@ -276,13 +276,13 @@ def attach_signature(
     return _shown(_zoo(request).attach_signature(_reference(name, version), body.bundle, person))
 
 
-async def _body(request: Request, most: int) -> bytes:
+async def read_body(request: Request, most: int) -> bytes:
     """Read a body that may not be larger than `most`, whatever its header says."""
     data = bytearray()
     async for piece in request.stream():
         data += piece
         if len(data) > most:
-            raise TooLarge(f"The part is larger than {most:,} bytes. Send smaller ones.")
+            raise TooLarge(f"The body is larger than {most:,} bytes. Send smaller parts.")
     return bytes(data)
 
 
