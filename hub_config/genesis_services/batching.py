@@ -17,6 +17,9 @@ from starlette.concurrency import run_in_threadpool
 
 from genesis_workbench.core.errors import DeadlineExceeded, GenesisError, Unavailable
 
+_THREADS = 4
+"""Runs that hold a thread at once: the rest of the service needs some too, whatever waits here."""
+
 
 @dataclass(eq=False)
 class _Asked:
@@ -50,6 +53,7 @@ class Batcher:
     ) -> None:
         self._run, self._most_rows, self._most_waiting = run, most_rows, most_waiting
         self._patience_s = patience_s
+        self._threads = asyncio.Semaphore(_THREADS)
         self._waiting: dict[Hashable, deque[_Asked]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = 0
@@ -106,10 +110,14 @@ class Batcher:
         if not batch:
             return
         try:
-            answers = await run_in_threadpool(self._run, key, [asked.question for asked in batch])
+            async with self._threads:
+                answers = await run_in_threadpool(self._run, key, [asked.question for asked in batch])
         except GenesisError as error:
-            if len(batch) == 1:
-                _settle(batch[0], error=error)
+            if len(batch) == 1 or isinstance(
+                error, DeadlineExceeded
+            ):  # once more would take as long again, for each
+                for asked in batch:
+                    _settle(asked, error=error)
                 return
             for asked in batch:
                 await self._answer(key, [asked])

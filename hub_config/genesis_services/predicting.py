@@ -17,6 +17,7 @@ from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import InvalidInput, TooLarge, Unavailable
 from genesis_workbench.core.site import ModelsSection
 from genesis_workbench.models import prediction, signing
+from genesis_workbench.models.conversion import conversion
 from genesis_workbench.models.record import ModelVersion
 from genesis_workbench.models.serving import Predictor
 from genesis_workbench.models.signature import TensorSpec
@@ -161,7 +162,7 @@ def numbers(version: ModelVersion, question: Question, most_rows: int) -> dict[s
             f"The question has {rows:,} samples; at most {most_rows:,} are answered at once. Send several."
         )
     for name, array in found.items():
-        scale, zero = prediction.conversion(question.units.get(name), specs[name])
+        scale, zero = conversion(question.units.get(name), specs[name])
         scaled = array if (scale, zero) == (1.0, 0.0) else array * scale + zero
         found[name] = scaled if scaled.ndim else np.full((rows, *[1] * (len(specs[name].shape) - 1)), scaled)
     return found

@@ -371,21 +371,12 @@ def _take(
     self_test: SelfTest | None,
     options: dict[str, Any],
 ) -> ModelVersion:
-    """Register what came in, with what was said otherwise."""
-    from genesis_workbench.core.errors import InvalidInput
+    """Register what came in."""
+    from genesis_workbench.models import exchange
 
-    parts = {
-        "signature": signature or found.signature,
-        "card": card or found.card,
-        "self_test": self_test or found.self_test,
-    }
-    missing = [each for each, part in parts.items() if part is None]
-    if missing:
-        raise InvalidInput(
-            f"{where} does not say its {' and '.join(missing)}. Give them: import_folder(..., {missing[0]}=...)."
-        )
+    parts = exchange.complete(found, where, signature, card, self_test)
     lineage = {**(options.pop("lineage", None) or {}), "source": found.source}
-    return register(name, found.format, found.artifact, **parts, lineage=lineage, **options)  # type: ignore[arg-type]
+    return register(name, found.format, found.artifact, *parts, lineage=lineage, **options)
 
 
 @cache

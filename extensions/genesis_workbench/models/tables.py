@@ -15,6 +15,7 @@ from dask.utils import is_dataframe_like
 
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.models import prediction
+from genesis_workbench.models.conversion import conversion
 from genesis_workbench.models.record import ModelVersion
 
 if TYPE_CHECKING:
@@ -66,9 +67,7 @@ def predict(
     """
     prediction.check_single(version)
     units = _told(table)["units"]
-    linear = {
-        spec.name: prediction.conversion(units.get(spec.name), spec) for spec in version.signature.inputs
-    }
+    linear = {spec.name: conversion(units.get(spec.name), spec) for spec in version.signature.inputs}
     margins = {} if interval is None else prediction.margins(version, interval)
     rows = Rows(version, dict(constants), linear, margins, dict(attributes), flag)
     if not hasattr(table, "map_partitions"):

@@ -76,7 +76,7 @@ def test_a_package_of_theirs_tells_tensors_units_and_test(theirs, tiny):
     a, b = version.signature.inputs
     assert (a.name, a.unit, a.low, a.high, a.shape, b.unit) == ("a", "m", 0, 5, (None,), "m")
     assert version.self_test.outputs == {"y": [2.5, 5.0]}
-    assert (version.card.title, version.card.licence) == ("Tiny", "MIT")
+    assert (version.card.title, version.card.licence) == ("Tiny model tiny", "MIT")
     assert set(version.lineage["source"]["files"]) >= {
         "model.onnx",
         "rdf.yaml",

@@ -123,7 +123,7 @@ def test_units_are_converted_where_they_differ(model):
 
 
 def test_offsets_cf_names_and_angles():
-    from genesis_workbench.models.prediction import in_unit
+    from genesis_workbench.models.conversion import in_unit
 
     def converted(value, unit, to):
         return float(in_unit(xr.DataArray(value, attrs={"units": unit}), TensorSpec(name="t", unit=to)))

@@ -88,6 +88,7 @@ def test_a_model_runs_in_a_process_that_keeps_it(predictor, zoo, register, tiny)
         predictor.predict(other, lambda: tiny, {"x": np.ones(1)})
 
 
+@pytest.mark.slow
 def test_a_model_that_takes_too_much_harms_nobody_else(zoo, register, tiny):
     version = registered(zoo, "greedy", greedy())
     data = zoo.blobs.read(version.artifact)
@@ -103,6 +104,7 @@ def test_a_model_that_takes_too_much_harms_nobody_else(zoo, register, tiny):
         predictor.close()
 
 
+@pytest.mark.slow
 def test_a_model_that_takes_too_long_is_ended(zoo, register, tiny):
     version = register()
     predictor = Predictor(deadline_s=0.0)

@@ -103,3 +103,40 @@ async def test_what_breaks_reaches_whoever_asked():
         await batcher.ask("m", 1, 1)
     with pytest.raises(ZeroDivisionError):  # and the next is answered
         await batcher.ask("m", 1, 1)
+
+
+async def test_what_took_too_long_is_not_tried_once_more_for_each():
+    runs, gate = [], threading.Event()
+
+    def slow(_key, questions):
+        runs.append(list(questions))
+        assert gate.wait(20)
+        raise DeadlineExceeded("too long")
+
+    batcher = Batcher(slow, most_rows=100, most_waiting=50)
+    first = asyncio.create_task(batcher.ask("m", 1, 0))
+    await until(lambda: runs)
+    rest = [asyncio.create_task(batcher.ask("m", 1, n)) for n in (1, 2, 3)]
+    await asyncio.sleep(0)
+    gate.set()
+    results = await asyncio.gather(first, *rest, return_exceptions=True)
+    assert {type(each) for each in results} == {DeadlineExceeded}
+    assert runs == [[0], [1, 2, 3]]
+
+
+async def test_many_models_do_not_take_all_threads_of_the_service():
+    at_once, most, gate = [], [], threading.Event()
+
+    def slow(key, questions):
+        at_once.append(key)
+        most.append(len(at_once))
+        assert gate.wait(20)
+        at_once.remove(key)
+        return questions
+
+    batcher = Batcher(slow, most_rows=100, most_waiting=50)
+    asked = [asyncio.create_task(batcher.ask(f"m{n}", 1, n)) for n in range(20)]
+    await until(lambda: len(at_once) == 4)
+    gate.set()
+    assert await asyncio.gather(*asked) == list(range(20))
+    assert max(most) <= 4
