@@ -28,7 +28,7 @@ from genesis_workbench.training.workers import Workers
 HERE = Workers(0, 1, torch.device("cpu"))
 PRETRAINED_ON = ("mauna-loa-co2", "sunspots", "linke-turbidity")
 FORECAST = "nino12-sst"
-CYCLES = 1
+CYCLES = 2
 """Of pretraining, 30 epochs each."""
 RATES = (3e-4, 1e-3, 3e-3)
 """Learning rates that both sides try; each takes, for each seed, the one with the best validation."""

@@ -22,7 +22,7 @@ function plot(title, words, series, { checkpoints = [], log = false, from }) {
   const curved = log && values.every((value) => value > 0);
   const ends = range(from === undefined ? values : [from, ...values]);
   const [low, high] = curved ? ends.map(Math.log) : ends;
-  const place = { left: 64, right: 704, top: 26, bottom: 166 };
+  const place = { left: 72, right: 704, top: 30, bottom: 164 };
   const most = Math.max(...shown.map(({ points }) => points.at(-1)[0]), 1);
   const x = (step) => place.left + (step / most) * (place.right - place.left);
   const y = (value) => place.bottom - (((curved ? Math.log(value) : value) - low) / (high - low)) * (place.bottom - place.top);
@@ -39,7 +39,7 @@ function plot(title, words, series, { checkpoints = [], log = false, from }) {
     const [step, value] = points.at(-1);
     const end = mark("circle", { class: name, cx: x(step), cy: y(value), r: 3.5 });
     end.append(mark("title", {}, `${name}: ${short(value)} at step ${step}`));
-    svg.append(end, mark("text", { class: `key ${name}`, x: WIDE - 16, y: 16 + 15 * row, "text-anchor": "end" }, `${name} ${short(value)}`));
+    svg.append(end, mark("text", { class: `key ${name}`, x: WIDE - 16, y: 16 + 18 * row, "text-anchor": "end" }, `${name} ${short(value)}`));
   });
   return svg;
 }
