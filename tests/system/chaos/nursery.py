@@ -1,8 +1,9 @@
-"""Raises runner, API and worker as children of one warm process, and kills them at random moments.
+"""Raises runner, API, worker and a laboratory's gateway as children of one warm process, and kills them at random moments.
 
 ``python nursery.py FOLDER PORT KILLS SEED``: kills until it has killed so often, then lets everybody live; says at the
 end of FOLDER/kills.json what it killed. A child that died is raised again at once. Jobs are killed too: the process that
-watches one, or the work itself.
+watches one, or the work itself; or, where CHAOS_SLURM names the folder of a Slurm, its slurmctld and slurmd. The devices behind the
+gateway are a process that lives on, as devices do.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -25,14 +27,19 @@ from genesis_services import problems
 from genesis_services.routes import budgets, experiments
 from genesis_services.runner import Runner
 from genesis_workbench.compute.schedulers.local import LocalScheduler
+from genesis_workbench.compute.schedulers.slurm import SlurmScheduler
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.scopes import SCOPES
-from genesis_workbench.core.site import Site
+from genesis_workbench.core.site import ComputeSection, DeviceSection, LaboratorySection, Site, SlurmSection
 from genesis_workbench.core.state import State
 from genesis_workbench.experiments.executors._base import Place
 from genesis_workbench.experiments.executors.job import JobExecutor
+from genesis_workbench.experiments.executors.perovskite_film import PerovskiteFilm
+from genesis_workbench.experiments.instruments.__main__ import serve as serve_laboratory
+from genesis_workbench.experiments.instruments.simulated import twin
 
+SLURM = os.environ.get("CHAOS_SLURM", "")
 DATABASE = os.environ.get("CHAOS_LEDGER", "")
 CUT = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
@@ -42,12 +49,34 @@ MEAN_S = 0.25  # between two kills, so that there is something to kill
 EVERYTHING = frozenset(scope.name for scope in SCOPES)
 
 
+def laboratory(folder: Path) -> LaboratorySection:
+    """A handler, a furnace and a spectrometer that are simulated."""
+    devices = [
+        DeviceSection(name=name, instrument=f"simulated_{name}", settings={"folder": str(folder / "twin")})
+        for name in ("handler", "furnace", "spectrometer")
+    ]
+    return LaboratorySection(name="lab", devices=devices, procedures=["perovskite_film"], patience_s=60)
+
+
+def scheduler(folder: Path) -> LocalScheduler | SlurmScheduler:
+    """Where jobs run: this machine, or a Slurm."""
+    jobs = State(folder).jobs
+    if not SLURM:
+        return LocalScheduler(jobs)
+    return SlurmScheduler(jobs, ComputeSection(scheduler="slurm", slurm=SlurmSection(poll_s=1)))
+
+
 def context(folder: Path) -> SimpleNamespace:
     """What runner and API work with, each with a ledger of its own."""
-    state, site = State(folder), Site(name="chaos", experiments={"own_code": True})
+    state = State(folder)
+    site = Site(name="chaos", experiments={"own_code": True}, laboratories=[laboratory(folder)])
     place = Place(site, state, service=True)
-    place.__dict__["scheduler"] = LocalScheduler(state.jobs)
-    executors = {"furnace": FurnaceExecutor(folder), "job": JobExecutor(place)}
+    place.__dict__["scheduler"] = scheduler(folder)
+    executors = {
+        "furnace": FurnaceExecutor(folder),
+        "job": JobExecutor(place),
+        "perovskite_film": PerovskiteFilm(place),
+    }
     ledger = Ledger.open(DATABASE or state.ledger_url())
     return SimpleNamespace(site=site, state=state, ledger=ledger, executors=executors)
 
@@ -82,14 +111,42 @@ def advance(folder: Path) -> None:
         time.sleep(0.05)
 
 
+class Daemons:
+    """The daemons of a Slurm: each is killed and started again; what runs on a node goes on."""
+
+    def __init__(self, folder: Path) -> None:
+        self._conf, self._state = folder / "etc/slurm.conf", folder / "state"
+
+    def kill(self, role: str, dice: random.Random) -> bool:
+        """Kill one of a role and start it again; False where it is not there now."""
+        file = dice.choice(sorted(self._state.glob(f"{role}*.pid")))
+        node = file.name.removeprefix(role).removesuffix(".pid").removeprefix(".")
+        try:
+            process = psutil.Process(int(file.read_text()))
+            process.kill()
+            process.wait(20)
+        except (ValueError, psutil.NoSuchProcess):
+            return False
+        command = [role, "-f", str(self._conf), *(["-N", node] if node else [])]
+        subprocess.run(command, stdin=subprocess.DEVNULL, check=True, timeout=60)
+        return True
+
+
 class Nursery:
     """The children, and who of them is killed when."""
 
     def __init__(self, folder: Path, port: int, kills: int, seed: int) -> None:
         self._folder, self._left, self._dice = folder, kills, random.Random(seed)
-        self._roles = {"runner": (advance, folder), "api": (serve, folder, port), "worker": (work, folder)}
+        self._roles = {
+            "runner": (advance, folder),
+            "api": (serve, folder, port),
+            "worker": (work, folder),
+            "gateway": (serve_laboratory, laboratory(folder), State(folder)),
+        }
         self._children: dict[str, int] = {}
-        self.killed = dict.fromkeys([*self._roles, "job"], 0)
+        self._daemons = Daemons(Path(SLURM)) if SLURM else None
+        jobs = ["slurmctld", "slurmd"] if SLURM else ["job"]
+        self.killed = dict.fromkeys([*self._roles, *jobs], 0)
         self._database = None
         if DATABASE:
             self._database = sa.create_engine(DATABASE, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
@@ -97,6 +154,11 @@ class Nursery:
 
     def run(self) -> None:
         """Raise and kill until the file `stop` is there."""
+        (self._folder / "twin").mkdir(exist_ok=True)
+        options = ["--time-scale", "36000", "--failure-rate", "0"]
+        devices = subprocess.Popen(
+            [sys.executable, "-m", twin.__name__, str(self._folder / "twin"), *options]
+        )
         while not (self._folder / "stop").exists():
             self._raise()
             time.sleep(self._dice.expovariate(1 / MEAN_S))
@@ -106,6 +168,8 @@ class Nursery:
         for number in self._children.values():
             os.kill(number, signal.SIGKILL)
             os.waitpid(number, 0)
+        twin.quit_twin(self._folder / "twin")
+        devices.wait(30)
 
     def _raise(self) -> None:
         for role, number in list(self._children.items()):
@@ -125,6 +189,9 @@ class Nursery:
         role = self._dice.choice(list(self.killed))
         if role == "connection":
             if not self._cut():
+                return
+        elif self._daemons is not None and role in ("slurmctld", "slurmd"):
+            if not self._daemons.kill(role, self._dice):
                 return
         else:
             number = self._a_job() if role == "job" else self._children[role]

@@ -1,4 +1,4 @@
-"""kill -9 of runner, API, worker and jobs at random moments: nothing is lost, nothing runs twice, the end is the same."""
+"""kill -9 of every part at random moments: nothing is lost, nothing runs twice, the end is the same."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,10 +19,9 @@ import pytest
 import sqlalchemy as sa
 
 from genesis_workbench.compute.job import JobState
-from genesis_workbench.compute.schedulers.local import LocalScheduler
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import Conflict, DeadlineExceeded, Unavailable
-from genesis_workbench.core.identifiers import new_id
+from genesis_workbench.core.identifiers import idempotency_key, new_id
 from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.service import Service
 from genesis_workbench.core.state import State
@@ -38,7 +38,11 @@ from genesis_workbench.experiments.verification import verify
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from furnace import law  # noqa: E402 - it lies beside this file
+import nursery as nursery_of  # noqa: E402 - it lies beside this file
+from furnace import law  # noqa: E402
+
+from system.slurm.cluster import PATH, SlurmCluster  # noqa: E402
+from system.slurm.conftest import needed  # noqa: E402
 
 # It says in the log what it does in the world, and when it has done it.
 SCRIPT = """
@@ -59,8 +63,32 @@ write("end " + key)
 TRIALS, AT_ONCE = 5, 8
 
 
+def film(number: int) -> ExperimentSpec:
+    """Six steps on three devices of a laboratory behind its gateway."""
+    return ExperimentSpec(
+        title=f"number {number}",
+        hypothesis=Hypothesis(
+            statement="s", rule=Threshold(metric="peak_intensity", at_least=2500, unit="1/s")
+        ),
+        space=(
+            Real("bromide", 0, 1),
+            Real("anneal_temperature", 80, 130, unit="degC"),
+            Real("anneal_duration", 300, 900, unit="s"),
+        ),
+        objective=Objective("peak_intensity", "1/s"),
+        executor="perovskite_film",
+        budget=Budget(trials=TRIALS),
+        proposer="sobol",
+        seed=number,
+        parallel=1,
+        groups=("solar",),
+    )
+
+
 def described(folder: Path, blobs: BlobStore, number: int) -> ExperimentSpec:
-    """Every third in the furnace, each trial approved by another person; the others as jobs of a shared budget."""
+    """In the furnace, each trial approved by another person; in the laboratory; or as jobs of a shared budget."""
+    if number % 3 == 1:
+        return film(number)
     furnace = number % 3 == 0
     arguments = {
         "command": [sys.executable, "-S", "-E", "model.py"],
@@ -89,33 +117,52 @@ def described(folder: Path, blobs: BlobStore, number: int) -> ExperimentSpec:
 class Instant:
     """What an undisturbed run has for an executor: the same law, at once."""
 
-    simulated, parameters, outcomes = True, {"x": ""}, {"y": ""}
+    simulated = True
 
-    def __init__(self, name: str) -> None:
-        self.name, self._ran = name, {}
+    def __init__(self, name: str, parameters, outcomes, measure) -> None:
+        self.name, self.parameters, self.outcomes = name, parameters, outcomes
+        self._measure, self._ran = measure, {}
 
     def check(self, arguments):
         """Nothing to refuse."""
 
     def submit(self, key, parameters, arguments):
         """Take what is asked."""
-        self._ran[key] = parameters["x"]
+        self._ran[key] = parameters
 
     def observe(self, key):
         """Give it."""
-        return Observation({"y": (law(self._ran[key]), "", None)})
+        return Observation(self._measure(self._ran[key]))
 
     def cancel(self, key):
         """Nothing to cancel."""
 
 
-def undisturbed(tmp_path: Path, spec: ExperimentSpec) -> list:
-    """Return what the same experiment gives where nobody is killed."""
-    executors = {name: Instant(name) for name in ("furnace", "job")}
+def undisturbed(tmp_path: Path, state) -> list:
+    """Return what the same experiment gives where nobody is killed.
+
+    The laboratory's noise depends on the key of a run: what its devices wrote down is what they would have given.
+    """
+    spec, recorded = state.spec, {json.dumps(t.parameters, sort_keys=True): t.values for t in state.trials}
+
+    def again(parameters):
+        values = recorded[json.dumps(parameters, sort_keys=True)]
+        return {name: (each["value"], each["unit"], each.get("uncertainty")) for name, each in values.items()}
+
+    units = {each.name: each.unit for each in spec.space}
+    given = {name: each["unit"] for name, each in state.trials[0].values.items()}
+    known = [
+        *(
+            Instant(name, {"x": ""}, {"y": ""}, lambda p: {"y": (law(p["x"]), "", None)})
+            for name in ("furnace", "job")
+        ),
+        Instant("perovskite_film", units, given, again),
+    ]
+    executors = {each.name: each for each in known}
     ledger = Ledger.open(f"sqlite:///{tmp_path / 'undisturbed.sqlite'}")
     try:
         mine = store.LedgerExperiments(ledger, Person("alice", frozenset({"solar"})), executors=executors)
-        budget = Budget(trials=TRIALS, samples=TRIALS)
+        budget = Budget(trials=TRIALS, samples=TRIALS if spec.cost else None)
         state = mine.state(mine.create(spec.model_copy(update={"budget": budget})))
         while state.state != "ended":
             loop.advance(ledger, state.id, None, executors, state=state)
@@ -155,7 +202,7 @@ class Persistent(RemoteExperiments):
 
 
 @contextlib.contextmanager
-def nursery(folder: Path, kills: int, seed: int, database: str = ""):
+def nursery(folder: Path, kills: int, seed: int, database: str = "", slurm: str = ""):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -165,7 +212,7 @@ def nursery(folder: Path, kills: int, seed: int, database: str = ""):
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env={**os.environ, "CHAOS_LEDGER": database},
+            env={**os.environ, "CHAOS_LEDGER": database, "CHAOS_SLURM": slurm},
         )
         try:
             yield f"http://127.0.0.1:{port}", process
@@ -179,7 +226,13 @@ def nursery(folder: Path, kills: int, seed: int, database: str = ""):
 
 
 def chaos(
-    folder: Path, experiments: int, kills: int, seed: int, timeout_s: float, database: str = ""
+    folder: Path,
+    experiments: int,
+    kills: int,
+    seed: int,
+    timeout_s: float,
+    database: str = "",
+    slurm: str = "",
 ) -> dict:
     """Run at least so many experiments to their ends, a few at a time, until so many were killed; return what was found."""
     blobs, ledger = BlobStore(State(folder).blobs), Ledger.open(database or State(folder).ledger_url())
@@ -187,7 +240,7 @@ def chaos(
     specs: dict[str, ExperimentSpec] = {}
     resolved, began, ended = set(), time.monotonic(), set()
     with contextlib.ExitStack() as closing:
-        url, process = closing.enter_context(nursery(folder, kills, seed, database))
+        url, process = closing.enter_context(nursery(folder, kills, seed, database, slurm))
         alice, erin = (closing.enter_context(Persistent(url, name)) for name in ("alice", "erin"))
         with contextlib.suppress(Conflict):  # it was opened, and the answer was lost
             alice.again("open_budget", "shared", {"samples": 100_000}, groups=("solar",))
@@ -237,8 +290,9 @@ def _judge(folder, ledger, blobs, specs, resolved) -> dict:
         if line.startswith("begin")
     )
     assert [key for key, times in begun.items() if times > 1] == []  # nothing ran twice
-    chain, jobs = ledger.verify(), LocalScheduler(State(folder).jobs)
+    chain, jobs, devices = ledger.verify(), nursery_of.scheduler(folder), made_of(folder)
     assert chain.ok
+    assert {each for each, runs in devices.items() if len(runs) > 1} == set()  # nor in the laboratory
     shared = list(ledger.all(stream=account_stream("shared")))
     same = failed = observed = 0
     for each, spec in specs.items():
@@ -253,6 +307,9 @@ def _judge(folder, ledger, blobs, specs, resolved) -> dict:
             if spec.executor == "job":
                 job = jobs.status(trial.key)
                 done = job is not None and job.state is JobState.COMPLETED
+            elif spec.executor == "perovskite_film":
+                measured = devices.get(("spectrometer", idempotency_key(trial.key, 5)), [{}])[0]
+                done = measured.get("state") == "done"
             else:
                 # What a person was asked about is settled by that person's word.
                 done = (each, trial.number) not in resolved
@@ -260,11 +317,15 @@ def _judge(folder, ledger, blobs, specs, resolved) -> dict:
             assert (trial.state == "observed") == done, (each, trial)
             if done:
                 observed += 1
-                assert trial.values["y"]["value"] == law(trial.parameters["x"])
+                if spec.executor == "perovskite_film":
+                    for name in ("peak_energy", "peak_intensity"):
+                        assert trial.values[name]["value"] == measured["values"][name][0]
+                else:
+                    assert trial.values["y"]["value"] == law(trial.parameters["x"])
         killed = sum(trial.state == "failed" for trial in state.trials)
         failed += killed
         if not killed:
-            assert outcome(state) == undisturbed(folder, spec)
+            assert outcome(state) == undisturbed(folder, state)
             same += 1
     assert set(begun) <= {
         trial.key for each in specs for trial in fold(ledger.all(stream=stream(each))).trials
@@ -272,11 +333,21 @@ def _judge(folder, ledger, blobs, specs, resolved) -> dict:
     return {"experiments": len(specs), "observed": observed, "failed": failed, "same_as_undisturbed": same}
 
 
+def made_of(folder: Path) -> dict:
+    """Return what each run gave that physically began in the laboratory, by device and key, from the devices' own file."""
+    file = sqlite3.connect(folder / "twin" / "world.sqlite")
+    found: dict = collections.defaultdict(list)
+    for device, key, gave in file.execute("SELECT device, key, outcome FROM runs ORDER BY number"):
+        found[device, key].append(json.loads(gave or "{}"))
+    file.close()
+    return found
+
+
 def test_a_few_experiments_through_many_kills(tmp_path):
     found = chaos(tmp_path, experiments=5, kills=20, seed=1, timeout_s=200)
     print(found)
     assert found["same_as_undisturbed"] > 0
-    assert min(found["kills"][role] for role in ("runner", "api", "worker")) > 0
+    assert min(found["kills"][role] for role in ("runner", "api", "worker", "gateway")) > 0
 
 
 @pytest.mark.slow
@@ -297,4 +368,18 @@ def test_lost_connections_to_the_database_lose_nothing_either(tmp_path, postgres
 def test_two_hundred_experiments_through_a_thousand_kills(tmp_path):
     found = chaos(tmp_path, experiments=200, kills=1000, seed=2, timeout_s=3500)
     print(found)
-    assert sum(found["kills"][role] for role in ("runner", "api", "worker", "job")) == 1000
+    assert sum(found["kills"][role] for role in ("runner", "api", "worker", "gateway", "job")) == 1000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_slurm_whose_daemons_are_killed_loses_nothing_either(tmp_path, monkeypatch):
+    needed()
+    with SlurmCluster() as cluster:
+        # The jobs' account is this one; the daemons are killed and started by the nursery.
+        for name, value in (("SLURM_CONF", str(cluster.conf)), ("PATH", PATH)):
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(nursery_of, "SLURM", str(cluster.folder))
+        found = chaos(tmp_path, 12, 80, seed=4, timeout_s=1700, slurm=str(cluster.folder))
+    print(found)
+    assert min(found["kills"][role] for role in ("slurmctld", "slurmd", "gateway")) > 3
