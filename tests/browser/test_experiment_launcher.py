@@ -32,6 +32,9 @@ def test_an_experiment_is_described_launched_approved_stopped_and_found_again(
     expect(low).to_have_attribute("aria-invalid", "true")
     screenshot(page, "30-launcher-fault")
     low.fill("5")
+    conditional(launcher)
+    screenshot(page, "30-launcher-conditional")
+    launcher.get_by_role("button", name="Remove").last.click()
     estimate = launcher.locator(".estimate")
     expect(estimate).to_contain_text("20 trials", timeout=30_000)
     expect(estimate).to_contain_text("80 of 100 USD")
@@ -96,9 +99,30 @@ def test_an_experiment_is_described_launched_approved_stopped_and_found_again(
     assert outputs(page, "application/vnd.jupyter.error").all_inner_texts() == []
 
 
+def conditional(launcher):
+    """A fidelity, and a parameter that is there only sometimes: what is wrong with each is said beside it."""
+    launcher.get_by_label("how true to life").select_option(index=1)
+    launcher.get_by_label("the real thing is").fill("999")
+    expect(launcher.locator("[data-at='fidelity.target']")).to_contain_text("must be between", timeout=30_000)
+    launcher.get_by_label("how true to life").select_option("")
+    launcher.get_by_role("button", name="Add a parameter").click()
+    launcher.locator("[data-path='space.3.name']").fill("extra")
+    launcher.get_by_label("from", exact=True).last.fill("0")
+    launcher.get_by_label("to", exact=True).last.fill("1")
+    launcher.get_by_label("only where").last.select_option(index=1)
+    launcher.get_by_label("is one of").fill("5")
+    expect(launcher.locator("[data-at='space.3.when.parameter']")).to_contain_text(
+        "has no single values", timeout=30_000
+    )
+
+
 def describe(launcher):
     """Fill the form, as a person does from top to bottom."""
     launcher.get_by_label("title", exact=True).fill("A field in Golden", timeout=120_000)
+    launcher.get_by_role("button", name="Several steps").click()
+    launcher.get_by_label("step", exact=True).fill("Make it")
+    expect(launcher.locator("[data-at='steps.0.name']")).to_contain_text("match", timeout=30_000)
+    launcher.get_by_role("button", name="Remove").click()
     launcher.get_by_label("executor", exact=True).select_option("pvlib")
     for name, value in {"latitude": "39.74", "longitude": "-105.18", "altitude m": "1829"}.items():
         launcher.get_by_label(name, exact=True).fill(value)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from genesis_workbench.core import plugins
 from genesis_workbench.core.access import Person
-from genesis_workbench.core.errors import GenesisError, InvalidInput, PermissionRefused
+from genesis_workbench.core.errors import InvalidInput, PermissionRefused
 from genesis_workbench.core.units import convert
 from genesis_workbench.experiments.accounts import Accounts
 from genesis_workbench.experiments.budget import UNITS
 from genesis_workbench.experiments.executors._base import Executor, Signature, signature
 from genesis_workbench.experiments.proposers._base import check as check_proposer
 from genesis_workbench.experiments.proposers._base import random_values
+from genesis_workbench.experiments.record import about
 from genesis_workbench.experiments.spec import PERSON, ExperimentSpec
 from genesis_workbench.experiments.steps import Step, before
 
@@ -32,16 +32,6 @@ class Executors(dict[str, Executor]):
         made: Executor = plugins.load("executors", name)(self._place)
         self[name] = made
         return made
-
-
-@contextmanager
-def about(where: str) -> Iterator[None]:
-    """Let errors say which part of the description they are about."""
-    try:
-        yield
-    except GenesisError as error:
-        error.where = ".".join(filter(None, (where, error.where)))
-        raise
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.expression import Expression, Undefined
 from genesis_workbench.experiments.parameters import AnyParameter, Categorical, Real
-from genesis_workbench.experiments.record import Name, Record, given
+from genesis_workbench.experiments.record import Name, Record, about, given
 
 _SUM_TOLERANCE = 1e-9
 
@@ -149,7 +149,8 @@ def check(space: Sequence[AnyParameter], constraints: Sequence[AnyConstraint]) -
         raise InvalidInput(f"A parameter is named twice: {names}.")
     for place, parameter in enumerate(space):
         if parameter.when is not None:
-            _condition(parameter, space[:place])
+            with about(f"space.{place}.when"):
+                _condition(parameter, space[:place])
     mixed = [
         name for constraint in constraints if isinstance(constraint, Mixture) for name in constraint.parts
     ]
@@ -164,15 +165,18 @@ def _condition(parameter: AnyParameter, earlier: Sequence[AnyParameter]) -> None
     other = {each.name: each for each in earlier}.get(parameter.when.parameter)
     if other is None:
         raise InvalidInput(
-            f"{parameter.name!r} depends on {parameter.when.parameter!r}, which does not come before it in the space."
+            f"{parameter.name!r} depends on {parameter.when.parameter!r}, which does not come before it in the space.",
+            where="parameter",
         )
     if isinstance(other, Real):
         raise InvalidInput(
             f"{parameter.name!r} depends on the real number {other.name!r}, which has no single values. Use a choice or "
-            "a whole number."
+            "a whole number.",
+            where="parameter",
         )
-    for value in parameter.when.is_in:
-        other.encode(value)
+    with about("is_in"):
+        for value in parameter.when.is_in:
+            other.encode(value)
 
 
 def _numbers(names: Any, space: Sequence[AnyParameter], text: str) -> None:

@@ -149,8 +149,9 @@ def _of(error: ValidationError, fields: Mapping[str, Any]) -> list[Fault]:
     found: list[Fault] = []
     short: list[Fault] = []
     for fault in error.errors():
+        raised = getattr(fault.get("ctx", {}).get("error"), "where", "")
         told = {
-            "where": _path(fault["loc"], fields),
+            "where": ".".join(filter(None, (_path(fault["loc"], fields), raised))),
             "message": "This is needed."
             if fault["type"] == "missing" or fault.get("input") == ""
             else fault["msg"].removeprefix("Value error, "),
@@ -177,8 +178,20 @@ def _path(loc: tuple[int | str, ...], given: Any) -> str:
 
 
 def _settings_faults(fields: Mapping[str, Any]) -> list[Fault]:
-    """Return what is wrong with the executor's settings, all of it at once."""
-    name, arguments = fields.get("executor"), fields.get("executor_arguments", {})
+    """Return what is wrong with the settings of the executor, or of those of the steps, all of it at once."""
+    steps = fields.get("steps") or ()
+    if not isinstance(steps, list | tuple) or not steps:
+        return _settings_of(fields, "executor_arguments", "")
+    return [
+        fault
+        for place, step in enumerate(steps)
+        if isinstance(step, Mapping)
+        for fault in _settings_of(step, "arguments", f"steps.{place}.")
+    ]
+
+
+def _settings_of(fields: Mapping[str, Any], key: str, under: str) -> list[Fault]:
+    name, arguments = fields.get("executor"), fields.get(key, {})
     if (
         not isinstance(name, str)
         or name not in plugins.names("executors")
@@ -190,8 +203,8 @@ def _settings_faults(fields: Mapping[str, Any]) -> list[Fault]:
         if settings is not None:
             settings.model_validate(dict(arguments))
     except ValidationError as error:
-        under = _of(error, arguments)
-        return [{**fault, "where": f"executor_arguments.{fault['where']}".rstrip(".")} for fault in under]
+        found = _of(error, arguments)
+        return [{**fault, "where": f"{under}{key}.{fault['where']}".rstrip(".")} for fault in found]
     except GenesisError as error:
-        return [{"where": "executor", "message": error.message}]
+        return [{"where": f"{under}executor", "message": error.message}]
     return []

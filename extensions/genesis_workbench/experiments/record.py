@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from genesis_workbench.core.errors import GenesisError
 from genesis_workbench.core.units import check_unit
 
 Name = Annotated[
@@ -23,3 +26,13 @@ class Record(BaseModel):
 def given(**values: Any) -> dict[str, Any]:
     """Return those values that a caller gave: ``...`` stands for one that was not."""
     return {name: value for name, value in values.items() if value is not ...}
+
+
+@contextmanager
+def about(where: str) -> Iterator[None]:
+    """Let errors say which part of the description they are about."""
+    try:
+        yield
+    except GenesisError as error:
+        error.where = ".".join(filter(None, (where, error.where)))
+        raise

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.identifiers import check_slug
 from genesis_workbench.experiments.approval import Approval
 from genesis_workbench.experiments.budget import Budget, Cost, Costs
@@ -16,7 +17,7 @@ from genesis_workbench.experiments.domain import Domain
 from genesis_workbench.experiments.hypothesis import Hypothesis
 from genesis_workbench.experiments.outcomes import Limit
 from genesis_workbench.experiments.parameters import Parameter
-from genesis_workbench.experiments.record import Name, Record, Unit, given
+from genesis_workbench.experiments.record import Name, Record, Unit, about, given
 from genesis_workbench.experiments.steps import ONLY, Fidelity, Step, check_graph
 from genesis_workbench.experiments.trial import MAIN
 
@@ -164,18 +165,24 @@ class ExperimentSpec(Record):
             raise ValueError("each step has its own arguments; executor_arguments goes with executor")
         check_graph(self.steps)
         names = {parameter.name: parameter for parameter in self.space}
-        for step in self.steps:
-            sources = [source for source in step.takes.values() if "." not in source]
-            for name in [*sources, *([step.when.parameter] if step.when else [])]:
+        for place, step in enumerate(self.steps):
+            named = [("takes", source) for source in step.takes.values() if "." not in source]
+            named += [("when.parameter", step.when.parameter)] if step.when else []
+            for field, name in named:
                 if name not in names:
-                    raise ValueError(
-                        f"the step {step.name!r} names {name!r}, which is no parameter of the space"
+                    raise InvalidInput(
+                        f"the step {step.name!r} names {name!r}, which is no parameter of the space",
+                        where=f"steps.{place}.{field}",
                     )
         if self.fidelity is not None:
             parameter = names.get(self.fidelity.parameter)
             if parameter is None:
-                raise ValueError(f"the fidelity {self.fidelity.parameter!r} is no parameter of the space")
-            parameter.encode(self.fidelity.target)
+                raise InvalidInput(
+                    f"the fidelity {self.fidelity.parameter!r} is no parameter of the space",
+                    where="fidelity.parameter",
+                )
+            with about("fidelity.target"):
+                parameter.encode(self.fidelity.target)
 
     def _check_costs(self) -> None:
         for costs in (self.cost, *(step.cost for step in self.steps)):

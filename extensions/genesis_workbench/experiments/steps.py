@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.identifiers import idempotency_key
 from genesis_workbench.experiments.budget import Costs
 from genesis_workbench.experiments.parameters import When
@@ -80,19 +81,20 @@ def check_graph(steps: Sequence[Step]) -> None:
 
     Raises
     ------
-    ValueError
+    InvalidInput
         Naming the step.
     """
     seen: list[str] = []
-    for step in steps:
+    for place, step in enumerate(steps):
         if step.name in seen:
-            raise ValueError(f"the step {step.name!r} is named twice")
+            raise InvalidInput(f"the step {step.name!r} is named twice", where=f"steps.{place}.name")
         sources = [source.partition(".")[0] for source in step.takes.values() if "." in source]
         for other in [*step.after, *sources]:
             if other not in seen:
-                raise ValueError(
+                raise InvalidInput(
                     f"the step {step.name!r} comes after {other!r}, which is not among the steps before it: "
-                    f"{', '.join(seen) or 'there are none'}"
+                    f"{', '.join(seen) or 'there are none'}",
+                    where=f"steps.{place}.{'after' if other in step.after else 'takes'}",
                 )
         seen.append(step.name)
 

@@ -169,9 +169,35 @@ function executorOf(form) {
   return form.choices.executors.find((each) => each.name === form.fields.executor) ?? {};
 }
 
-function outcomesOf(form) {
-  return executorOf(form).outcomes ?? valueAt(form.fields, "executor_arguments.outcomes") ?? {};
+// What executes a trial: one executor, or those of its steps; each with where its settings are.
+function executorsOf(form) {
+  const steps = form.fields.steps ?? [];
+  if (!steps.length) return [[executorOf(form), "executor_arguments"]];
+  return steps.map((step, place) => [form.choices.executors.find((each) => each.name === step.executor) ?? {}, `steps.${place}.arguments`]);
 }
+
+function outcomesOf(form) {
+  return Object.assign({}, ...executorsOf(form).map(([each, path]) => each.outcomes ?? valueAt(form.fields, `${path}.outcomes`) ?? {}));
+}
+
+function parametersOf(form) {
+  const known = executorsOf(form).map(([each]) => each.parameters).filter(Boolean);
+  return known.length ? Object.assign({}, ...known) : undefined;
+}
+
+// Only where another parameter has one of some values; `earlier` are the names that can be asked.
+function when(form, path, earlier) {
+  const kept = valueAt(form.fields, `${path}.when`);
+  if (!earlier.length && !kept) return [];
+  const parts = [choose(form, `${path}.when.parameter`, "only where", [["", "always"], ...earlier.map((each) => [each, each])], {
+    help: "It is there only where this parameter has one of the values.",
+    act: (value) => { form.change(`${path}.when`, value ? { ...kept, parameter: value } : undefined); form.draw(); },
+  })];
+  if (kept) parts.push(text(form, `${path}.when.is_in`, "is one of", { hint: "water, ethanol", write: (value) => (Array.isArray(value) ? value.join(", ") : String(value)), read: (given) => listed(given, ",")?.map(typed) }), slot(`${path}.when`));
+  return parts;
+}
+
+const names = (form) => (form.fields.space ?? []).map((row) => row.name).filter(Boolean);
 
 // A unit that the executor knows is written down as soon as its name is.
 function named(form, path, known) {
@@ -184,7 +210,7 @@ function named(form, path, known) {
 }
 
 function parameter(form, path, row) {
-  const known = executorOf(form).parameters ?? {};
+  const known = parametersOf(form) ?? {};
   const parts = [
     text(form, `${path}.name`, "name", { list: Object.keys(known), help: "As the executor calls it: lower-case letters, digits and _.", again: named(form, path, known) }),
     choose(form, `${path}.type`, "kind", Object.entries(KINDS), { act: () => form.draw() }),
@@ -194,11 +220,12 @@ function parameter(form, path, row) {
   else parts.push(number(form, `${path}.low`, "from"), number(form, `${path}.high`, "to"));
   if (row.type !== "categorical") parts.push(text(form, `${path}.unit`, "unit", { hint: "degC", help: "As pint writes it; empty for a pure number.", cls: "number" }));
   if (row.type === "real" || row.type === "integer") parts.push(tick(form, `${path}.log`, "log", { help: "Equal factors are equal steps." }));
-  return parts;
+  const place = Number(path.split(".").at(-1));
+  return [...parts, ...when(form, path, form.fields.space.slice(0, place).map((each) => each.name).filter(Boolean))];
 }
 
 function space(form) {
-  const known = executorOf(form).parameters;
+  const known = parametersOf(form);
   const absent = Object.keys(known ?? {}).filter((name) => !(form.fields.space ?? []).some((row) => row.name === name));
   const take = absent.length
     ? button(`Take from the executor: ${absent.join(", ")}`, () => {
@@ -208,7 +235,16 @@ function space(form) {
       }, "space-take")
     : null;
   return section("What may be varied", "One row for each parameter, with its bounds and its unit.", "space",
-    ...rows(form, "space", "a parameter", (path, row) => parameter(form, path, row), { least: 1, fresh: { type: "real" } }), take);
+    ...rows(form, "space", "a parameter", (path, row) => parameter(form, path, row), { least: 1, fresh: { type: "real" } }), take, ...fidelity(form));
+}
+
+function fidelity(form) {
+  const kept = form.fields.fidelity;
+  const chosen = choose(form, "fidelity.parameter", "how true to life", [["", "all trials alike"], ...names(form).map((each) => [each, `says ${each}`])], {
+    help: "A parameter that says how true to life a trial is: only trials with its target decide, the others are there to learn from.",
+    act: (value) => { form.change("fidelity", value ? { ...kept, parameter: value } : undefined); form.draw(); },
+  });
+  return [box("row", chosen, kept ? text(form, "fidelity.target", "the real thing is", { read: typed, hint: "laboratory" }) : null), slot("fidelity")];
 }
 
 function objective(form, path) {
@@ -226,9 +262,40 @@ function objectives(form) {
     ...rows(form, "further_objectives", "another objective", (path) => objective(form, path), { fresh: { maximize: true } }));
 }
 
+function step(form, path, row) {
+  const place = Number(path.split(".").at(-1));
+  const chosen = form.choices.executors.find((each) => each.name === row.executor) ?? {};
+  const before = form.fields.steps.slice(0, place).map((each) => each.name).filter(Boolean);
+  return [
+    text(form, `${path}.name`, "step", { hint: place ? "measure" : "make" }),
+    choose(form, `${path}.executor`, "executor", [["", "choose"], ...executors(form)], { act: () => { form.change(`${path}.arguments`, undefined); form.draw(); } }),
+    before.length ? text(form, `${path}.after`, "after", { hint: before.join(", "), list: before, write: (value) => (Array.isArray(value) ? value.join(", ") : String(value)), read: (given) => listed(given, ",") }) : null,
+    text(form, `${path}.takes`, "takes", { lines: 2, cls: "wide", hint: "thickness: make.thickness, one a line", help: "What its executor takes that has another name in the space, or comes out of a step before.", write: (value) => Object.entries(value).map(([key, each]) => `${key}: ${each}`).join("\n"), read: pairs }),
+    ...when(form, path, names(form)),
+    chosen.refusal ? node("p", chosen.refusal, "fault") : null,
+    chosen.schema ? settings(form, chosen.schema, `${path}.arguments`, { function: form.choices.functions }) : null,
+  ].filter(Boolean);
+}
+
+const executors = (form) => form.choices.executors.map((each) => [each.name, each.name + (each.refusal ? " (not here)" : "")]);
+
+function steps(form) {
+  const first = () => {
+    const { executor: name, executor_arguments: given } = form.fields;
+    form.change("executor", undefined);
+    form.change("executor_arguments", undefined);
+    form.change("steps", [{ name: "make", ...(name ? { executor: name } : {}), ...(given ? { arguments: given } : {}) }]);
+    form.draw();
+  };
+  if (!form.fields.steps?.length) return [button("Several steps: make, then measure", first, "steps-begin")];
+  return rows(form, "steps", "a step", (path, row) => step(form, path, row));
+}
+
 function executor(form) {
+  if (form.fields.steps?.length)
+    return section("What executes a trial", "Steps, each with its own executor; a step takes what those before it gave.", "steps", ...steps(form));
   const chosen = executorOf(form);
-  const options = form.choices.executors.map((each) => [each.name, each.name + (each.refusal ? " (not here)" : "")]);
+  const options = executors(form);
   const take = (name) => {
     const found = form.choices.executors.find((each) => each.name === name) ?? {};
     form.change("executor_arguments", undefined);
@@ -242,7 +309,7 @@ function executor(form) {
   if (chosen.outcomes) parts.push(node("p", `It measures ${Object.entries(chosen.outcomes).map(([name, unit]) => label(name, unit)).join(", ")}.`, "small"));
   if (chosen.laboratory) parts.push(node("p", `It runs in the laboratory ${chosen.laboratory}.`, "small"));
   if (chosen.schema) parts.push(settings(form, chosen.schema, "executor_arguments", { function: form.choices.functions }));
-  return section("What executes a trial", "A simulation, a job, a procedure of a laboratory, or a person who enters values.", "executor_arguments", ...parts);
+  return section("What executes a trial", "A simulation, a job, a procedure of a laboratory, or a person who enters values.", "executor_arguments", ...parts, ...steps(form));
 }
 
 function hypothesis(form) {
@@ -405,7 +472,7 @@ export function formOf(model, root) {
   form.draw = () => {
     form.lists.replaceChildren();
     const title = section("A new experiment", "Nothing is launched until you say so. What you type is kept.", "", box("row", text(form, "title", "title", { cls: "wide" })));
-    const beyond = ["steps", "fidelity", "warm_start", "origin", "model_references", "dataset_references"].filter((name) => form.fields[name] !== undefined);
+    const beyond = ["warm_start", "origin", "model_references", "dataset_references"].filter((name) => form.fields[name] !== undefined);
     redraw(form.root, [title, executor(form), space(form), objectives(form), hypothesis(form), budget(form), approval(form), course(form), beyond.length ? node("p", `Kept from the description in code: ${beyond.join(", ").replaceAll("_", " ")}.`, "small") : null, form.lists]);
     before(form);
   };

@@ -23,9 +23,38 @@ def where(found):
     return {fault["where"] for fault in found}
 
 
+CHOSEN = {"type": "categorical", "name": "s", "choices": ["water", "oil"]}
+X = {"type": "real", "name": "x", "low": 0, "high": 1}
+
+
+def only(parameter, *values):
+    return {**X, "when": {"parameter": parameter, "is_in": values}}
+
+
+def steps(**second):
+    return {
+        "executor": "",
+        "space": [X],
+        "steps": [{"name": "make", "executor": "pvlib"}, {"name": "b", "executor": "bench", **second}],
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "place", "word"),
     [
+        ({"space": [CHOSEN, only("s", "milk")]}, "space.1.when.is_in", "one of water, oil"),
+        ({"space": [CHOSEN, only("t", "oil")]}, "space.1.when.parameter", "does not come before"),
+        (
+            {"space": [CHOSEN, X], "fidelity": {"parameter": "s", "target": "milk"}},
+            "fidelity.target",
+            "one of water",
+        ),
+        ({"fidelity": {"parameter": "t", "target": 1}}, "fidelity.parameter", "no parameter of the space"),
+        (steps(after=["bake"]), "steps.1.after", "not among the steps before it: make"),
+        (steps(takes={"x": "bake.y"}), "steps.1.takes", "not among the steps"),
+        (steps(name="make"), "steps.1.name", "named twice"),
+        (steps(when={"parameter": "t", "is_in": [1]}), "steps.1.when.parameter", "no parameter of the space"),
+        (steps(), "steps.0.arguments.latitude", "needed"),
         ({"title": ""}, "title", "needed"),
         ({"space": [{"type": "real", "name": "x", "low": "a", "high": 1}]}, "space.0.low", "number"),
         ({"space": [{"type": "real", "name": "x", "low": 2, "high": 1}]}, "space.0", "low < high"),
