@@ -57,6 +57,9 @@ def _attributes(opened: Any) -> Iterator[MutableMapping[Any, Any]]:
         yield from (node.attrs for node in opened.subtree)
     elif hasattr(opened, "attrs"):
         yield opened.attrs
+        # A Dask table hands down what its empty table has, not its own: without this a column of it has no label.
+        if hasattr(opened, "_meta"):
+            yield opened._meta.attrs
     else:
         yield opened.info
 

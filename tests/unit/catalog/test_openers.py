@@ -369,3 +369,23 @@ def test_an_opendap_server_that_lies(lying: LyingServer, path: str, reason: str)
     )
     with pytest.raises(GenesisError, match=reason):
         open_dataset(record, places=Places(private_hosts=("127.0.0.1",)))["t"].compute()
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_column_of_a_table_keeps_the_label_of_its_data(form: str, tmp_path: Path) -> None:
+    import pandas as pd
+
+    table = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    path = tmp_path / f"table.{form}"
+    table.to_csv(path, index=False) if form == "csv" else table.to_parquet(path)
+    record = Dataset(
+        id="secret",
+        title="Secret",
+        source="s",
+        label="controlled",
+        groups=["g"],
+        distributions=[Distribution(format=form, url=path.as_uri())],
+    )
+    opened = open_dataset(record, places=Places(data_folders=(str(tmp_path),)))
+    assert opened.attrs["label"] == "controlled"
+    assert opened[["a"]]._meta.attrs["label"] == "controlled"
