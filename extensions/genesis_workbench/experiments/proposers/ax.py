@@ -94,7 +94,22 @@ def _client(spec: ExperimentSpec, name: str, seed: int) -> Client:
     client.configure_generation_strategy(
         method=method, initialization_budget=1, initialize_with_center=False, initialization_random_seed=seed
     )
+    if spec.constraints:
+        _hasten(client)
     return client
+
+
+def _hasten(client: Client) -> None:
+    """Let BoTorch walk less far for the points from which it starts within constraints.
+
+    By its own numbers it takes some 40,000 steps, anew for each combination of whole numbers and names: minutes for twelve of
+    them. Ax offers no way to say so but its strategy's own arguments.
+    """
+    options = {"optimizer_kwargs": {"options": {"n_burnin": 500, "n_thinning": 2}}}
+    for node in client._generation_strategy._nodes:
+        if node.name != "Sobol":
+            for each in node.generator_specs:
+                each.generator_gen_kwargs["model_gen_options"] = options
 
 
 def _tell(client: Client, spec: ExperimentSpec, trials: Sequence[Trial]) -> None:
