@@ -71,11 +71,25 @@ def test_a_run_is_watched_stopped_found_again_and_resumed(workbench, signed_in, 
     assert step(monitor) > before, "the curve is live"
     screenshot(page, "40-training-active")
 
+    # A dashboard shows the same to her group, live.
+    run = monitor.get_attribute("data-run")
+    made = service("alice").post(
+        "dashboards",
+        {"app": "training", "title": "Power", "parameters": {"run": run}, "groups": ["solar"]},
+        key="training",
+    )
+    bob = signed_in("bob")
+    bob.goto(made["url"])
+    expect(bob.get_by_text("node-hours")).to_be_visible(timeout=180_000)
+    bob.locator("canvas").first.wait_for(timeout=60_000)
+    bob.wait_for_timeout(1500)
+    screenshot(bob, "43-training-dashboard")
+
     monitor.get_by_role("button", name="Stop with a checkpoint").click()
     expect(monitor.locator(".badge.state")).to_have_text("canceled: told to end", timeout=60_000)
+    expect(bob.get_by_text("canceled: told to end")).to_be_visible(timeout=60_000)
     stopped = step(monitor)
     expect(monitor).to_contain_text(f"Checkpoint of step {stopped:,}")
-    run = monitor.get_attribute("data-run")
 
     # The service was told of it, by her server and with her server's token; nobody else hears of it.
     workbench.until(lambda: service("alice").get(f"training/runs/{run}")["state"] == "canceled")
