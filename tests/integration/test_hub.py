@@ -143,5 +143,7 @@ def test_a_service_that_is_killed_comes_back(workbench, word):
 
 
 def test_workbench_doctor_finds_everything_well(workbench):
+    health = workbench.service_url + "/health"  # the runner was killed just before
+    workbench.until(lambda: httpx.get(health, trust_env=False).json()["runner"] == "alive")
     site = workbench.state.parent / "site.toml"
     assert "FAIL" not in workbench.run("doctor", "--site", str(site))
