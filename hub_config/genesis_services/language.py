@@ -10,7 +10,6 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -171,7 +170,7 @@ class LanguageModels:
         if not self._section.key_file:
             return {}
         try:
-            key = read_private(str(Path(self._section.key_file)), "language.key_file")
+            key = read_private(self._section.key_file, "language.key_file")
         except InvalidInput as error:
             raise Unavailable(
                 "The key of the site's language models cannot be read. Tell the operator.", detail=str(error)

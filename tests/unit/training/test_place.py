@@ -55,14 +55,14 @@ def test_each_place_starts_its_own_python():
 
 
 def test_at_a_facility_its_launcher_starts_the_processes_and_each_start_is_told_apart():
-    body = request.body(spec("iri", nodes=2, processes_per_node=4, gpus=1), IRI, "/work/job", "")
+    body = request.body(spec("iri", nodes=2, processes_per_node=4, gpus=1), IRI, "/jobs/one", "")
     assert (body["launcher"], body["resources"]["process_count"]) == ("mpiexec", 8)
     assert body["pre_launch"] == 'echo "$(date +%s)-$$" > "$GENESIS_JOB_FOLDER/start"'
-    assert body["environment"] == {"GENESIS_JOB_FOLDER": "/work/job", "OMP_NUM_THREADS": "1"}
+    assert body["environment"] == {"GENESIS_JOB_FOLDER": "/jobs/one", "OMP_NUM_THREADS": "1"}
     warned = [body["executable"], *body["arguments"]]
     assert warned[:2] == ["timeout", "--signal=TERM"]
     assert warned[-3:] == ["python", "-m", "genesis_workbench.training"]
-    alone = request.body(spec("iri"), IRI, "/work/job", "")
+    alone = request.body(spec("iri"), IRI, "/jobs/one", "")
     assert "launcher" not in alone
     assert "pre_launch" not in alone
 

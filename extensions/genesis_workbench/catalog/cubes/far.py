@@ -7,6 +7,7 @@ entity tags. Here each piece is a request of :class:`HttpContent`: an object tha
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from genesis_workbench.catalog.content import HttpContent, Places
 from genesis_workbench.catalog.cubes.guard import sources
 from genesis_workbench.catalog.cubes.scan import FileScan, Layout
 from genesis_workbench.catalog.cubes.store import CubeStore
+from genesis_workbench.catalog.openers._zarr import bounds
 from genesis_workbench.core.errors import TooLarge
 
 _AT_ONCE = 16
@@ -128,10 +130,13 @@ class FarStore(WrapperStore[Any]):
         if not mark or name not in sources(self.manifest).chunk_lengths:
             found: Buffer | None = await self._store.get(key, prototype, byte_range)
             return found
-        if byte_range is not None:
-            raise NotImplementedError("A piece is read whole.")
         data = await asyncio.to_thread(self._piece, name, tuple(map(int, position.split("/"))))
-        return None if data is None else prototype.buffer.from_bytes(data)
+        if data is None:
+            return None
+        start, end = bounds(
+            byte_range, len(data)
+        )  # zarr asks for parts of sharded pieces only, which these are not
+        return prototype.buffer.from_bytes(data[start:end])
 
     def _piece(self, name: str, index: tuple[int, ...]) -> bytes | None:
         offset, length = (int(number) for number in pieces(self.manifest, name)[index])
@@ -153,8 +158,8 @@ def pieces(manifest: str, name: str) -> NDArray[np.uint64]:
 
 
 def _path(manifest: str, name: str) -> Path:
-    # The name comes from a file that nobody here controls.
-    return Path(manifest).with_suffix(f".{name.encode().hex()[:200]}.npy")
+    # The name comes from a file that nobody here controls, and may be longer than a file's can be.
+    return Path(manifest).with_suffix(f".{hashlib.sha256(name.encode()).hexdigest()[:32]}.npy")
 
 
 def _empty(layout: Layout, total: int) -> NDArray[np.uint64]:

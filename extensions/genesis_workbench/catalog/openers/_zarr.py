@@ -128,7 +128,7 @@ class ContentStore(Store):
         if not path.is_file():
             raise NotFound(key)
         content = LocalContent.at(path, (str(self._root),))
-        start, end = _bounds(wanted, content.size)
+        start, end = bounds(wanted, content.size)
         with content.open() as stream:
             return stream.read_at(start, end - start)
 
@@ -149,7 +149,7 @@ class ContentStore(Store):
                 "gw.open(..., max_bytes=...)."
             )
         if wanted is not None and answer.status != 206:  # a server without ranges sends all of it
-            start, end = _bounds(wanted, len(answer.body))
+            start, end = bounds(wanted, len(answer.body))
             return answer.body[start:end]
         return answer.body
 
@@ -221,7 +221,8 @@ def _allowed_folder(url: str, places: Places) -> Path:
     return real
 
 
-def _bounds(wanted: ByteRequest | None, size: int) -> tuple[int, int]:
+def bounds(wanted: ByteRequest | None, size: int) -> tuple[int, int]:
+    """Return the first byte of a part of `size` bytes, and the one behind its last; all of them where no part is wanted."""
     if isinstance(wanted, RangeByteRequest):
         return min(wanted.start, size), min(wanted.end, size)
     if isinstance(wanted, OffsetByteRequest):

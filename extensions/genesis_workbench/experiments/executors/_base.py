@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -278,7 +278,7 @@ class ProcessSimulator:
 
     def submit_all(self, requests: Sequence[Request]) -> dict[str, str]:
         """Submit the jobs, together. See :class:`Executor`."""
-        return submit_jobs(self._place.scheduler, [self._job(request) for request in requests])
+        return submit_jobs(self._place.scheduler, requests, self._job)
 
     def observe(self, key: str) -> Outcome | None:
         """Read the job's outcome. See :class:`Executor`."""
@@ -312,8 +312,20 @@ def allow_own_code(place: Place, name: str) -> None:
         )
 
 
-def submit_jobs(scheduler: Scheduler, jobs: Sequence[JobSpec]) -> dict[str, str]:
-    """Submit jobs in as few requests as the scheduler allows; return why single ones were refused, by key."""
+def submit_jobs(
+    scheduler: Scheduler, requests: Sequence[Request], describe: Callable[[Request], JobSpec]
+) -> dict[str, str]:
+    """Submit a job for each request, in as few calls as the scheduler allows; return why single ones were refused, by key."""
+    jobs, refused = [], {}
+    for request in requests:
+        try:
+            jobs.append(describe(request))
+        except GenesisError as error:
+            refused[request.key] = error.message
+    return refused | (_submit(scheduler, jobs) if jobs else {})
+
+
+def _submit(scheduler: Scheduler, jobs: Sequence[JobSpec]) -> dict[str, str]:
     try:
         scheduler.submit_all(jobs)
     except (Unavailable, DeadlineExceeded):
@@ -323,7 +335,7 @@ def submit_jobs(scheduler: Scheduler, jobs: Sequence[JobSpec]) -> dict[str, str]
             return {jobs[0].key: error.message}
         # One that is refused must not hold up the others: find it. What was submitted already stays so.
         half = len(jobs) // 2
-        return submit_jobs(scheduler, jobs[:half]) | submit_jobs(scheduler, jobs[half:])
+        return _submit(scheduler, jobs[:half]) | _submit(scheduler, jobs[half:])
     return {}
 
 

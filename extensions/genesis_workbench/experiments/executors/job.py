@@ -87,13 +87,9 @@ class JobExecutor:
 
     def submit_all(self, requests: Sequence[Request]) -> dict[str, str]:
         """Submit many. See :class:`Executor`."""
-        jobs, refused = [], {}
-        for request in requests:
-            try:
-                jobs.append(self._spec(_read(request.arguments), request))
-            except GenesisError as error:
-                refused[request.key] = error.message
-        return refused | (submit_jobs(self._place.scheduler, jobs) if jobs else {})
+        return submit_jobs(
+            self._place.scheduler, requests, lambda each: self._spec(_read(each.arguments), each)
+        )
 
     def observe(self, key: str) -> Outcome | None:
         """Read the job's outcome. See :class:`Executor`."""

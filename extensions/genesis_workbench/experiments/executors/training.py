@@ -91,13 +91,7 @@ class TrainingExecutor:
 
     def submit_all(self, requests: Sequence[Request]) -> dict[str, str]:
         """Submit many. See :class:`Executor`."""
-        jobs, refused = [], {}
-        for request in requests:
-            try:
-                jobs.append(self._spec(request))
-            except GenesisError as error:
-                refused[request.key] = error.message
-        return refused | (submit_jobs(self._place.scheduler, jobs) if jobs else {})
+        return submit_jobs(self._place.scheduler, requests, self._spec)
 
     def observe(self, key: str) -> Outcome | None:
         """Read the best validation loss, and the node-hours of all starts. See :class:`Executor`."""
