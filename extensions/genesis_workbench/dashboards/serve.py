@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 from genesis_workbench.core.errors import GenesisError, Unavailable
 from genesis_workbench.core.service import service
-from genesis_workbench.dashboards.audience import IDLE_VARIABLE, Audience
 from genesis_workbench.dashboards.publishing import DASHBOARD_VARIABLE, PARAMETERS_VARIABLE
+from genesis_workbench.dashboards.viewers import IDLE_VARIABLE, Viewers
 
 KEY_HEADER = "X-Genesis-Gate"
 
@@ -75,7 +75,7 @@ def serve(script: Path, *, title: str, address: str, port: int, prefix: str, key
     refusing = Application([(r".*", Refused)])
     tornado: Any = server._tornado
     find_handler = tornado.find_handler
-    audience = Audience(
+    viewers = Viewers(
         lambda: sum(each.connection_count for each in server.get_sessions("/")),
         float(os.environ.get(IDLE_VARIABLE, "0")),
     )
@@ -84,7 +84,7 @@ def serve(script: Path, *, title: str, address: str, port: int, prefix: str, key
         given = request.headers.get(KEY_HEADER, "")
         if not hmac.compare_digest(given.encode(), key.encode()):
             return refusing.find_handler(request, **more)
-        audience.came()
+        viewers.came()
         # Neither the key nor the prefix may reach the page: Panel copies headers into its page token.
         del request.headers[KEY_HEADER]
         if request.path.startswith(prefix):
@@ -94,7 +94,7 @@ def serve(script: Path, *, title: str, address: str, port: int, prefix: str, key
 
     tornado.find_handler = gated
     server.start()
-    server.io_loop.add_callback(audience.watch)
+    server.io_loop.add_callback(viewers.watch)
     server.io_loop.start()
 
 

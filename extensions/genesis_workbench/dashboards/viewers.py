@@ -15,7 +15,7 @@ IDLE_VARIABLE = "GENESIS_IDLE_S"
 log = logging.getLogger(__name__)
 
 
-class Audience:
+class Viewers:
     """Those who look at one dashboard.
 
     Parameters
