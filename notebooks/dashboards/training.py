@@ -35,7 +35,7 @@ def refresh():
 refresh()
 pn.state.add_periodic_callback(refresh, period=2000)
 pn.template.FastListTemplate(
-    title=gw.dashboards.parameters().get("title", "Training"),
+    title=seen["now"][0]["name"] if seen else "Training",
     main=[content],
     theme_toggle=True,
     main_max_width="1100px",

@@ -81,6 +81,7 @@ def test_a_run_is_watched_stopped_found_again_and_resumed(workbench, signed_in, 
     bob = signed_in("bob")
     bob.goto(made["url"])
     expect(bob.get_by_text("node-hours")).to_be_visible(timeout=180_000)
+    expect(bob.get_by_text("pv-power")).to_be_visible()
     bob.locator("canvas").first.wait_for(timeout=60_000)
     bob.wait_for_timeout(1500)
     screenshot(bob, "43-training-dashboard")

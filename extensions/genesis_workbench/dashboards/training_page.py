@@ -77,8 +77,12 @@ def plots(drawn: Curves) -> list[Any]:
     losses = [_curve(drawn, name, "loss") for name in ("training", "validation") if drawn.get(name)]
     if not losses:
         return [pn.pane.Str("It has not written a step yet.")]
-    frame = {"responsive": True, "show_grid": True, "toolbar": None, "fontsize": {"labels": 11}}
-    shown = [hv.Overlay(losses).opts(hv.opts.Overlay(height=340, legend_position="top_right", **frame))]
+    frame = {"responsive": True, "show_grid": True, "toolbar": None, "title": "", "fontsize": {"labels": 11}}
+    # A loss falls over orders of magnitude; one that may be negative has no logarithm.
+    falls = all(value > 0 for name in ("training", "validation") for _, value in drawn.get(name, ()))
+    shown = [
+        hv.Overlay(losses).opts(hv.opts.Overlay(height=340, legend_position="top_right", logy=falls, **frame))
+    ]
     if drawn.get("samples_per_s"):
         speed = _curve(drawn, "samples_per_s", "samples/s")
         shown.append(speed.opts(hv.opts.Curve(height=220, **frame)))

@@ -72,8 +72,10 @@ class Courier:
         kept, last = self._told.get(run.id, (None, None))
         if last is not None and kept == run.record and not last.can_stop:
             return  # it has ended, and nobody went on with it
-        lines = [_sound(each) for each in run.whole()]
-        now = report(run, metrics.current(lines))
+        now, lines = _standing(run)
+        if not now.can_stop:
+            # It may have ended between the look at its curve and the one at its job: this is the last time it is told of.
+            now, lines = _standing(run)
         if now != last or len(lines) > self._offsets.get(run.id, 0):
             self._send(now, lines)
         self._told[run.id] = run.record, now
@@ -112,6 +114,11 @@ def _work(courier: Courier) -> None:
         except Exception:  # a run of another version, a full disk: the thread goes on for the others
             log.exception("training runs could not be told of")
         wait.wait(_EVERY_S)
+
+
+def _standing(run: TrainingRun) -> tuple[Report, list[dict[str, Any]]]:
+    lines = [_sound(each) for each in run.whole()]
+    return report(run, metrics.current(lines)), lines
 
 
 def _sound(line: dict[str, Any]) -> dict[str, Any]:

@@ -16,9 +16,12 @@ export function range(values) {
   return low < high ? [low, high] : [low - (Math.abs(low) || 1) / 2, high + (Math.abs(low) || 1) / 2];
 }
 
+// Beside an axis there is room for seven signs.
+const narrow = (value) => (value !== 0 && Math.abs(value) < 0.01 ? value.toExponential(1) : short(value));
+
 export function axes(svg, { left, right, top, bottom }, [low, high], words) {
   svg.append(mark("path", { class: "axis", d: `M${left},${top}V${bottom}H${right}`, fill: "none" }));
   for (const [value, y] of [[low, bottom], [high, top]])
-    svg.append(mark("text", { x: left - 6, y: y + 4, "text-anchor": "end" }, short(value)));
+    svg.append(mark("text", { x: left - 6, y: y + 4, "text-anchor": "end" }, narrow(value)));
   svg.append(mark("text", { x: left, y: top - 10 }, words));
 }
