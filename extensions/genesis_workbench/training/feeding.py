@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import torch
 
-from genesis_workbench.training.order import Order, share
+from genesis_workbench.training.order import Order
 from genesis_workbench.training.shards import Shards
 
 Batch = dict[str, torch.Tensor]
@@ -38,18 +38,14 @@ class Feeder:
         A process whose share of a last, short batch is empty gets a sample that does not count, so that all take part in the step.
         """
         pieces = self.order.pieces(epoch, start, stop)
-        owners = share(np.arange(stop - start), self._rank, self._processes)
-        count = len(owners)
-        if not count:
-            owners = np.zeros(1, int)
-        parts, begin = [], 0
+        shares, begin = [], 0
         for shards, rows in pieces:
-            mine = rows[owners[(owners >= begin) & (owners < begin + len(rows))] - begin]
+            shares.append((shards, rows[(self._rank - begin) % self._processes :: self._processes]))
             begin += len(rows)
-            if len(mine):
-                window = self._window(shards)
-                index = torch.from_numpy(mine)
-                parts.append({name: column[index] for name, column in window.items()})
+        count = sum(len(rows) for _, rows in shares)
+        if not count:
+            shares = [(pieces[0][0], pieces[0][1][:1])]
+        parts = [self._rows(shards, rows) for shards, rows in shares if len(rows)]
         self._look_ahead(epoch, pieces[-1][0])
         if len(parts) == 1:
             return parts[0], count
@@ -59,6 +55,10 @@ class Feeder:
         """Let go of what was read."""
         self._reader.shutdown(cancel_futures=True)
         self._windows.clear()
+
+    def _rows(self, shards: tuple[int, ...], rows: np.ndarray) -> Batch:
+        index = torch.from_numpy(rows)
+        return {name: column[index] for name, column in self._window(shards).items()}
 
     def _window(self, shards: tuple[int, ...]) -> Batch:
         if shards not in self._windows:

@@ -94,7 +94,8 @@ class Training:
         self._speed = how(self.config, self.workers.device)
         flops = getattr(self.recipe, "flops", None)
         self._flops = flops(model) if flops is not None and self._speed["precision"] == "bfloat16" else 0.0
-        self._loss = torch.zeros(2, device=self.workers.device)  # sum of losses, samples; since the last line
+        self._loss = torch.zeros((), device=self.workers.device)  # sum since the last line
+        self._count = 0  # samples in it
         self._begin(order)
         try:
             ended = self._epochs(order)
@@ -147,14 +148,16 @@ class Training:
         batch, count = self._feeder.batch(self.progress.epoch, start, stop)
         for group in self._optimiser.param_groups:
             group["lr"] = self._learning_rate()
-        losses = self._losses(batch, self.progress.step)[:count]
+        losses = self._losses(batch, self.progress.step)
+        loss = (losses if count else losses[:0]).sum()  # of a share that is empty, nothing counts
         # Processes average their gradients: so weighted, the average is that of the whole batch, whoever had how many.
-        (losses.sum() * (self.workers.count / (stop - start))).backward()
+        (loss * (self.workers.count / (stop - start))).backward()
         if self.config.clip_norm:
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), self.config.clip_norm)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
-        self._loss += torch.stack([losses.detach().sum(), losses.new_tensor(count)])
+        self._loss += loss.detach()
+        self._count += count
         self.progress.step, self.progress.position = self.progress.step + 1, stop
         if self.progress.step % self.config.log_steps == 0:
             self._say_curve()
@@ -221,7 +224,7 @@ class Training:
         return rate
 
     def _say_curve(self) -> None:
-        total = self.workers.sum(self._loss.clone())
+        total = self.workers.sum(torch.stack([self._loss, self._loss.new_tensor(self._count)]))
         now = time.monotonic()
         speed = float(total[1].item()) / max(now - self._said_at, 1e-9)
         self._say(
@@ -234,6 +237,7 @@ class Training:
         )
         self._said_at = now
         self._loss.zero_()
+        self._count = 0
 
     def _utilisation(self, samples_per_s: float) -> dict[str, float]:
         device = self._speed["device"]

@@ -87,11 +87,6 @@ class Order:
         return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, epoch, part])))
 
 
-def share(rows: np.ndarray, rank: int, processes: int) -> np.ndarray:
-    """Return which of the samples of a batch the process number `rank` of `processes` takes."""
-    return rows[rank::processes]
-
-
 def _make_room(kept: dict[Any, Any]) -> None:
     """Keep what is used now and before, no more."""
     while len(kept) > 1:
