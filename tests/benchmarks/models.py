@@ -79,7 +79,7 @@ def main() -> None:
     """Measure, and print one JSON line for each goal."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--rows", type=int, default=4_000_000)
     parser.add_argument("--only", choices=["load", "blocks", "batching"])
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
