@@ -64,7 +64,7 @@ def main() -> None:
 
 def throughput(records: dict[str, Any], rounds: int) -> None:
     """Time epochs of the surrogate's ensemble, ours with a checkpoint each second, in turn with the bare loop."""
-    told = {"epochs": 3, "shards": 16, "window": 16, "checkpoint_s": 1.0, "members": 5, "width": 64}
+    told = {"epochs": 12, "shards": 16, "window": 16, "checkpoint_s": 1.0, "members": 5, "width": 64}
     recipe = find("surrogate")[0]()
     config = recipe.Config.model_validate(told)
     with tempfile.TemporaryDirectory() as folder:

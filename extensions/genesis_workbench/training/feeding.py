@@ -12,6 +12,8 @@ from genesis_workbench.training.order import Order
 from genesis_workbench.training.shards import Shards
 
 Batch = dict[str, torch.Tensor]
+_KEPT = 2**28
+"""Bytes of samples that a process keeps, so that it need not read them again for each validation."""
 
 
 class Feeder:
@@ -58,7 +60,7 @@ class Feeder:
 
     def _rows(self, shards: tuple[int, ...], rows: np.ndarray) -> Batch:
         index = torch.from_numpy(rows)
-        return {name: column[index] for name, column in self._window(shards).items()}
+        return {name: column.index_select(0, index) for name, column in self._window(shards).items()}
 
     def _window(self, shards: tuple[int, ...]) -> Batch:
         if shards not in self._windows:
@@ -84,6 +86,36 @@ def everything(shards: Shards, size: int) -> Iterator[Batch]:
         columns = {name: _tensor(column) for name, column in shards.read(number).items()}
         for begin in range(0, count, size):
             yield {name: column[begin : begin + size] for name, column in columns.items()}
+
+
+class Held:
+    """All samples in batches, as :func:`everything` gives them, as often as they are asked for.
+
+    Parameters
+    ----------
+    shards : Shards
+        Where they are.
+    size : int
+        Samples of a batch.
+    kept : int
+        Where they are at most so many bytes, they are read once.
+    """
+
+    def __init__(self, shards: Shards, size: int, kept: int = _KEPT) -> None:
+        self._shards, self._size, self._most = shards, size, kept
+        self._kept: list[Batch] | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        batches, taken = [], 0
+        for batch in everything(self._shards, self._size):
+            taken += sum(column.nbytes for column in batch.values())
+            if taken <= self._most:
+                batches.append(batch)
+            yield batch
+        self._kept = batches if taken <= self._most else None
 
 
 def _tensor(column: np.ndarray) -> torch.Tensor:

@@ -15,7 +15,7 @@ from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.training import metrics, states
 from genesis_workbench.training.checkpoint import Checkpoints
 from genesis_workbench.training.configuration import Configuration
-from genesis_workbench.training.feeding import Feeder, everything
+from genesis_workbench.training.feeding import Feeder, Held
 from genesis_workbench.training.metrics import MetricsLog
 from genesis_workbench.training.order import Order
 from genesis_workbench.training.progress import Progress
@@ -91,6 +91,7 @@ class Training:
         self._optimiser = _optimiser(self._model, self.config, self.workers.device)
         self._steps = math.ceil(order.total / self.config.batch_size)  # of one epoch
         self._feeder = Feeder(self.data.train, order, self.workers.rank, self.workers.count)
+        self._held = Held(self.data.validation, 4 * self.config.batch_size)
         self._speed = how(self.config, self.workers.device)
         flops = getattr(self.recipe, "flops", None)
         self._flops = flops(model) if flops is not None and self._speed["precision"] == "bfloat16" else 0.0
@@ -151,7 +152,7 @@ class Training:
         losses = self._losses(batch, self.progress.step)
         loss = (losses if count else losses[:0]).sum()  # of a share that is empty, nothing counts
         # Processes average their gradients: so weighted, the average is that of the whole batch, whoever had how many.
-        (loss * (self.workers.count / (stop - start))).backward()
+        loss.backward(loss.new_tensor(self.workers.count / (stop - start)))
         if self.config.clip_norm:
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), self.config.clip_norm)
         self._optimiser.step()
@@ -203,7 +204,7 @@ class Training:
         total = torch.zeros(2, device=self.workers.device)
         with torch.no_grad():
             # Every process takes all of them: shards may be fewer than processes, and FSDP needs the same steps in each.
-            for number, batch in enumerate(everything(self.data.validation, 4 * self.config.batch_size)):
+            for number, batch in enumerate(self._held):
                 losses = self._losses(batch, -1 - number)
                 total += torch.stack([losses.sum(), losses.new_tensor(len(losses))])
         self._model.train()
@@ -225,12 +226,13 @@ class Training:
 
     def _say_curve(self) -> None:
         total = self.workers.sum(torch.stack([self._loss, self._loss.new_tensor(self._count)]))
+        loss, count = total.tolist()
         now = time.monotonic()
-        speed = float(total[1].item()) / max(now - self._said_at, 1e-9)
+        speed = count / max(now - self._said_at, 1e-9)
         self._say(
             metrics.STEP,
             epoch=self.progress.epoch,
-            loss=float((total[0] / total[1]).item()),
+            loss=loss / count,
             samples_per_s=speed,
             node_hours=self.progress.node_hours,
             **self._utilisation(speed),

@@ -9,9 +9,11 @@ import pytest
 import xarray as xr
 
 from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.training.feeding import Held
 from genesis_workbench.training.shards import (
     ArrayShards,
     MadeShards,
+    MemoryShards,
     TableShards,
     read_parquet,
     split,
@@ -75,3 +77,14 @@ def test_parts_are_disjoint_and_together_all():
     parts = list(split(101, 5))
     assert sorted(np.concatenate(parts).tolist()) == list(range(101))
     assert [len(part) for part in parts] == [81, 10, 10]
+
+
+@pytest.mark.parametrize(("kept", "reads"), [(1000, 3), (10, 6)])
+def test_held_samples_are_read_once_where_they_are_few(monkeypatch, kept, reads):
+    shards, read = MemoryShards({"x": np.arange(10.0)}, size=4), []
+    whole = MemoryShards.read
+    monkeypatch.setattr(MemoryShards, "read", lambda self, shard: read.append(shard) or whole(self, shard))
+    held = Held(shards, size=3, kept=kept)
+    for _ in range(2):
+        assert [batch["x"].tolist() for batch in held] == [[0, 1, 2], [3], [4, 5, 6], [7], [8, 9]]
+    assert len(read) == reads
