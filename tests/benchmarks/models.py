@@ -30,6 +30,8 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 MODEL = "clear-sky-irradiation@1"
 WARM = 30
+SIZES = {"65,536 rows": 65_536, "16,384 rows": 16_384}
+"""Blocks of the loop over onnxruntime, beside those of Dask: the fastest counts."""
 
 # Each prints the processor and wall seconds of the first load and the medians of the later ones, with one answer each time.
 CLOCK = """
@@ -79,7 +81,7 @@ def main() -> None:
     """Measure, and print one JSON line for each goal."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=4_000_000)
+    parser.add_argument("--rows", type=int, default=8_000_000)
     parser.add_argument("--only", choices=["load", "blocks", "batching"])
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -183,16 +185,13 @@ def blocks(rounds: int, rows: int) -> None:
 
         return run
 
+    arrays = {n: da.from_array(c, chunks=rows // 8, name=False).persist() for n, c in columns.items()}
+    alone = {f"bare, {name}": size for name, size in SIZES.items()} | {"bare, 8 blocks": rows // 8}
     sides: dict[str, Callable[[], Any]] = {
-        "bare, 8 blocks": bare(rows // 8),
-        "bare, 65,536 rows": bare(65_536),
-        "xarray": lambda: model(
-            **{n: da.from_array(c, chunks=rows // 8, name=False) for n, c in columns.items()}
-        ).compute(),
+        **{name: bare(size) for name, size in alone.items()},
+        "xarray": lambda: model(**arrays).compute(),
         "table": lambda: model(table).compute(),
-        "xarray with flag": lambda: model(
-            flag=True, **{n: da.from_array(c, chunks=rows // 8, name=False) for n, c in columns.items()}
-        ).compute(),
+        "xarray with flag": lambda: model(flag=True, **arrays).compute(),
     }
     speeds: dict[str, list[float]] = {name: [] for name in sides}
     with dask.config.set(scheduler="synchronous"):
@@ -202,7 +201,7 @@ def blocks(rounds: int, rows: int) -> None:
                 side()
                 if number >= 0:
                     speeds[name].append(rows / (time.process_time() - began))
-    best = [max(pair) for pair in zip(speeds["bare, 8 blocks"], speeds["bare, 65,536 rows"], strict=True)]
+    best = [max(each) for each in zip(*(speeds[name] for name in alone), strict=True)]
     figures = {name: [round(each) for each in found] for name, found in speeds.items()}
     for name in ("xarray", "table"):
         ratio = statistics.median(ours / bare for ours, bare in zip(speeds[name], best, strict=True))

@@ -21,8 +21,9 @@ from genesis_workbench.models.verification import loaded
 if TYPE_CHECKING:
     from genesis_workbench.models.formats._base import Loaded
 
-_ROWS = 65_536
-"""Samples that go through a model at once, so that its inner arrays stay small whatever the size of a block."""
+_ROWS = 16_384
+"""Samples that go through a model at once, so that its inner arrays stay in the processor's cache whatever the size of a
+block."""
 
 
 def gather(
@@ -237,16 +238,23 @@ def evaluate(
     arrays = np.broadcast_arrays(*(np.asarray(block) for block in blocks))
     shape, outputs = arrays[0].shape, version.signature.outputs
     columns = [array.reshape(-1) for array in arrays]
-    results = [np.full(columns[0].size, np.nan, dtype=_dtype(spec)) for spec in outputs]
+    results = [np.empty(columns[0].size, dtype=_dtype(spec)) for spec in outputs]
     running = session() if columns[0].size else None
     for start in range(0, columns[0].size, _ROWS):
         block = slice(start, start + _ROWS)
-        good = np.logical_and.reduce([np.isfinite(column[block]) for column in columns])
+        taken = [column[block] for column in columns]
+        good = np.isfinite(taken[0])
+        for column in taken[1:]:
+            good &= np.isfinite(column)
+        # Most data have no gaps, and a whole block is not copied.
+        whole = bool(good.all())
+        rows = slice(None) if whole else np.flatnonzero(good)
+        if not whole:
+            for result in results:
+                result[block] = np.nan
         if running is None or not good.any():
             continue
-        # Indexing by a slice copies nothing, and most data have no gaps.
-        rows = slice(None) if good.all() else np.flatnonzero(good)
-        answers = running.run(_feed(version, [column[block][rows] for column in columns]))
+        answers = running.run(_feed(version, [column[rows] for column in taken]))
         for spec, result in zip(outputs, results, strict=True):
             result[block][rows] = answers[spec.name].reshape(-1)
     return tuple(result.reshape(shape) for result in results)
