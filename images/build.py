@@ -4,6 +4,7 @@
     python images/build.py                       # hub and user, from a public Python image
     python images/build.py user --base registry.example.org/python@sha256:...
     python images/build.py --base-from-debian    # no image registry: the base is made by mmdebstrap (as root)
+    python images/build.py user --with 'genesis-workbench[training]' --with torch==2.13.0+cpu
 
 Needs podman (or docker), uv and npm on the path, or uv and pip in the environment that runs this file.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -109,6 +111,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--engine", choices=["podman", "docker"], help="default: the first that is installed")
     parser.add_argument("--tag", default="dev", help="tag of the images (default dev)")
     parser.add_argument(
+        "--with",
+        dest="added",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="one more package for the user image, as pip names it; may be given several times",
+    )
+    parser.add_argument(
         "--work",
         type=Path,
         default=REPOSITORY / "build/images",
@@ -117,6 +127,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.names) - set(NAMES)):
         parser.error(f"there is no image {unknown[0]!r}; choose from {', '.join(NAMES)}")
+    if options.added and options.names and "user" not in options.names:
+        parser.error("--with adds to the user image, which is not built here")
+    if wrong := [each for each in options.added if not re.match(r"[A-Za-z0-9][^\n]*\Z", each)]:
+        parser.error(f"--with takes a package as pip names it, such as 'torch==2.13.0+cpu', not {wrong[0]!r}")
     return options
 
 
@@ -133,7 +147,7 @@ def build(options: argparse.Namespace) -> None:
     context.mkdir(parents=True, exist_ok=True)
     version = build_wheel(context)
     for name in names:
-        lock(context, base, name)
+        lock(context, base, name, options.added if name == "user" else [])
     fetch_wheels(context, base, names)
     if "hub" in names:
         fetch_proxy(context)
@@ -180,14 +194,16 @@ def build_wheel(context: Path) -> str:
     return wheel.name.split("-")[1]
 
 
-def lock(context: Path, base: Base, name: str) -> None:
+def lock(context: Path, base: Base, name: str, added: list[str]) -> None:
     """Write locked-<name>.txt: every package of one image with its version, for the base's Python."""
+    wanted = context / f"wanted-{name}.txt"
+    wanted.write_text("\n".join([(IMAGES / name / "requirements.txt").read_text(), *added]) + "\n")
     # fmt: off
     run([
         uv(), "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-emit-index-url",
         "--python-version", base.python, "--python-platform", f"{base.machine}-manylinux_2_{GLIBC_MINOR}",
         "--find-links", str(context / "wheels"), "--constraints", str(REPOSITORY / "constraints.txt"),
-        "--output-file", str(context / f"locked-{name}.txt"), str(IMAGES / name / "requirements.txt"),
+        "--output-file", str(context / f"locked-{name}.txt"), str(wanted),
     ])
     # fmt: on
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +47,23 @@ def test_the_bill_names_every_package_and_nothing_of_the_build(build, tmp_path, 
         "pkg:deb/debian/libstdc%2B%2B6@12.2.0-14",
     ]
     assert str(tmp_path) not in json.dumps(bill)
+
+
+def test_a_site_adds_packages_to_the_user_image_and_nothing_else(build, tmp_path, monkeypatch, capsys):
+    given = ["user", "--with", "genesis-workbench[training]", "--with", "torch==2.13.0+cpu"]
+    options = build.parse(given)
+    asked = []
+    monkeypatch.setattr(build, "run", asked.append)
+    monkeypatch.setattr(build, "uv", lambda: "uv")
+    build.lock(tmp_path, build.Base("base", "3.11.2", "x86_64"), "user", options.added)
+    lines = Path(asked[0][-1]).read_text().splitlines()
+    assert lines[-2:] == ["genesis-workbench[training]", "torch==2.13.0+cpu"]
+    assert any(line.startswith("genesis-workbench[laptop") for line in lines)
+    for wrong, told in (
+        (["hub", "--with", "torch"], "which is not built here"),
+        (["user", "--with=--index-url https://elsewhere.example"], "takes a package as pip names it"),
+        (["user", "--with=torch\n--index-url https://elsewhere.example"], "takes a package as pip names it"),
+    ):
+        with pytest.raises(SystemExit):
+            build.parse(wrong)
+        assert told in capsys.readouterr().err
