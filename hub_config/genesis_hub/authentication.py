@@ -44,7 +44,7 @@ class Guesses:
 class PeopleAuthenticator(Authenticator):
     """Names and passwords of `workbench users`.
 
-    The file is read at each sign-in and at each refresh, so that a change needs no restart, and somebody who was
+    The file is looked at with each sign-in and each refresh, so that a change needs no restart, and somebody who was
     removed loses browser, token and spawn at the next refresh.
     """
 
@@ -53,6 +53,7 @@ class PeopleAuthenticator(Authenticator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._guesses = Guesses()
+        self._people = People(Path(self.people_file))
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> dict[str, Any] | None:
         """Check name and password; at most 10 wrong ones a minute for one name."""
@@ -61,7 +62,7 @@ class PeopleAuthenticator(Authenticator):
             self.log.warning("Too many wrong passwords for %r within a minute", name)
             return None
         # scrypt takes 50 ms: not in the hub's event loop
-        account = await asyncio.to_thread(self._people().check, name, data.get("password", ""))
+        account = await asyncio.to_thread(self._people.check, name, data.get("password", ""))
         if account is None:
             self._guesses.wrong(name)
             return None
@@ -70,11 +71,14 @@ class PeopleAuthenticator(Authenticator):
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> dict[str, Any] | bool:
         """Return the person as the file has them now; False ends their rights."""
-        account = self._people().get(user.name)
-        return _model(account) if account else False
+        account = self._people.get(user.name)
+        return unless_known(user, _model(account)) if account else False
 
-    def _people(self) -> People:
-        return People(Path(self.people_file))
+
+def unless_known(user: Any, model: dict[str, Any]) -> dict[str, Any] | bool:
+    """Return True instead of what the hub knows of a person already: it would look up and write all of it again."""
+    groups = {group.name for group in user.groups}
+    return True if model["admin"] == user.admin and set(model["groups"]) == groups else model
 
 
 def _model(account: Account) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ldap3.core.exceptions import LDAPException
 from ldap3.utils.conv import escape_filter_chars
 from traitlets import Any as AnyTrait
 
-from genesis_hub.authentication import Guesses
+from genesis_hub.authentication import Guesses, unless_known
 from genesis_hub.names import safe_name
 from genesis_hub.roles import STEWARDS
 from genesis_workbench.core.errors import InvalidInput, Unavailable
@@ -184,7 +184,7 @@ class LdapAuthenticator(Authenticator):
             return since < _GRACE_S
         self._seen[user.name] = time.monotonic()
         model = self._model(entry) if entry else None
-        return model if model and model["name"] == user.name else False
+        return unless_known(user, model) if model and model["name"] == user.name else False
 
     async def _original(self, user: Any) -> str:
         state = await user.get_auth_state()

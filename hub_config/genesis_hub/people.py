@@ -34,10 +34,11 @@ class Account:
 
 
 class People:
-    """The file of accounts. Each change is one atomic replacement under a lock."""
+    """The file of accounts. Each change is one atomic replacement under a lock; what has not changed is not read again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._seen: tuple[tuple[int, ...], dict[str, Account]] = ((), {})
 
     def all(self) -> list[Account]:
         """Return everybody, by name."""
@@ -93,10 +94,16 @@ class People:
 
     def _read(self) -> dict[str, Account]:
         try:
-            rows = json.loads(self._path.read_text())
+            file = self._path.open()
         except FileNotFoundError:
             return {}
-        return {row["name"]: Account(**{**row, "groups": tuple(row["groups"])}) for row in rows}
+        with file:
+            about = os.fstat(file.fileno())
+            version = about.st_ino, about.st_mtime_ns, about.st_size
+            if version != self._seen[0]:
+                accounts = [Account(**{**row, "groups": tuple(row["groups"])}) for row in json.load(file)]
+                self._seen = version, {account.name: account for account in accounts}
+        return dict(self._seen[1])
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Account]]:

@@ -260,7 +260,7 @@ async def test_whoever_leaves_the_group_is_out_and_an_absent_directory_takes_nob
     async def nothing():
         return None
 
-    alice = SimpleNamespace(name="alice", get_auth_state=nothing)
+    alice = SimpleNamespace(name="alice", admin=False, groups=[], get_auth_state=nothing)
     asked = {"username": "Alice", "password": "alices-word"}
     assert (await authenticator.authenticate(None, asked))["groups"] == ["scientists", "solar"]
     assert await authenticator.authenticate(None, {"username": "bob", "password": "bobs-word"}) is None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from genesis_hub import oidc
+from genesis_hub.authentication import PeopleAuthenticator
+from genesis_hub.people import People
 from genesis_hub.settings import Settings
 from genesis_workbench.core.errors import InvalidInput, Unavailable
 from genesis_workbench.core.secret import read_private
@@ -75,3 +78,21 @@ def test_a_secret_that_others_can_read_is_refused(secret):
 )
 def test_groups_are_read_from_the_claim_and_stewards_are_not(claims, path, groups):
     assert oidc._claimed(claims, path) == groups
+
+
+def test_the_hub_writes_of_a_person_only_what_has_changed(tmp_path):
+    people = People(tmp_path / "people.json")
+    people.add("alice", groups=("solar",))
+    authenticator = PeopleAuthenticator(people_file=str(tmp_path / "people.json"))
+    alice = SimpleNamespace(name="alice", admin=False, groups=[SimpleNamespace(name="solar")])
+
+    def refreshed():
+        return asyncio.run(authenticator.refresh_user(alice))
+
+    assert refreshed() is True
+    people.change_groups("alice", add=("wind",))
+    assert refreshed()["groups"] == ["solar", "wind"]
+    people.change_groups("alice", remove=("wind",))
+    assert refreshed() is True
+    people.remove("alice")
+    assert refreshed() is False
