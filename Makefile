@@ -1,5 +1,5 @@
 # The commands people type. Each installs what it needs first.
-.PHONY: setup up test test-slow bench lint
+.PHONY: setup up test test-hub test-system test-slow bench lint
 
 PYTHON ?= python3
 
@@ -10,9 +10,15 @@ up: setup
 	@.venv/bin/workbench up $(if $(PORT),--port $(PORT)) $(if $(STATE),--state $(STATE))
 
 test: setup
-	@# What needs no server runs on two cores at once; servers and browsers have the machine to themselves.
+	@# Two processes at a time: first of what needs no server, then of what does, which share nothing but the machine.
 	@.venv/bin/pytest -q -m "not slow" -n 2 --dist loadfile tests/unit tests/contract; alone=$$?; \
-	.venv/bin/pytest -q -m "not slow" tests/integration tests/browser tests/system && exit $$alone
+	$(MAKE) --no-print-directory --jobs=2 --output-sync --keep-going test-hub test-system && exit $$alone
+
+test-hub: setup
+	@.venv/bin/pytest -q -m "not slow" tests/integration tests/browser
+
+test-system: setup
+	@.venv/bin/pytest -q -m "not slow" tests/system
 
 test-slow: setup
 	@.venv/bin/pytest -q -m slow

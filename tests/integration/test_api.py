@@ -109,6 +109,7 @@ def test_the_description_is_valid_openapi_3_1(ask):
 def test_health_is_open_and_metrics_are_not(ask):
     assert ask("GET", "/health").json()["runner"] == "alive"
     assert ask("GET", "/metrics", "alice").status_code == 403
+    assert ask("GET", "/api/me", "alice").status_code == 200
     text = ask("GET", "/metrics", "admin").text
     assert 'genesis_requests_total{method="GET",route="/services/workbench/api/me"' in text
 
@@ -283,6 +284,7 @@ def test_what_cannot_run_is_refused_with_the_field(client):
 
 def test_its_owner_pauses_resumes_and_stops_it_and_lists_come_in_pages(client, workbench):
     alice, bob = RemoteExperiments(client("alice")), RemoteExperiments(client("bob"))
+    alice.create(specification(budget=Budget(trials=1)))
     experiment = alice.create(specification(budget=Budget(trials=200)))
     with pytest.raises(PermissionRefused, match="Only alice"):
         bob.command(experiment, "stop")
