@@ -8,15 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from genesis_workbench.core.errors import GenesisError
 from genesis_workbench.core.site import ProfileSection
 
 log = logging.getLogger(__name__)
 _KEEP_S, _DEADLINE_S = 5.0, 2.0
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one machine has free for one more server."""
+
+    cpu_cores: float
+    memory_bytes: int
+    accelerators: int = 0
+
+    def holds(self, profile: ProfileSection) -> bool:
+        """Tell whether a server of the profile fits on it."""
+        return (
+            self.cpu_cores >= profile.cpu_cores
+            and self.memory_bytes >= profile.memory_bytes
+            and self.accelerators >= profile.accelerator_count
+        )
 
 
 @dataclass(frozen=True)
@@ -31,14 +50,25 @@ class Free:
         Memory that is free on the machine that has most of it; None where nobody counts it.
     waiting : int
         Jobs that wait there.
+    machines : tuple of Machine or None
+        Machines, one of which must hold a whole server; None where nobody tells them apart.
     """
 
     cpu_cores: float | None = None
     memory_bytes: int | None = None
     waiting: int = 0
+    machines: tuple[Machine, ...] | None = None
+
+    @classmethod
+    def on(cls, machines: Sequence[Machine], waiting: int = 0) -> Self:
+        """Return what is free where a server must fit on one machine: whole cores and memory of the roomiest."""
+        roomiest = max(machines, key=lambda each: (each.memory_bytes, each.cpu_cores), default=Machine(0, 0))
+        return cls(math.floor(roomiest.cpu_cores), roomiest.memory_bytes, waiting, tuple(machines))
 
     def holds(self, profile: ProfileSection) -> bool:
         """Tell whether a server of the profile would find room now."""
+        if self.machines is not None:  # whoever waits there may need more: a smaller one is let past
+            return any(machine.holds(profile) for machine in self.machines)
         enough_cores = self.cpu_cores is None or self.cpu_cores >= profile.cpu_cores
         enough_memory = self.memory_bytes is None or self.memory_bytes >= profile.memory_bytes
         return enough_cores and enough_memory and not self.waiting
@@ -50,6 +80,8 @@ class Free:
             said.append(f"{self.cpu_cores:.0f} core{'' if round(self.cpu_cores) == 1 else 's'}")
         if self.memory_bytes is not None:
             said.append(f"{max(self.memory_bytes, 0) / 2**30:,.1f} GiB of memory")
+        if accelerators := max((each.accelerators for each in self.machines or ()), default=0):
+            said.append(f"{accelerators} accelerator{'' if accelerators == 1 else 's'}")
         waiting = f"; {self.waiting} waiting" if self.waiting else ""
         return " and ".join(said) + waiting
 

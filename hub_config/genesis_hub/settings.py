@@ -115,6 +115,8 @@ class Settings:
     def _servers(self, c: Any) -> None:
         c.JupyterHub.allow_named_servers = True
         c.JupyterHub.user_redirect_hook = links.to_own_server
+        if self.site.hub.private_name:
+            c.Spawner.hub_connect_url = self._from_servers(self.ports.hub)
         c.WorkbenchSpawner.tutorials = str(resources.tutorials())
         c.WorkbenchSpawner.profiles = list(self.site.servers.profiles)
         c.WorkbenchSpawner.dashboard_idle_s = self.site.servers.dashboard_idle_s
@@ -135,7 +137,7 @@ class Settings:
         c.Spawner.args = ["--allow-root", *_SERVER]
         c.WorkbenchSpawner.brings_lab_options = True
         c.Spawner.environment = {
-            "GENESIS_SERVICE_URL": f"{self._inside(self.ports.service)}/services/{roles.SERVICE}",
+            "GENESIS_SERVICE_URL": f"{self._from_servers(self.ports.service)}/services/{roles.SERVICE}",
             "GENESIS_SITE": os.environ["GENESIS_SITE"],  # where notebooks read what compute there is
             "JUPYTERHUB_ACTIVITY_INTERVAL": lambda spawner: str(culling.report_every_s(spawner.idle_s)),
             "GENESIS_IDLE_S": lambda spawner: str(spawner.idle_s),
@@ -171,8 +173,13 @@ class Settings:
         c.Spawner.poll_interval = 10
 
     def _inside(self, port: int) -> str:
-        """Return where servers reach one of the hub's own processes."""
+        """Return where one of the hub's own processes listens."""
         return f"http://{self.site.hub.private_address}:{port}"
+
+    def _from_servers(self, port: int) -> str:
+        """Return where people's servers reach one of the hub's own processes."""
+        hub = self.site.hub
+        return f"http://{hub.private_name or hub.private_address}:{port}"
 
     def _slurm(self, c: Any) -> None:
         servers, compute = self.site.servers, self.site.compute
@@ -203,6 +210,11 @@ class Settings:
         c.KubernetesSpawner.image_pull_policy = section.image_pull_policy
         c.KubernetesSpawner.image_pull_secrets = list(section.image_pull_secrets)
         c.KubernetesSpawner.delete_pvc = False  # a home outlives its person's account
+        c.KubernetesSpawner.pvc_name_template = "home-{username}"  # one for all of a person's servers
+        c.KubernetesSpawner.delete_grace_period = 10
+        queues = [queue.name for queue in self.site.compute.kubernetes.queues]
+        if self.site.compute.queue not in queues:  # it may be one of another kind of cluster
+            c.WorkbenchSpawner.default_queue = next(iter(queues), "")
         c.Spawner.args = list(_SERVER)
         c.WorkbenchSpawner.brings_lab_options = False
         c.Spawner.environment.pop("GENESIS_SITE")  # a path of the hub's machine
@@ -210,7 +222,13 @@ class Settings:
         c.Spawner.poll_interval = 30
 
     def _reachable_by_others(self, who: str, where: str) -> None:
-        if ipaddress.ip_address(self.site.hub.private_address).is_loopback:
+        address = ipaddress.ip_address(self.site.hub.private_address)
+        if address.is_unspecified and not self.site.hub.private_name:
+            raise InvalidInput(
+                f"hub.private_address is {address}, which is every address of this machine and none that {who} could call. "
+                f"Name one, or set hub.private_name to the name by which they reach it; see {where}."
+            )
+        if address.is_loopback:
             raise InvalidInput(
                 f"hub.private_address is {self.site.hub.private_address}, which {who} cannot reach. Name an address of "
                 f"this machine on a network that only it and the {who} see; see {where}."

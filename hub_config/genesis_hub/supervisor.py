@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -25,7 +25,7 @@ from genesis_hub.ports import Ports
 from genesis_hub.roles import SERVICE
 from genesis_hub.secrets import Secrets
 from genesis_workbench.core.errors import Conflict, InvalidInput, MissingDependency, Unavailable
-from genesis_workbench.core.site import Site, load_site
+from genesis_workbench.core.site import HubSection, Site, load_site
 from genesis_workbench.core.state import State
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -131,7 +131,7 @@ class Supervisor:
     def _programs(self) -> list[Program]:
         secrets = Secrets.load_or_make(self.state.secrets)
         inside = self.site.hub.private_address
-        ports = _ports(self.state, inside)
+        ports = _ports(self.state, self.site.hub)
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -243,7 +243,7 @@ class Supervisor:
     def _hub(self, token: str) -> httpx.Client:
         """Return a client of the hub's API."""
         inside = self.site.hub.private_address
-        url = f"http://{inside}:{_ports(self.state, inside).hub}/hub/api"
+        url = f"http://{inside}:{_ports(self.state, self.site.hub).hub}/hub/api"
         return httpx.Client(
             base_url=url, headers={"Authorization": f"token {token}"}, trust_env=False, timeout=20
         )
@@ -370,11 +370,15 @@ def _claim(address: str, port: int) -> None:
             ) from error
 
 
-def _ports(state: State, address: str) -> Ports:
+def _ports(state: State, hub: HubSection) -> Ports:
+    """Return the ports of our own processes: those that the site names, else free ones that are kept."""
     file = state.run / "ports.json"
-    if not file.exists():
-        Ports(*_free_ports(address, 3)).write(file)
-    return Ports.read(file)
+    kept = Ports.read(file) if file.exists() else None
+    found = kept or Ports(*_free_ports(hub.private_address, 3))
+    found = replace(found, hub=hub.hub_port or found.hub, service=hub.service_port or found.service)
+    if found != kept:
+        found.write(file)
+    return found
 
 
 def _free_ports(address: str, count: int) -> list[int]:

@@ -39,6 +39,15 @@ class HubSection(Section):
         description="Address at which people's servers reach the hub and the service. Where they run in containers or on "
         "other machines, one of a network that only those see.",
     )
+    private_name: str = Field(
+        "",
+        description="Name under which people's servers reach it where that is not `private_address`, such as that of a "
+        "Kubernetes service; then `private_address` may be 0.0.0.0.",
+    )
+    hub_port: int = Field(
+        0, ge=0, le=65535, description="Port of the hub there; 0 takes a free one, once, and keeps it."
+    )
+    service_port: int = Field(0, ge=0, le=65535, description="Port of the service there; likewise.")
     origin_domain: str = Field(
         "localhost",
         description="Domain under which each person's server and each dashboard gets an origin of its own "
@@ -250,6 +259,16 @@ class KubernetesServersSection(Section):
     )
     storage_class: str = Field(
         "", description="Storage class of the homes; the cluster's default where empty."
+    )
+    site_config_map: str = Field(
+        "",
+        description="ConfigMap of the namespace that holds this file under the key 'site.toml', from which notebooks read what "
+        "compute there is; they know none where empty.",
+    )
+    service_account: str = Field(
+        "",
+        description="Service account whose token every server sees; none where empty. Whoever may make pods can mount every "
+        "claim and secret of the namespace, others' homes too.",
     )
     access_modes: list[str] = Field(
         default_factory=lambda: ["ReadWriteOnce"],

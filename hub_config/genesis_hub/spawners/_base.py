@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from jupyterhub.spawner import SpawnException
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from traitlets import Bool, Float, Integer, List, Unicode
 from traitlets.config import Configurable
 
@@ -95,6 +96,7 @@ class WorkbenchSpawner(Configurable):
     async def page(self) -> str:
         """Return the fields of the page on which the person chooses; empty where there is nothing to choose or to say."""
         choices, home = profiles.permitted(self.offered, self.groups), await self.home()
+        choices = [self.sized(each) for each in choices]
         full = home is not None and home.full
         if not profiles.asks(choices) and not self.last_words and not full:
             return ""
@@ -157,6 +159,10 @@ class WorkbenchSpawner(Configurable):
             return []
         return ["--FileContentsManager.delete_to_trash=False", "--FileContentsManager.always_delete_dir=True"]
 
+    def sized(self, profile: ProfileSection) -> ProfileSection:
+        """Return the profile with what a server gets where it says nothing."""
+        return profile
+
     async def free(self) -> Places:
         """Return what is free now, by queue; nothing where nobody can tell."""
         return {}
@@ -195,6 +201,20 @@ class WorkbenchSpawner(Configurable):
         """Return what the server runs where `python` has the workbench, without arguments."""
         module = "genesis_workbench.dashboards.serve" if self.dashboard else "jupyterhub.singleuser"
         return [python, "-m", module]
+
+
+async def first_answer(host: str, port: int) -> int:
+    """Return the port as soon as somebody speaks HTTP there."""
+    client = AsyncHTTPClient()
+    asked = HTTPRequest(
+        f"http://{host}:{port}/", follow_redirects=False, connect_timeout=2, request_timeout=5
+    )
+    while True:
+        try:
+            await client.fetch(asked, raise_error=False)
+            return port
+        except (OSError, HTTPClientError):  # nobody listens yet, or nobody can be reached yet
+            await asyncio.sleep(0.1)
 
 
 def refused(reason: str, error: GenesisError) -> SpawnException:

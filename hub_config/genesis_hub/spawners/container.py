@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub.spawner import Spawner
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from traitlets import Any as AnyTrait
 from traitlets import List, Unicode
 
 from genesis_hub.availability import Free, Places
 from genesis_hub.names import safe_name
-from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner, ended_at_once, refused
+from genesis_hub.spawners._base import (
+    DASHBOARD_VARIABLE,
+    WorkbenchSpawner,
+    ended_at_once,
+    first_answer,
+    refused,
+)
 from genesis_hub.spawners._confinement import USER, bind, confinement, owned, pinned
 from genesis_hub.spawners._engine import Engine
 from genesis_hub.spawners._machines import MEMORY_LABEL, SERVER_LABEL, SITE_LABEL, Machines, machines_of
@@ -234,7 +239,7 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
         about = await self._engine.inspect(self.container)
         bound = (about["NetworkSettings"]["Ports"] or {}).get(f"{_PORT}/tcp") or []
         answers = asyncio.ensure_future(
-            _answers(node.address, int(bound[0]["HostPort"])) if bound else _never()
+            first_answer(node.address, int(bound[0]["HostPort"])) if bound else _never()
         )
         ended = asyncio.ensure_future(self._engine.ended(self.container))
         try:
@@ -260,20 +265,6 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
             await self._engine.remove_network(self._network)
         except Unavailable:
             self.machines.leave_behind(self.node, self.container)
-
-
-async def _answers(host: str, port: int) -> int:
-    """Return the port as soon as somebody speaks HTTP there."""
-    client = AsyncHTTPClient()
-    asked = HTTPRequest(
-        f"http://{host}:{port}/", follow_redirects=False, connect_timeout=2, request_timeout=5
-    )
-    while True:
-        try:
-            await client.fetch(asked, raise_error=False)
-            return port
-        except OSError:  # nobody listens yet
-            await asyncio.sleep(0.1)
 
 
 async def _never() -> int:

@@ -7,35 +7,36 @@ docs/how-to/kubernetes.md.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import time
 from typing import Any
+from urllib.parse import urlsplit
 
+from jupyterhub.spawner import SpawnException
+from kubernetes_asyncio.client import ApiException
 from kubespawner import KubeSpawner
 from traitlets import Any as AnyTrait
 from traitlets import List, Unicode
 
+from genesis_hub.availability import Places
 from genesis_hub.names import safe_name
-from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner, refused
+from genesis_hub.spawners import _pods
+from genesis_hub.spawners._base import (
+    DASHBOARD_VARIABLE,
+    WorkbenchSpawner,
+    ended_at_once,
+    first_answer,
+    refused,
+)
+from genesis_hub.spawners._cluster import EVERYWHERE, SILENT, Cluster, refusal, refuse_what_never_fits, silent
 from genesis_hub.spawners._confinement import USER, pinned
-from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.core.errors import DeadlineExceeded, GenesisError, InvalidInput, PermissionRefused
+from genesis_workbench.core.nodes import Object, of_queue
 from genesis_workbench.core.site import KubernetesQueueSection, KubernetesServersSection, ProfileSection
 
-_HOME, _PORT = "/home/user", 8888
+_HOME, _SITE = "/home/user", "/etc/genesis-workbench"
 _SCRATCH = "/tmp"  # noqa: S108 - of the pod alone
-_WORDS = {
-    "Scheduled": "A machine is yours.",
-    "Pulling": "The machine fetches your server's image, which takes a while the first time.",
-    "Pulled": "The image is there.",
-    "Created": "Your container is made.",
-    "Started": "Your container runs; JupyterLab is starting in it.",
-    "FailedScheduling": "No machine has room for your server now. It starts as soon as one has.",
-    "FailedMount": "Your home cannot be attached yet.",
-    "FailedAttachVolume": "Your home is still attached to another machine.",
-    "Failed": "Your container cannot be started. Tell an administrator:",
-    "BackOff": "Your container cannot be started and is tried again. Tell an administrator:",
-    "Evicted": "The machine ran out of room and put your server out. Choose a smaller profile, or try again:",
-}
-_SAY_ALL = ("FailedScheduling", "FailedMount", "FailedAttachVolume", "Failed", "BackOff", "Evicted")
+_LOOK_S, _ANSWER_S, _LAST_LINES, _LAST_BYTES = 0.5, 20, 20, 16384
 
 
 class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
@@ -45,40 +46,94 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
     queues: Any = List(help="Kinds of machines.").tag(config=True)
     site = Unicode(help="Name of the site: tells its pods from others'.").tag(config=True)
 
+    pod_id = Unicode(help="Identifier of the pod that answered; empty where there is none.")
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up a server that an earlier hub started."""
+        super().load_state(state)
+        self.pod_id = state.get("pod_id", "")
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what the next hub needs to find the server."""
+        return {**super().get_state(), **({"pod_id": self.pod_id} if self.pod_id else {})}
+
+    def clear_state(self) -> None:
+        """Forget a server that has ended."""
+        super().clear_state()
+        self.pod_id = ""
+
     async def load_user_options(self) -> None:
         """Set the pod up as the profile says; KubeSpawner calls this first of all at each start."""
-        profile = self.profile()
+        profile = self.sized(self.profile())
         try:
             self.image = pinned(profile.image or self.section.image)
-            queue = self._queue(profile)
+            queue = self._queue(profile.queue)
         except InvalidInput as error:
             raise refused("profile", error) from error
-        self.mem_limit = self.mem_guarantee = profile.memory_bytes or self.section.memory_bytes
-        self.cpu_limit = float(profile.cpu_cores or self.section.cpu_cores)
-        self.cpu_guarantee = self.cpu_limit
-        if profile.accelerator_count:
-            self.extra_resource_limits = {self.section.accelerator_resource: str(profile.accelerator_count)}
-        if queue:
-            self.node_selector, self.tolerations = dict(queue.node_selector), list(queue.tolerations)
-            self.priority_class_name = queue.priority_class
+        self.mem_limit = self.mem_guarantee = profile.memory_bytes
+        self.cpu_limit = self.cpu_guarantee = float(profile.cpu_cores)
+        accelerators = str(profile.accelerator_count)
+        self.extra_resource_limits = (
+            {self.section.accelerator_resource: accelerators} if profile.accelerator_count else {}
+        )
+        self.node_selector, self.tolerations = dict(queue.node_selector), list(queue.tolerations)
+        self.priority_class_name = queue.priority_class
         self.cmd = self._words()
         self._confine()
         self._attach()
+
+    async def poll(self) -> int | None:
+        """Return None while the pod waits or runs, else its exit status.
+
+        A cluster that does not answer takes no server with it: its machines go on without their API.
+        """
+        try:
+            await self._start_watching_pods()
+            pod = self._pod
+            said = await self._last_lines() if pod and _pods.ended(pod) else []
+            known = self.pod_id  # `stop`, by which KubeSpawner clears an ended pod away, forgets it
+            status: int | None = await super().poll()
+        except (ApiException, *SILENT) as error:
+            self.log.warning("the cluster does not say how the server of %s is: %r", self.user.name, error)
+            return None
+        if status is not None and known:
+            self.pod_id = ""
+            self.last_words = (
+                _pods.ending(pod, said)
+                if pod and _pods.ended(pod)
+                else "Your server was removed from outside, or its machine was lost. Your files are kept."
+            )
+            self.log.warning("server of %s ended: %s\n%s", self.user.name, self.last_words, "\n".join(said))
+        return status
+
+    async def stop(self, now: bool = False) -> None:
+        """End the pod; the home stays."""
+        self.pod_id = ""
+        await super().stop(now)
+
+    async def free(self) -> Places:
+        """Return what is free on the machines of each queue, as the scheduler counts: by what pods have asked for."""
+        return await self._cluster.free(self.queues, self._queue("").name)
+
+    def sized(self, profile: ProfileSection) -> ProfileSection:
+        """Return the profile with the memory and cores of every server that asks for none: each has limits."""
+        section = self.section
+        size = {
+            "memory_bytes": profile.memory_bytes or section.memory_bytes,
+            "cpu_cores": profile.cpu_cores or section.cpu_cores,
+        }
+        return profile.model_copy(update=size)
 
     def get_env(self) -> dict[str, Any]:
         """Return the server's variables: none of the hub's own machine."""
         variables: dict[str, Any] = super().get_env()
         variables |= {"HOME": _HOME, "USER": self.user.name, "JUPYTER_RUNTIME_DIR": f"{_SCRATCH}/runtime"}
+        if self.section.site_config_map:
+            variables["GENESIS_SITE"] = f"{_SITE}/site.toml"
         variables |= self.rescue_variables(f"{_SCRATCH}/rescue")
         if self.dashboard:
             variables[DASHBOARD_VARIABLE] = self.dashboard
         return variables
-
-    async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Say on the waiting page what the cluster says, in words for a person."""
-        async for event in KubeSpawner.progress(self):
-            raw = event.get("raw_event")
-            yield {"progress": event.get("progress", 10), "message": words(raw) if raw else event["message"]}
 
     @property
     def section(self) -> KubernetesServersSection:
@@ -86,15 +141,139 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
         found: KubernetesServersSection = self.servers
         return found
 
-    def _queue(self, profile: ProfileSection) -> KubernetesQueueSection | None:
-        if not profile.queue:
-            return self.queues[0] if self.queues else None
+    async def get_pod_manifest(self) -> Any:
+        """Return the pod; one that has ended is not started again behind the person's back."""
+        pod = await super().get_pod_manifest()
+        pod.spec.restart_policy = "Never"
+        return pod
+
+    async def _start(self) -> str:
+        """Make home and pod, and wait until the server answers or the cluster says that it never will."""
+        self.last_words = ""
+        until_s = (
+            time.monotonic() + 0.95 * self.start_timeout
+        )  # the hub's own limit says nothing of the reason
+        self.tell(10, "Looking for a machine with room for you.")
+        tasks: list[asyncio.Future[Any]] = []
+        try:
+            await self._start_watching_pods()
+            stale = self._pod["metadata"]["uid"] if self._pod else ""
+            await self._refuse_what_never_fits()
+            starting = asyncio.ensure_future(self._reachable())
+            failing = asyncio.ensure_future(self._failure(stale, until_s))
+            tasks = [starting, failing]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                raise failing.result()
+            return starting.result()
+        except GenesisError as error:
+            self.log.warning("server of %s: %s %s", self.user.name, error.message, error.detail)
+            raise refused("kubernetes", error) from error
+        except ApiException as error:
+            raise refused("kubernetes", refusal(error)) from error
+        except SILENT as error:
+            raise refused("kubernetes", silent(error)) from error
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _reachable(self) -> str:
+        url: str = await super()._start()
+        where = urlsplit(url)
+        await first_answer(str(where.hostname), where.port or self.port)
+        self.pod_id = self._pod["metadata"]["uid"] if self._pod else ""
+        return url
+
+    async def _failure(self, stale: str, until_s: float) -> SpawnException:
+        """Tell the waiting page how far the server is, until it is known that it will not start: return that.
+
+        Parameters
+        ----------
+        stale : str
+            Identifier of a pod that an earlier start left, which is on its way out.
+        until_s : float
+            When nobody waits any longer, in seconds of the monotonic clock.
+        """
+        while time.monotonic() < until_s:
+            await asyncio.sleep(_LOOK_S)
+            pod = self._pod
+            if pod is None or pod["metadata"]["uid"] == stale:
+                continue
+            if _pods.ended(pod):
+                said = await self._last_lines()
+                why = f"Your server ended before it could be reached. {_pods.ending(pod, said)}"
+                return ended_at_once("ended", why, said)
+            mine = pod["metadata"]["uid"]
+            events = [each for each in self.events if each["involvedObject"].get("uid") == mine]
+            if why := _pods.hopeless(pod, events):
+                return refused("kubernetes", InvalidInput(f"Your server cannot start. {why}"))
+            self.tell(*_pods.stage(pod, events))
+        late = DeadlineExceeded(
+            f"Your server did not start within {self.start_timeout} s. The last that was heard: "
+            f"{self._told[-1]['message']} Choose a smaller server, or try again later."
+        )
+        return refused("timeout", late)
+
+    async def _refuse_what_never_fits(self) -> None:
+        profile = self.sized(self.profile())
+        try:
+            nodes = await self._cluster.nodes()
+        except PermissionRefused as error:
+            self.log.info("not looked whether the server can ever fit: %s", error.detail)
+            return
+        refuse_what_never_fits(profile, of_queue(nodes, self._queue(profile.queue)))
+
+    async def _start_reflector(self, kind: str, *what: Any, replace: bool = False, **how: Any) -> Any:
+        """Watch pods or events. A watch that gave up, as KubeSpawner's does after half a minute without the API, begins anew."""
+        key = self._get_reflector_key(kind)
+        watch = self.reflectors[key].watch_task if key in self.reflectors else None
+        over = watch is not None and watch.done()
+        try:
+            return await super()._start_reflector(kind, *what, replace=replace or over, **how)
+        except Exception:
+            # Left in its place, a watch that never began would say that there is nothing.
+            self.reflectors.pop(key, None)
+            raise
+
+    async def _last_lines(self) -> list[str]:
+        try:
+            said = await self.api.read_namespaced_pod_log(
+                self.pod_name,
+                self.namespace,
+                container=_pods.CONTAINER,
+                tail_lines=_LAST_LINES,
+                limit_bytes=_LAST_BYTES,
+                _request_timeout=_ANSWER_S,
+            )
+        except (ApiException, *SILENT) as error:
+            self.log.warning("the last lines of %s cannot be read: %r", self.pod_name, error)
+            return []
+        return str(said).splitlines()
+
+    @property
+    def _pod(self) -> Object | None:
+        """The server's pod as it was last heard of."""
+        if self.pod_reflector is None:
+            return None
+        found: Object | None = self.pod_reflector.pods.get(f"{self.namespace}/{self.pod_name}")
+        return found
+
+    @property
+    def _cluster(self) -> Cluster:
+        return Cluster(self.api, self.section.accelerator_resource)
+
+    def _queue(self, name: str) -> KubernetesQueueSection:
+        """Return the machines that a queue's name stands for; the default's where it is empty."""
+        wanted = name or self.default_queue
+        if not wanted:
+            return self.queues[0] if self.queues else EVERYWHERE
         for queue in self.queues:
-            if queue.name == profile.queue:
+            if queue.name == wanted:
                 return queue
         there = ", ".join(each.name for each in self.queues) or "none"
         raise InvalidInput(
-            f"The profile {profile.name} names the queue {profile.queue!r}, which compute.kubernetes.queues does not have. "
+            f"This server's profile names the queue {wanted!r}, which compute.kubernetes.queues does not have. "
             f"There is: {there}. Tell an administrator."
         )
 
@@ -106,45 +285,44 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
     def _confine(self) -> None:
         self.uid = self.gid = self.fs_gid = USER
         self.allow_privilege_escalation = False
-        self.automount_service_account_token = False
+        self.service_account = self.section.service_account or None
+        self.automount_service_account_token = bool(self.section.service_account)
         self.container_security_context = {
             "readOnlyRootFilesystem": True,
             "runAsNonRoot": True,
             "capabilities": {"drop": ["ALL"]},
             "seccompProfile": {"type": "RuntimeDefault"},
         }
-        self.common_labels = {
-            "app.kubernetes.io/name": "genesis-workbench",
+        self.common_labels = {  # not the hub's own, by which the chart's service finds it
+            "app.kubernetes.io/name": "genesis-workbench-server",
             "app.kubernetes.io/instance": safe_name(self.site),
         }
         self.extra_pod_config = {"enableServiceLinks": False}
 
     def _attach(self) -> None:
-        """Give the home, the site's data for reading, and room for what is thrown away."""
+        """Give the home, the site's file and data for reading, and room for what is thrown away."""
         section = self.section
         self.storage_pvc_ensure = True
         self.storage_capacity = str(self.home_bytes or section.home_bytes)
         self.storage_class = section.storage_class or None
         self.storage_access_modes = list(section.access_modes)
-        volumes: list[dict[str, Any]] = [
-            {"name": "home", "persistentVolumeClaim": {"claimName": self.pvc_name}},
-            {"name": "scratch", "emptyDir": {"sizeLimit": str(self.mem_limit)}},
+        home = {"persistentVolumeClaim": {"claimName": self.pvc_name}}
+        shared_memory = {"emptyDir": {"medium": "Memory", "sizeLimit": str(self.mem_limit // 2)}}
+        found: list[tuple[dict[str, Any], dict[str, Any]]] = [
+            ({"name": "home", **home}, {"mountPath": _HOME, "readOnly": bool(self.dashboard)}),
+            ({"name": "scratch", "emptyDir": {"sizeLimit": str(self.mem_limit)}}, {"mountPath": _SCRATCH}),
+            ({"name": "shared-memory", **shared_memory}, {"mountPath": "/dev/shm"}),  # noqa: S108 - likewise
         ]
-        mounts: list[dict[str, Any]] = [
-            {"name": "home", "mountPath": _HOME, "readOnly": bool(self.dashboard)},
-            {"name": "scratch", "mountPath": _SCRATCH},
-        ]
+        if section.site_config_map:
+            site = {"name": "site", "configMap": {"name": section.site_config_map}}
+            found.append((site, {"mountPath": _SITE, "readOnly": True}))
         for number, shared in enumerate(section.volumes):
-            volumes.append({"name": f"shared-{number}", "persistentVolumeClaim": {"claimName": shared.claim}})
-            mount = {"name": f"shared-{number}", "mountPath": shared.path, "readOnly": shared.read_only}
-            mounts.append({**mount, **({"subPath": shared.sub_path} if shared.sub_path else {})})
-        self.volumes, self.volume_mounts, self.working_dir = volumes, mounts, _HOME
-
-
-def words(event: dict[str, Any]) -> str:
-    """Return what an event of the cluster means to the person who waits."""
-    reason, message = str(event.get("reason", "")), str(event.get("message", "")).strip()
-    known = _WORDS.get(reason)
-    if known is None:
-        return message or reason
-    return f"{known} ({message})" if reason in _SAY_ALL and message else known
+            volume = {
+                "name": f"shared-{number}",
+                "persistentVolumeClaim": {"claimName": shared.claim},
+            }
+            within = {"subPath": shared.sub_path} if shared.sub_path else {}
+            found.append((volume, {"mountPath": shared.path, "readOnly": shared.read_only, **within}))
+        self.volumes = [volume for volume, _ in found]
+        self.volume_mounts = [{"name": volume["name"], **mount} for volume, mount in found]
+        self.working_dir = _HOME

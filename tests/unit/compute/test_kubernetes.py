@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from genesis_workbench.compute.clusters.kubernetes import KubernetesWorkers, WorkerPod
 from genesis_workbench.compute.job import JobSpec, JobState, Resources
-from genesis_workbench.compute.kubernetes import access, pods, words
+from genesis_workbench.compute.kubernetes import access, words
 from genesis_workbench.compute.kubernetes.api import Kubernetes
 from genesis_workbench.compute.kubernetes.nodes import Nodes
 from genesis_workbench.compute.schedulers import wrapper
@@ -28,6 +28,7 @@ from genesis_workbench.core.errors import (
     TooLarge,
     Unavailable,
 )
+from genesis_workbench.core.nodes import quantity
 from genesis_workbench.core.site import ComputeSection, KubernetesSection
 
 GIB = 2**30
@@ -233,12 +234,12 @@ async def test_a_worker_whose_making_was_answered_late_is_there(api):
     ],
 )
 def test_quantities_are_read(text, value):
-    assert pods.quantity(text) == value
+    assert quantity(text) == value
 
 
 @given(st.text(max_size=30))
 def test_no_quantity_is_too_strange(text):
-    assert pods.quantity(text) >= 0
+    assert quantity(text) >= 0
 
 
 # --- the API ------------------------------------------------------------------------------------------------------

@@ -3,42 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
 
 from genesis_workbench.compute.job import Queue, Resources
 from genesis_workbench.compute.kubernetes.api import Kubernetes, Object
-from genesis_workbench.compute.kubernetes.pods import NAME, quantity, queue_named
+from genesis_workbench.compute.kubernetes.pods import NAME, queue_named
 from genesis_workbench.compute.slurm import refuse_unsatisfiable
 from genesis_workbench.core.errors import InvalidInput, PermissionRefused
+from genesis_workbench.core.nodes import Node, counted, of_queue, quantity
 from genesis_workbench.core.site import ComputeSection, KubernetesQueueSection
-
-
-@dataclass(frozen=True)
-class Node:
-    """One machine.
-
-    Attributes
-    ----------
-    cores, free_cores : float
-        What pods may have, and what no pod has asked for.
-    memory_bytes, free_memory_bytes, gpus, free_gpus : int
-        Likewise.
-    ready : bool
-        Whether new pods may come.
-    """
-
-    name: str
-    labels: dict[str, str]
-    taints: tuple[dict[str, str], ...]
-    cores: float
-    free_cores: float
-    memory_bytes: int
-    free_memory_bytes: int
-    gpus: int
-    free_gpus: int
-    ready: bool
 
 
 class Nodes:
@@ -73,12 +45,7 @@ class Nodes:
         nodes = self.all()
         if nodes is None:
             return None
-        wanted = queue.node_selector.items()
-        return [
-            node
-            for node in nodes
-            if wanted <= node.labels.items() and _tolerated(node.taints, queue.tolerations)
-        ]
+        return of_queue(nodes, queue)
 
     def queues(self) -> list[Queue]:
         """Return the queues as they are now."""
@@ -127,12 +94,7 @@ class Nodes:
             pods = self._kubernetes.list("pods", everywhere=True)
         except PermissionRefused:
             self.partly, pods = True, self._kubernetes.list("pods")
-        by_node: dict[str, list[Object]] = {}
-        for pod in pods:
-            if pod["status"].get("phase") not in ("Succeeded", "Failed"):
-                by_node.setdefault(pod["spec"].get("nodeName", ""), []).append(pod)
-        gpu = self._site.kubernetes.gpu_resource
-        return [_node(node, by_node.get(node["metadata"]["name"], []), gpu) for node in nodes]
+        return counted(nodes, pods, self._site.kubernetes.gpu_resource)
 
     def _check_quota(self, what: str, resources: Resources) -> None:
         asked = {
@@ -152,57 +114,3 @@ class Nodes:
                         f"{self._kubernetes.namespace!r} allows {limit} of {kind} altogether and you asked for "
                         f"{asked[kind]:g}. Ask for at most {quantity(limit):g}."
                     )
-
-
-def _node(node: Object, pods: Iterable[Object], gpu: str) -> Node:
-    spec, there = node["spec"], node["status"].get("allocatable", {})
-    used = {name: sum(_asked(pod, name) for pod in pods) for name in ("cpu", "memory", gpu)}
-    conditions = {each["type"]: each["status"] for each in node["status"].get("conditions", [])}
-    cores, memory, gpus = (quantity(there.get(name)) for name in ("cpu", "memory", gpu))
-    return Node(
-        name=node["metadata"]["name"],
-        labels=node["metadata"].get("labels", {}),
-        taints=tuple(spec.get("taints", [])),
-        cores=cores,
-        free_cores=max(0.0, cores - used["cpu"]),
-        memory_bytes=int(memory),
-        free_memory_bytes=max(0, int(memory - used["memory"])),
-        gpus=int(gpus),
-        free_gpus=max(0, int(gpus - used[gpu])),
-        ready=conditions.get("Ready") == "True" and not spec.get("unschedulable"),
-    )
-
-
-def _asked(pod: Object, name: str) -> float:
-    """Sum of what its containers ask for; of those that run first, the largest counts."""
-
-    def of(containers: list[Object], together: Callable[[list[float]], float]) -> float:
-        return together(
-            [quantity(each.get("resources", {}).get("requests", {}).get(name)) for each in containers]
-        )
-
-    spec = pod["spec"]
-    return max(
-        of(spec["containers"], sum), of(spec.get("initContainers", []), lambda found: max(found, default=0))
-    )
-
-
-def _tolerated(taints: Iterable[dict[str, str]], tolerations: list[dict[str, str]]) -> bool:
-    """Whether pods with these tolerations may come to a machine with these taints.
-
-    Taints that come and go by themselves (a machine that is not ready) do not count for what could ever run.
-    """
-    for taint in taints:
-        if taint["key"].startswith("node.kubernetes.io/") or taint.get("effect") == "PreferNoSchedule":
-            continue
-        if not any(_accepts(each, taint) for each in tolerations):
-            return False
-    return True
-
-
-def _accepts(toleration: dict[str, Any], taint: dict[str, str]) -> bool:
-    if toleration.get("effect") not in (None, "", taint.get("effect")):
-        return False
-    if toleration.get("operator", "Equal") == "Exists":
-        return toleration.get("key") in (None, "", taint["key"])
-    return toleration.get("key") == taint["key"] and toleration.get("value", "") == taint.get("value", "")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from genesis_workbench.compute.job import Resources
@@ -18,10 +17,6 @@ from genesis_workbench.core.site import ComputeSection, KubernetesQueueSection
 NAME, COMPONENT = "app.kubernetes.io/name", "app.kubernetes.io/component"
 OWNER, ACCOUNT = "genesis-workbench/owner", "genesis-workbench/account"
 _LABEL = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
-_SUFFIXES: dict[str, Decimal | int] = {
-    "": 1, "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": 10**3, "M": 10**6, "G": 10**9,
-    "T": 10**12, "P": 10**15, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50,
-}  # fmt: skip
 STOP_S = 30
 """Seconds that a pod has to end itself once it is asked to."""
 
@@ -175,20 +170,3 @@ def pod(
         "priorityClassName": queue.priority_class,
     }
     return found | {key: value for key, value in optional.items() if value}
-
-
-def quantity(text: str | int | float | None) -> float:
-    """Read a number as Kubernetes writes it; 0 where it cannot be read.
-
-    Examples
-    --------
-    >>> quantity("500m"), quantity("2Gi"), quantity("1e3"), quantity(None)
-    (0.5, 2147483648.0, 1000.0, 0.0)
-    """
-    match = re.fullmatch(r"([0-9.]+(?:[eE][+-]?[0-9]+)?)([A-Za-z]{0,2})", str(text or "0"))
-    if not match or match[2] not in _SUFFIXES:
-        return 0.0
-    try:
-        return float(Decimal(match[1]) * _SUFFIXES[match[2]])
-    except InvalidOperation:
-        return 0.0

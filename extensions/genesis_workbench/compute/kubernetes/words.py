@@ -9,8 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from genesis_workbench.compute.kubernetes.api import Object
-from genesis_workbench.compute.kubernetes.nodes import Node
-from genesis_workbench.compute.kubernetes.pods import quantity
+from genesis_workbench.core.nodes import Node, quantity
 
 _IMAGE = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError")
 _SCHEDULER = re.compile(r"(?P<count>\d+) (?P<what>[^,.]+)")
