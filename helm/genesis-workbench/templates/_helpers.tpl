@@ -16,6 +16,17 @@ app.kubernetes.io/name: genesis-workbench
 app.kubernetes.io/component: worker
 {{- end -}}
 
+{{- /* Not empty where each person's server is a pod. */ -}}
+{{- define "genesis.pods" -}}
+{{- if eq .Values.servers.spawner "kubernetes" -}}yes{{- end -}}
+{{- end -}}
+
+{{- /* What spawners/kubernetes.py labels a server's pod with. */ -}}
+{{- define "genesis.server" -}}
+app.kubernetes.io/name: genesis-workbench-server
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
 {{- define "genesis.labels" -}}
 {{ include "genesis.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -43,6 +54,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "genesis.check" -}}
 {{- if and .Values.compute.enabled (not .Values.compute.image) -}}
 {{- fail "compute.enabled is true, but compute.image is empty. Set the user image (images/user), best by digest: it must have the versions of the hub's image." -}}
+{{- end -}}
+{{- if include "genesis.pods" . -}}
+{{- if not .Values.servers.image -}}
+{{- fail "servers.spawner is kubernetes, but servers.image is empty. Set the user image (images/user) of the same build as the hub's, by digest: name@sha256:..." -}}
+{{- end -}}
+{{- if .Values.compute.enabled -}}
+{{- fail "servers.spawner is kubernetes and compute.enabled is true: whoever may make pods in this namespace can mount every claim in it, others' homes too. Use one of the two." -}}
+{{- end -}}
+{{- if or (gt (len .Release.Name) 40) (not (regexMatch "^[a-z0-9](-?[a-z0-9])*$" .Release.Name)) -}}
+{{- fail (printf "The release is called %q, by which servers are told from those of other releases. Choose at most 40 small letters, digits and single hyphens." .Release.Name) -}}
+{{- end -}}
 {{- end -}}
 {{- $loopback := eq .Values.site.hub.address "127.0.0.1" -}}
 {{- if and .Values.ingress.enabled $loopback -}}

