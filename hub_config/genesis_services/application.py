@@ -101,7 +101,7 @@ class Front:
         self._app, self._gate, self._home = app, gate, site.public_url
         self._service_host = urlsplit(site.origin("workbench", "service")).netloc
         # Notebooks reach the service past the proxy, at its own address.
-        self._inside = {"127.0.0.1", site.hub.private_address}
+        self._inside = {"127.0.0.1", site.hub.private_address, site.hub.private_name.lower()} - {""}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Dispatch one connection."""
