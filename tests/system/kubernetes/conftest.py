@@ -7,11 +7,13 @@ where REQUIRE_KUBERNETES=1.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,10 +57,10 @@ def kubeconfig() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def image(kubeconfig: Path) -> str:
-    """The user image, on every node."""
+def images(kubeconfig: Path) -> tuple[str, str]:
+    """The user image, on every node: its name with a tag, and with its digest."""
     if named := os.environ.get("GENESIS_TEST_IMAGE"):
-        return named
+        return named, named
     for program in ("podman", "mmdebstrap"):
         if not shutil.which(program):
             missing(
@@ -70,10 +72,32 @@ def image(kubeconfig: Path) -> str:
     subprocess.run(build, check=True, timeout=1500)
     archive = REPOSITORY / "build/images/user.tar"
     archive.unlink(missing_ok=True)
-    subprocess.run(["podman", "save", "--output", str(archive), BUILT], check=True, timeout=300)
-    subprocess.run([SCRIPTS / "load-image.sh", kubeconfig.parent, archive], check=True, timeout=600)
+    save = ["podman", "save", "--format=oci-archive", "--uncompressed", "--output", str(archive), BUILT]
+    subprocess.run(save, check=True, timeout=300)
+    with tarfile.open(archive) as opened:
+        index = opened.extractfile("index.json")
+        assert index
+        digest = json.load(index)["manifests"][0]["digest"]
+    pinned = f"{BUILT.rpartition(':')[0]}@{digest}"
+    subprocess.run([SCRIPTS / "load-image.sh", kubeconfig.parent, archive, pinned], check=True, timeout=600)
     archive.unlink()
-    return BUILT
+    return BUILT, pinned
+
+
+@pytest.fixture(scope="session")
+def image(images: tuple[str, str]) -> str:
+    """The user image by a name that nodes know."""
+    return images[0]
+
+
+@pytest.fixture(scope="session")
+def pinned_image(images: tuple[str, str]) -> str:
+    """The user image by its digest, as the hub wants it."""
+    if "@sha256:" not in images[1]:
+        missing(
+            f"GENESIS_TEST_IMAGE is {images[1]!r}: people's servers need it by its digest, name@sha256:..."
+        )
+    return images[1]
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +119,8 @@ def kubectl(kubeconfig: Path) -> Iterator[Kubectl]:
         finally:
             kubectl("delete", "namespace", kubectl.namespace, "--wait=false")
             for kind in ("clusterrole", "clusterrolebinding"):
-                kubectl("delete", kind, f"{kubectl.namespace}-sees", "--ignore-not-found")
+                for account in ("notebook", "hub"):
+                    kubectl("delete", kind, f"{kubectl.namespace}-{account}-sees", "--ignore-not-found")
 
 
 @pytest.fixture(scope="module")

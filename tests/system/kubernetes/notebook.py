@@ -249,17 +249,8 @@ class RemoteScheduler:
 
 def prepare(kubectl: Kubectl) -> None:
     """Make what a notebook needs: an account with the chart's rights, and a claim."""
-    space, name = kubectl.namespace, "notebook"
-    subject = [{"kind": "ServiceAccount", "name": name, "namespace": space}]
-    rules = yaml.safe_load(RULES.read_text())
-    group = "rbac.authorization.k8s.io"
+    account(kubectl, "notebook", RULES)
     kubectl.apply(
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}},
-        {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": {"name": name}, "rules": rules},
-        {
-            "apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": {"name": name}, "subjects": subject,
-            "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
-        },
         {
             "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "home"},
             "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
@@ -267,9 +258,26 @@ def prepare(kubectl: Kubectl) -> None:
     )  # fmt: skip
 
 
-def may_see(kubectl: Kubectl, *resources: str) -> Callable[[], None]:
-    """Let the notebook see nodes, or all pods, as the chart's switches do; returns what takes it back."""
-    group, name = "rbac.authorization.k8s.io", f"{kubectl.namespace}-sees"
+def account(kubectl: Kubectl, name: str, rules: Path) -> None:
+    """Make a service account with the rights that the chart gives by a file of rules."""
+    subject = [{"kind": "ServiceAccount", "name": name, "namespace": kubectl.namespace}]
+    group = "rbac.authorization.k8s.io"
+    kubectl.apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}},
+        {
+            "apiVersion": f"{group}/v1", "kind": "Role", "metadata": {"name": name},
+            "rules": yaml.safe_load(rules.read_text()),
+        },
+        {
+            "apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": {"name": name}, "subjects": subject,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+        },
+    )  # fmt: skip
+
+
+def may_see(kubectl: Kubectl, *resources: str, who: str = "notebook") -> Callable[[], None]:
+    """Let an account see nodes, or all pods, as the chart's switches do; returns what takes it back."""
+    group, name = "rbac.authorization.k8s.io", f"{kubectl.namespace}-{who}-sees"
     kubectl.apply(
         {
             "apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": name},
@@ -277,7 +285,7 @@ def may_see(kubectl: Kubectl, *resources: str) -> Callable[[], None]:
         },
         {
             "apiVersion": f"{group}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
-            "subjects": [{"kind": "ServiceAccount", "name": "notebook", "namespace": kubectl.namespace}],
+            "subjects": [{"kind": "ServiceAccount", "name": who, "namespace": kubectl.namespace}],
             "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
         },
     )  # fmt: skip

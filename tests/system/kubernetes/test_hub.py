@@ -1,0 +1,376 @@
+"""People's servers as pods of a real Kubernetes, by a hub that has the chart's rights and no more.
+
+The tests are steps of one story and run in their order: a server takes ten seconds to start. The cluster for tests does not
+enforce network policies: what they say is tested with the chart.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from harness import Browser, Workbench
+from system.kubernetes.notebook import RULES, Kubectl, account, may_see
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+SERVERS = "component=singleuser-server"
+SITE = """
+name = "pods"
+[hub]
+private_address = "{address}"
+[servers]
+spawner = "kubernetes"
+start_timeout_s = 90
+home_bytes = 1073741824
+[servers.kubernetes]
+namespace = "{namespace}"
+image = "{image}"
+site_config_map = "site"
+memory_bytes = 805306368
+[[servers.profiles]]
+name = "small"
+title = "Small"
+cpu_cores = 1
+memory_bytes = 1073741824
+[[servers.profiles]]
+name = "plain"
+title = "What every server gets"
+[[servers.profiles]]
+name = "whole"
+title = "A whole machine"
+cpu_cores = {cores}
+[[servers.profiles]]
+name = "vast"
+title = "More than there is"
+memory_bytes = 1099511627776
+[[servers.profiles]]
+name = "tight"
+title = "Too little to start in"
+memory_bytes = 41943040
+[[servers.profiles]]
+name = "tagged"
+title = "Named by a tag"
+image = "localhost/probe:1"
+[[servers.profiles]]
+name = "absent"
+title = "An image that nobody has"
+image = "localhost/absent@sha256:{absent}"
+[catalog]
+sources = []
+"""
+# Only the server's own process has the token: a process that is merely run in the container is nobody.
+AS_THE_SERVER = (
+    "import os; e = dict(p.split('=', 1) for p in open('/proc/1/environ').read().split('\\0') if '=' in p);"
+    "os.environ.update(e);"
+)
+
+
+@pytest.fixture(scope="module")
+def cores(kubectl: Kubectl) -> int:
+    """Whole cores that the largest machine gives to pods."""
+    nodes = json.loads(kubectl("get", "nodes", "-o", "json"))["items"]
+    return max(int(float(node["status"]["allocatable"]["cpu"])) for node in nodes)
+
+
+@pytest.fixture(scope="module")
+def workbench(kubectl: Kubectl, kubeconfig: Path, pinned_image: str, cores: int, tmp_path_factory):
+    """A hub on this machine, with the account of the chart's hub."""
+    folder = tmp_path_factory.mktemp("hub")
+    account(kubectl, "hub", RULES.with_name("servers-rules.yaml"))
+    may_see(kubectl, "nodes", "pods", who="hub")
+    access = json.loads(kubectl("config", "view", "--raw", "--minify", "--output", "json"))
+    token = kubectl("create", "token", "hub", "--duration=3h").strip()
+    access["users"] = [{"name": access["contexts"][0]["context"]["user"], "user": {"token": token}}]
+    (folder / "kubeconfig").write_text(json.dumps(access))
+    (folder / "kubeconfig").chmod(0o600)
+    text = SITE.format(
+        address=address_towards(access["clusters"][0]["cluster"]["server"]),
+        namespace=kubectl.namespace,
+        image=pinned_image,
+        cores=cores,
+        absent="0" * 64,
+    )
+    (folder / "site.toml").write_text(text)
+    kubectl("create", "configmap", "site", f"--from-file=site.toml={folder / 'site.toml'}")
+    running = Workbench(folder / "state", folder / "site.toml")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KUBECONFIG", str(folder / "kubeconfig"))
+            running.start()
+        for name in ("alice", "bob"):
+            running.add(name)
+        yield running
+        running.stop()
+    finally:
+        kubectl("delete", "pods", "--selector", SERVERS, "--grace-period=0", "--force")
+        kubectl("delete", "configmap", "site", "--ignore-not-found")
+
+
+def address_towards(url: str) -> str:
+    """Return the address that this machine has on the network of the cluster."""
+    where = urlsplit(url)
+    with socket.create_connection((where.hostname, where.port or 443), timeout=10) as link:
+        return str(link.getsockname()[0])
+
+
+@pytest.fixture
+def people(workbench):
+    """Everybody, signed in."""
+    made = {name: Browser(workbench) for name in ("alice", "bob", "admin")}
+    for name, browser in made.items():
+        browser.sign_in(name, workbench.passwords[name])
+    yield made
+    for browser in made.values():
+        browser.close()
+
+
+@pytest.fixture
+def both(workbench, people):
+    """Alice and Bob, each with a server that runs."""
+    for name in ("alice", "bob"):
+        if not ready(people[name], name):
+            people[name].hub("POST", f"users/{name}/server", json={"profile": "small"})
+    for name in ("alice", "bob"):
+        workbench.until(lambda name=name: ready(people[name], name), timeout_s=120)
+    return people
+
+
+def ready(person, name):
+    answer = person.hub(
+        "GET", f"users/{name}"
+    )  # until a hub that restarts is back, the proxy answers in its place
+    return answer.status_code == 200 and answer.json()["servers"].get("", {}).get("ready")
+
+
+def stop(workbench, person, name):
+    person.hub("DELETE", f"users/{name}/server")
+    workbench.until(lambda: "" not in person.hub("GET", f"users/{name}").json()["servers"])
+
+
+def pod_of(kubectl, name):
+    """Return somebody's pod; LookupError where there is none."""
+    for pod in kubectl.items("pods", SERVERS):
+        if pod["metadata"]["annotations"]["hub.jupyter.org/username"] == name:
+            return pod
+    raise LookupError(name)
+
+
+def inside(kubectl, name, *command, check=True):
+    """Run something in somebody's pod, as they would in a terminal."""
+    return kubectl("exec", pod_of(kubectl, name)["metadata"]["name"], "--", *command, check=check).strip()
+
+
+def story(workbench, person, name):
+    """Return what the waiting page is told, to its end."""
+    found = []
+    url = f"{workbench.public_url}/hub/api/users/{name}/server/progress"
+    with person.http.stream("GET", url, timeout=120) as events:
+        for line in events.iter_lines():
+            if line.startswith("data:"):
+                found.append(json.loads(line.removeprefix("data:")))
+            if found and (found[-1].get("ready") or found[-1].get("failed")):
+                break
+    return found
+
+
+def why_not(workbench, person, name, profile):
+    """Return why a server does not start: at once, or on the waiting page."""
+    answer = person.hub("POST", f"users/{name}/server", json={"profile": profile})
+    if answer.status_code >= 400:
+        return answer.json()["message"]
+    end = story(workbench, person, name)[-1]
+    assert end.get("failed"), end
+    return end["message"]
+
+
+def cards(workbench, person):
+    """Return what the page says is free, by profile."""
+    page = person.get(f"{workbench.public_url}/hub/spawn").text
+    found = re.findall(
+        r'name="profile" id="[^"]+" value="(\w+)".*?genesis-free[^>]*>\s*(.*?)</p>', page, re.DOTALL
+    )
+    return {name: " ".join(re.sub("<[^>]+>", "", text).split()) for name, text in found}
+
+
+def test_the_page_says_what_is_free_before_anybody_has_a_server(workbench, people, cores):
+    told = cards(workbench, people["alice"])
+    machine = rf"{cores} cores? and [\d.,]+ GiB of memory"
+    assert re.fullmatch(rf"Free now: {machine}\.", told["small"]), told
+    assert told["whole"] == told["plain"] == told["small"]
+    assert told["vast"] == told["small"].replace("Free now:", "Busy now. Free:")
+
+
+def test_a_server_starts_with_a_story_and_is_confined(workbench, people, kubectl):
+    alice = people["alice"]
+    assert alice.hub("POST", "users/alice/server", json={"profile": "small"}).status_code in (201, 202)
+    told = [event["message"] for event in story(workbench, alice, "alice")]
+    node = pod_of(kubectl, "alice")["spec"]["nodeName"]
+    assert told[0] == "Server requested"
+    assert "Looking for a machine with room for you." in told
+    assert f"Your container runs on {node}; JupyterLab is starting in it." in told
+    status = inside(kubectl, "alice", "cat", "/proc/self/status")
+    about = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert about["Uid"].split() == about["Gid"].split() == ["1000"] * 4
+    assert int(about["CapEff"], 16) == int(about["CapBnd"], 16) == 0
+    assert (about["NoNewPrivs"], about["Seccomp"]) == ("1", "2")
+    for place in ("/x", "/etc/x", "/usr/x", "/etc/genesis-workbench/x"):
+        assert inside(kubectl, "alice", "sh", "-c", f"touch {place} 2>/dev/null || echo refused") == "refused"
+    assert inside(kubectl, "alice", "sh", "-c", "ls /var/run/secrets/kubernetes.io 2>&1 || true").endswith(
+        "No such file or directory"
+    )
+    assert "KUBECONFIG" not in inside(kubectl, "alice", "env")
+
+
+def test_the_profile_sets_what_a_server_may_use(workbench, both, kubectl):
+    (container,) = pod_of(kubectl, "alice")["spec"]["containers"]
+    for kind in ("requests", "limits"):
+        assert container["resources"][kind] == {"cpu": "1", "memory": "1073741824"}
+    limit = inside(
+        kubectl,
+        "alice",
+        "sh",
+        "-c",
+        "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null || true",
+    )
+    assert limit == "1073741824"
+    environment = inside(
+        kubectl,
+        "alice",
+        "python",
+        "-c",
+        AS_THE_SERVER + "print(os.environ['MEM_LIMIT'], os.environ['CPU_LIMIT'])",
+    )
+    assert environment == "1073741824 1.0"
+
+
+def test_home_site_and_service_are_there_as_everywhere(workbench, both, kubectl):
+    inside(kubectl, "alice", "sh", "-c", "echo hers > ~/notes.txt")
+    assert "tutorials" in inside(kubectl, "alice", "ls", "/home/user").split()
+    ask = (
+        AS_THE_SERVER
+        + "from genesis_workbench.core.service import service; print(service().get('me')['name'])"
+    )
+    assert inside(kubectl, "alice", "python", "-W", "ignore", "-c", ask) == "alice"
+    site = AS_THE_SERVER + "from genesis_workbench.core.site import this_site; print(this_site().name)"
+    assert inside(kubectl, "alice", "python", "-W", "ignore", "-c", site) == "pods"
+    assert both["alice"].get(f"{workbench.user_origin('alice')}/user/alice/lab").status_code == 200
+
+
+def test_nobody_reaches_the_server_or_the_home_of_another(workbench, both, kubectl):
+    lab = f"{workbench.user_origin('alice')}/user/alice/lab"
+    assert both["bob"].get(lab).status_code == 403
+    contents = {
+        "headers": {
+            "Host": f"alice--user.localhost:{workbench.port}",
+            "Authorization": f"token {both['bob'].make_token('bob')}",
+        },
+        "trust_env": False,
+    }
+    url = f"{workbench.public_url}/user/alice/api/contents"
+    assert httpx.get(url, **contents).status_code == 403
+    assert both["bob"].hub("DELETE", "users/alice/server").status_code in (403, 404)
+    # Past the proxy, where no network policy stands before it: its own sign-in does.
+    where = pod_of(kubectl, "alice")["status"]["podIP"]
+    knock = (
+        AS_THE_SERVER
+        + f"import httpx; print(httpx.get('http://{where}:8888/user/alice/api/contents', headers="
+        + "{'Authorization': 'token ' + os.environ['JUPYTERHUB_API_TOKEN']}, trust_env=False).status_code)"
+    )
+    assert inside(kubectl, "bob", "python", "-c", knock) == "403"
+    seen = "find / -xdev -name notes.txt -not -path '/proc/*' 2>/dev/null || true"
+    assert inside(kubectl, "bob", "sh", "-c", f"({seen}); find /home/user -name notes.txt") == ""
+    claims = {
+        volume["persistentVolumeClaim"]["claimName"]
+        for name in ("alice", "bob")
+        for volume in pod_of(kubectl, name)["spec"]["volumes"]
+        if "persistentVolumeClaim" in volume
+    }
+    assert claims == {"home-alice", "home-bob"}
+
+
+def test_a_machine_that_is_taken_is_busy_on_the_page_and_waited_for_in_words(workbench, both, kubectl, cores):
+    told = cards(workbench, both["admin"])
+    nodes = {pod_of(kubectl, name)["spec"]["nodeName"] for name in ("alice", "bob")}
+    every = set(kubectl("get", "nodes", "--output=jsonpath={.items[*].metadata.name}").split())
+    assert nodes == every, "the scheduler has put both on one of several machines"
+    assert re.fullmatch(r"Busy now\. Free: \d+ cores? and [\d.,]+ GiB of memory\.", told["whole"]), told
+    why = why_not(workbench, both["admin"], "admin", "whole")
+    assert "Your server did not start within 90 s." in why
+    assert "No machine has room for your server now. It starts as soon as one has." in why
+    assert "Insufficient cpu" in why
+    with pytest.raises(LookupError):
+        pod_of(kubectl, "admin")
+
+
+@pytest.mark.parametrize(
+    ("profile", "words"),
+    [
+        (
+            "vast",
+            "No machine can ever hold this server: it asks for 1 core, 1,024.0 GiB of memory, and the largest",
+        ),
+        ("tagged", "by the tag 'localhost/probe:1', not by its digest"),
+        ("absent", "cannot fetch the image localhost/absent@sha256:0000"),
+        ("tight", "wanted more than its 0.0 GiB of memory"),
+    ],
+)
+def test_what_cannot_start_is_told_and_leaves_nothing(workbench, people, kubectl, profile, words):
+    assert words in why_not(workbench, people["admin"], "admin", profile)
+    workbench.until(lambda: "" not in people["admin"].hub("GET", "users/admin").json()["servers"])
+    with pytest.raises(LookupError):
+        pod_of(kubectl, "admin")
+
+
+def test_a_full_quota_is_told(workbench, people, kubectl):
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "people"},
+        "spec": {"hard": {"pods": "1"}},
+    }
+    kubectl.apply(quota)
+    workbench.until(lambda: '"hard"' in kubectl("get", "resourcequota", "people", "-o", "jsonpath={.status}"))
+    try:
+        why = why_not(workbench, people["admin"], "admin", "small")
+        assert "The servers of this site have used up what the cluster gives them." in why
+    finally:
+        kubectl("delete", "resourcequota", "people")
+
+
+def test_a_hub_that_is_killed_finds_every_server_again(workbench, both, kubectl):
+    before = {name: pod_of(kubectl, name)["metadata"]["uid"] for name in ("alice", "bob")}
+    old = workbench.program("jupyterhub_config.py")
+    old.kill()
+    workbench.until(
+        lambda: workbench.program("jupyterhub_config.py").pid != old.pid and ready(both["alice"], "alice"),
+        timeout_s=90,
+    )
+    assert ready(both["bob"], "bob")
+    assert {name: pod_of(kubectl, name)["metadata"]["uid"] for name in ("alice", "bob")} == before
+    assert both["alice"].get(f"{workbench.user_origin('alice')}/user/alice/lab").status_code == 200
+
+
+def test_a_server_that_is_stopped_leaves_its_home_alone(workbench, both, kubectl):
+    stop(workbench, both["alice"], "alice")
+    with pytest.raises(LookupError):
+        pod_of(kubectl, "alice")
+    assert "home-alice" in kubectl("get", "persistentvolumeclaims", "--output=name")
+    both["alice"].hub("POST", "users/alice/server", json={"profile": "plain"})
+    workbench.until(lambda: ready(both["alice"], "alice"), timeout_s=120)
+    assert inside(kubectl, "alice", "cat", "/home/user/notes.txt") == "hers"
+    (container,) = pod_of(kubectl, "alice")["spec"]["containers"]
+    assert container["resources"]["limits"] == {"cpu": "1", "memory": "805306368"}
+
+
+def test_a_pod_that_is_deleted_is_missed_and_told(workbench, both, kubectl):
+    kubectl("delete", "pod", pod_of(kubectl, "bob")["metadata"]["name"])
+    workbench.until(lambda: not ready(both["bob"], "bob"), timeout_s=90)
+    page = both["bob"].get(f"{workbench.public_url}/hub/spawn").text
+    assert "Your server was removed from outside, or its machine was lost." in page
