@@ -117,6 +117,6 @@ class Look:
         try:
             self._answer = await ask()
         except (GenesisError, OSError) as error:
-            log.warning("what is free cannot be told: %s", error)
+            log.warning("what is free cannot be told: %s %s", error, getattr(error, "detail", ""))
             self._answer = {}
         self._at = time.monotonic()

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from jupyterhub.spawner import SpawnException
-from kubernetes_asyncio.client import ApiException
+from kubernetes_asyncio.client import ApiException, Configuration
 from kubespawner import KubeSpawner
+from kubespawner import spawner as upstream
 from traitlets import Any as AnyTrait
 from traitlets import List, Unicode
 
@@ -47,6 +49,10 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
     site = Unicode(help="Name of the site: tells its pods from others'.").tag(config=True)
 
     pod_id = Unicode(help="Identifier of the pod that answered; empty where there is none.")
+
+    def __init__(self, **kwargs: Any) -> None:
+        _find_the_cluster()
+        super().__init__(**kwargs)
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up a server that an earlier hub started."""
@@ -326,3 +332,16 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
         self.volumes = [volume for volume, _ in found]
         self.volume_mounts = [{"name": volume["name"], **mount} for volume, mount in found]
         self.working_dir = _HOME
+
+
+@cache
+def _find_the_cluster() -> None:
+    """Find the way to the cluster as KubeSpawner does, once and before it makes its client, and trust its authority.
+
+    Authorities of many clusters lack the key usage that Python 3.13 began to insist on (kubernetes-client/python #2394). What is
+    signed, by whom and for which name is checked as before.
+    """
+    upstream.load_config(host="", ssl_ca_cert="", verify_ssl=None)
+    found = Configuration.get_default_copy()
+    found.disable_strict_ssl_verification = True
+    Configuration.set_default(found)

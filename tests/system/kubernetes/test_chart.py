@@ -1,17 +1,21 @@
-"""The chart, installed on a real Kubernetes, lets a person's notebook run jobs and Dask workers as pods.
+"""The chart, installed on a real Kubernetes: a notebook runs jobs and Dask workers as pods, or each person has a pod.
 
 GENESIS_TEST_HUB_IMAGE names the hub image of the same build, on every node.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
+import uuid
 from pathlib import Path
 
 import pytest
 
+from harness import Browser, Workbench
 from system.kubernetes.conftest import missing
 from system.kubernetes.notebook import Kubectl, until
 
@@ -25,6 +29,21 @@ AS_A_PERSON = (
     "env", "-i", f"HOME={STATE}/homes/ada", "PATH=/opt/genesis-workbench/bin:/usr/bin:/bin",
     "GENESIS_SITE=/etc/genesis-workbench/site.toml", "python", "-",
 )  # fmt: skip
+PROFILES = """
+site:
+  extra: |
+    [[servers.profiles]]
+    name = "small"
+    title = "Small"
+    cpu_cores = 1
+    memory_bytes = 1073741824
+    [[servers.profiles]]
+    name = "large"
+    title = "Large"
+    memory_bytes = 2147483648
+    [catalog]
+    sources = []
+"""
 CELL = """
 import genesis_workbench as gw
 from genesis_workbench.compute import JobSpec
@@ -37,8 +56,8 @@ with gw.cluster(workers=1, memory_per_worker_bytes=400 * 2**20) as cluster:
 
 
 @pytest.fixture
-def installed(kubeconfig, image):
-    """kubectl for the namespace of a release."""
+def chart(kubeconfig):
+    """Return a context manager that installs the chart with some settings, and gives kubectl for its namespace."""
     hub = os.environ.get("GENESIS_TEST_HUB_IMAGE")
     if not hub:
         missing("no hub image: set GENESIS_TEST_HUB_IMAGE to one that the nodes have")
@@ -47,37 +66,102 @@ def installed(kubeconfig, image):
     if not (helm and kubectl):
         missing("helm or kubectl is not installed")
     repository, _, tag = hub.rpartition(":")
-    space = f"gw-chart-{os.getpid()}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", str(kubeconfig))
-        for name in ("HTTPS_PROXY", "https_proxy"):
-            patch.delenv(name, raising=False)
+    common = [f"image.repository={repository}", f"image.tag={tag}", "storage.size=1Gi"]
+    common += ["resources.requests.cpu=10m", "resources.requests.memory=512Mi"]
+
+    @contextlib.contextmanager
+    def install(*settings, values=""):
+        space = f"gw-chart-{uuid.uuid4().hex[:8]}"
         there = Kubectl(kubectl, space)
         there("create", "namespace", space)
-        settings = [
-            f"image.repository={repository}",
-            f"image.tag={tag}",
-            "compute.enabled=true",
-            f"compute.image={image}",
+        command = [
+            helm,
+            "install",
+            "wb",
+            str(CHART),
+            "--namespace",
+            space,
+            "--server-side=false",
+            "--values=-",
         ]
-        settings += ["storage.size=1Gi", "resources.requests.cpu=10m", "resources.requests.memory=512Mi"]
-        command = [helm, "install", "wb", str(CHART), "--namespace", space, "--server-side=false"]
         try:
             subprocess.run(
-                command + [part for each in settings for part in ("--set", each)],
+                command + [part for each in (*common, *settings) for part in ("--set", each)],
+                input=values,
+                text=True,
                 check=True,
                 timeout=60,
                 capture_output=True,
             )
+            until(lambda: there("get", "pod", POD, "--ignore-not-found"))
+            there("wait", "--for=condition=Ready", f"pod/{POD}", "--timeout=110s")
             yield there
         finally:
             there("delete", "namespace", space, "--wait=false")
+            for kind in ("clusterrole", "clusterrolebinding"):
+                there("delete", kind, f"wb-genesis-workbench-{space}-servers", "--ignore-not-found")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", str(kubeconfig))
+        for name in ("HTTPS_PROXY", "https_proxy"):
+            patch.delenv(name, raising=False)
+        yield install
 
 
-def test_a_notebook_of_the_chart_runs_jobs_and_workers_with_the_chart_s_rights(installed):
-    until(lambda: installed("get", "pod", POD, "--ignore-not-found"))
-    installed("wait", "--for=condition=Ready", f"pod/{POD}", "--timeout=110s")
-    told = installed("exec", "-i", POD, "--", *AS_A_PERSON, given=CELL)
-    assert told.splitlines() == ["completed  True", "3"]
-    until(lambda: not installed.names("pods", "app.kubernetes.io/component=worker"))
-    assert installed.names("secrets", "app.kubernetes.io/component=cluster") == []
+def test_a_notebook_of_the_chart_runs_jobs_and_workers_with_the_chart_s_rights(chart, image):
+    with chart("compute.enabled=true", f"compute.image={image}") as installed:
+        told = installed("exec", "-i", POD, "--", *AS_A_PERSON, given=CELL)
+        assert told.splitlines() == ["completed  True", "3"]
+        until(lambda: not installed.names("pods", "app.kubernetes.io/component=worker"))
+        assert installed.names("secrets", "app.kubernetes.io/component=cluster") == []
+
+
+@contextlib.contextmanager
+def forwarded(kubectl, port):
+    """Reach a port of the hub's pod on this machine, where its proxy knows itself by that port."""
+    link = kubectl.start("port-forward", f"pod/{POD}", f"{port}:{port}")
+    try:
+        assert "Forwarding from" in link.stdout.readline()
+        yield
+    finally:
+        link.kill()
+        link.communicate()
+
+
+def server_of(kubectl, name):
+    (pod,) = kubectl.items("pods", f"component=singleuser-server,hub.jupyter.org/username={name}")
+    return pod
+
+
+def test_somebody_signs_in_and_has_a_pod_that_outlives_the_hub(chart, pinned_image, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    workbench = Workbench(tmp_path)
+    workbench.public_url = f"http://127.0.0.1:{port}"
+    settings = [f"site.hub.port={port}", "servers.spawner=kubernetes", f"servers.image={pinned_image}"]
+    settings += ["servers.seeMachines=true", "servers.home.bytes=1073741824"]
+    lab = f"{workbench.user_origin('admin')}/user/admin/lab"
+    with chart(*settings, values=PROFILES) as kubectl:
+        told = kubectl("exec", POD, "--", "workbench", "users", "password", "admin", "--state", STATE)
+        browser = Browser(workbench)
+        with forwarded(kubectl, port):
+            browser.sign_in("admin", told.partition("password ")[2].split()[0])
+            choice = f"{workbench.public_url}/hub/spawn"
+            until(
+                lambda: "Free now:" in browser.get(choice).text
+            )  # the first look may take longer than a page waits
+            browser.start_server("admin")
+            assert browser.get(lab).status_code == 200
+        before = server_of(kubectl, "admin")
+        mounted = [mount["mountPath"] for mount in before["spec"]["containers"][0]["volumeMounts"]]
+        assert not any("serviceaccount" in path for path in mounted)
+        # Another hub of the same release, at another address, is found again by the service's name.
+        kubectl("delete", "pod", POD, "--grace-period=5")
+        until(lambda: kubectl("get", "pod", POD, "--ignore-not-found"))
+        kubectl("wait", "--for=condition=Ready", f"pod/{POD}", "--timeout=110s")
+        with forwarded(kubectl, port):
+            until(lambda: browser.get(lab).status_code == 200)
+            assert browser.hub("GET", "users/admin").json()["servers"][""]["ready"]
+        assert server_of(kubectl, "admin")["metadata"]["uid"] == before["metadata"]["uid"]
+        browser.close()

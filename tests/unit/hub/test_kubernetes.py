@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import kubernetes_validate
 import pytest
 from jupyterhub.spawner import SpawnException
-from kubernetes_asyncio.client import ApiClient, ApiException
+from kubernetes_asyncio.client import ApiClient, ApiException, Configuration
 
 from genesis_hub import resources
 from genesis_hub.settings import Settings
@@ -92,6 +92,12 @@ async def test_a_pod_is_confined_and_knows_nothing_of_the_cluster(spawner):
     assert not spec.get("hostNetwork")
     assert not any("hostPath" in volume for volume in spec["volumes"])
     assert about["labels"]["app.kubernetes.io/instance"] == "test"
+
+
+async def test_an_authority_without_key_usage_is_trusted_and_still_checked(spawner):
+    found = Configuration.get_default_copy()
+    assert found.disable_strict_ssl_verification
+    assert found.verify_ssl
 
 
 async def test_the_profile_decides_size_machine_and_image(spawner):
