@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from genesis_workbench.core.nodes import Object, quantity
@@ -17,6 +18,7 @@ _EVENTS = {
     "FailedCreatePodSandBox": "{node} cannot give your server a network yet. ({message})",
 }
 _NOT_MADE = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+_LOST_AFTER = timedelta(seconds=60)
 _TELL = "Tell the operator, or choose another profile."
 
 
@@ -63,6 +65,12 @@ def hopeless(pod: Object, events: Sequence[Object]) -> str:
 def ended(pod: Object) -> bool:
     """Tell whether the server has ended."""
     return "terminated" in _state(pod) or pod["status"].get("phase") in ("Succeeded", "Failed")
+
+
+def lost(pod: Object) -> bool:
+    """Tell whether the pod should long be gone: the cluster has taken it off a machine that does not answer."""
+    until = pod["metadata"].get("deletionTimestamp")
+    return bool(until) and datetime.now(UTC) - datetime.fromisoformat(until) > _LOST_AFTER
 
 
 def ending(pod: Object, said: Sequence[str]) -> str:

@@ -38,6 +38,7 @@ from genesis_workbench.core.site import KubernetesQueueSection, KubernetesServer
 
 _HOME, _SITE = "/home/user", "/etc/genesis-workbench"
 _SCRATCH = "/tmp"  # noqa: S108 - of the pod alone
+_LOST = 1
 _LOOK_S, _ANSWER_S, _LAST_LINES, _LAST_BYTES = 0.5, 20, 20, 16384
 
 
@@ -98,17 +99,20 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
             pod = self._pod
             said = await self._last_lines() if pod and _pods.ended(pod) else []
             known = self.pod_id  # `stop`, by which KubeSpawner clears an ended pod away, forgets it
-            status: int | None = await super().poll()
+            lost = pod is not None and _pods.lost(pod)
+            status: int | None = _LOST if lost else await super().poll()
         except (ApiException, *SILENT) as error:
             self.log.warning("the cluster does not say how the server of %s is: %r", self.user.name, error)
             return None
         if status is not None and known:
             self.pod_id = ""
-            self.last_words = (
-                _pods.ending(pod, said)
-                if pod and _pods.ended(pod)
-                else "Your server was removed from outside, or its machine was lost. Your files are kept."
-            )
+            if lost and pod:
+                where = f"The machine {pod['spec']['nodeName']} that ran your server has not answered for a while, so your server"
+                self.last_words = f"{where} counts as lost. Your files are kept: start again, and another machine will take you."
+            elif pod and _pods.ended(pod):
+                self.last_words = _pods.ending(pod, said)
+            else:
+                self.last_words = "Your server was removed from outside. Your files are kept."
             self.log.warning("server of %s ended: %s\n%s", self.user.name, self.last_words, "\n".join(said))
         return status
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import kubernetes_validate
@@ -469,7 +470,7 @@ def watched(spawner, monkeypatch):
 
 
 def running(spawner, state, **status):
-    found = pod(state, phase="Running", **status)
+    found = pod(state, phase="Running", podIP="10.0.0.1", **status)
     return {**found, "metadata": {"uid": "1", "name": spawner.pod_name}}
 
 
@@ -496,7 +497,20 @@ async def test_a_pod_that_is_gone_is_told_only_where_it_ran(spawner, watched):
     assert spawner.last_words == ""
     spawner.pod_id = "1"
     assert await spawner.poll() == 1
-    assert "removed from outside, or its machine was lost" in spawner.last_words
+    assert "removed from outside" in spawner.last_words
+
+
+@pytest.mark.parametrize(("ago_s", "lost"), [(5, False), (300, True)])
+async def test_a_server_counts_as_lost_when_its_machine_does_not_confirm_its_end(
+    spawner, watched, ago_s, lost
+):
+    found = running(spawner, {"running": {}})
+    since = datetime.now(UTC) - timedelta(seconds=ago_s)
+    found["metadata"]["deletionTimestamp"] = since.strftime("%Y-%m-%dT%H:%M:%SZ")
+    watched(found)
+    spawner.pod_id, spawner.last_words = "1", ""
+    assert await spawner.poll() == (1 if lost else None)
+    assert ("The machine n1 that ran your server has not answered" in spawner.last_words) is lost
 
 
 async def test_a_cluster_that_does_not_answer_takes_no_server_with_it(spawner, watched, monkeypatch):
