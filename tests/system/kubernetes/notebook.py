@@ -68,7 +68,8 @@ class Kubectl:
         return done.stdout
 
     def apply(self, *manifests: dict[str, Any]) -> None:
-        self("apply", "-f", "-", given="\n---\n".join(json.dumps(each) for each in manifests))
+        together = {"apiVersion": "v1", "kind": "List", "items": manifests}
+        self("apply", "-f", "-", given=json.dumps(together))
 
     def items(
         self, kind: str, labels: str = "app.kubernetes.io/name=genesis-workbench"
