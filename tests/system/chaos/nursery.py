@@ -4,6 +4,9 @@
 end of FOLDER/kills.json what it killed. A child that died is raised again at once. Jobs are killed too: the process that
 watches one, or the work itself; or, where CHAOS_SLURM names the folder of a Slurm, its slurmctld and slurmd. The devices behind the
 gateway are a process that lives on, as devices do.
+
+FOLDER/share says which part of the kills is due: so they fall among the experiments also where a machine is so busy that
+nobody would live long enough to do anything.
 """
 
 from __future__ import annotations
@@ -136,7 +139,8 @@ class Nursery:
     """The children, and who of them is killed when."""
 
     def __init__(self, folder: Path, port: int, kills: int, seed: int) -> None:
-        self._folder, self._left, self._dice = folder, kills, random.Random(seed)
+        self._folder, self._dice = folder, random.Random(seed)
+        self._kills = self._left = kills
         self._roles = {
             "runner": (advance, folder),
             "api": (serve, folder, port),
@@ -162,7 +166,7 @@ class Nursery:
         while not (self._folder / "stop").exists():
             self._raise()
             time.sleep(self._dice.expovariate(1 / MEAN_S))
-            if self._left > 0 and (self._folder / "begin").exists():
+            if self._due():
                 self._kill()
                 self._tell()
         for number in self._children.values():
@@ -170,6 +174,11 @@ class Nursery:
             os.waitpid(number, 0)
         twin.quit_twin(self._folder / "twin")
         devices.wait(30)
+
+    def _due(self) -> bool:
+        """Whether fewer were killed than the share that is due."""
+        share = self._folder / "share"
+        return self._left > 0 and share.exists() and self._left > self._kills * (1 - float(share.read_text()))
 
     def _raise(self) -> None:
         for role, number in list(self._children.items()):
