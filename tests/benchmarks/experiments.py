@@ -1,14 +1,15 @@
 """How far an experiment's optimiser comes: our default against Ax alone, BayBE, BoFire, Optuna and random search.
 
-Regret over the functions of BBOB (all groups) at 10 to 20 trials a dimension: one after the other, in batches of four, and
-with noise and a tenth of the trials failing. All optimisers meet the same instances, noise, failures and seeds, one after
-the other in one process with one thread; a suggestion's seconds are processor time. The peers live in an environment of
-their own under build/, made here where it is not there. Runs are appended to a file and those that are there are not run
-again, so that a long run can be cut off, looked at, and gone on with.
+Regret at 10 to 20 trials a dimension over the functions of BBOB (all groups), botorch's functions with limits and with
+fidelities, and a small set of chemistry: one after the other, in batches of four, and with noise and a tenth of the trials
+failing. All optimisers meet the same instances, noise, failures and seeds, one after the other in one process with one
+thread; a suggestion's seconds are processor time. The peers live in an environment of their own under build/, made here where
+it is not there. Runs are appended to a file and those that are there are not run again, so that a long run can be cut off,
+looked at, and gone on with.
 
 ``ratio`` is the median regret of the peers built on Gaussian processes over ours, problem by problem, as a geometric mean:
-2 is the goal. Run: ``python tests/benchmarks/experiments.py [--dims 2 3 5] [--instances 1 2 3] [--minutes 600]``; the
-default takes minutes and looks at one instance of five functions. Last line: JSON.
+2 is the goal. Run: ``python tests/benchmarks/experiments.py [--suites bbob limits fidelity chemistry] [--dims 2 3 5]
+[--instances 1 2 3] [--minutes 600]``; the default takes minutes and looks at one instance of five functions. Last line: JSON.
 """
 
 from __future__ import annotations
@@ -28,11 +29,15 @@ PEERS = (
     "ax-platform==1.3.1", "botorch==0.18.1", "optuna==5.0.0", "baybe==0.15.0", "bofire[optimization]==0.5.0", "ioh==0.3.22",
 )  # fmt: skip
 GOAL = 2.0
+SUITES = ["bbob", "limits", "fidelity", "chemistry"]
 ALL = ["ours", "random", "optuna_tpe", "optuna_gp", "ax", "baybe", "bofire"]
 
 
 def environment() -> Path:
-    """Return the Python of the peers' environment, made where it is not there: torch first, by pip, for the processor."""
+    """Return the Python of the peers' environment, made where it is not there: torch first, by pip, for the processor.
+
+    The rest by uv, which `make setup` installs: pip takes minutes to find out which versions fit.
+    """
     mark = hashlib.sha256(json.dumps([sys.version, TORCH, PEERS]).encode()).hexdigest()[:8]
     folder = ROOT / "build" / "peers" / f"experiments-{mark}"
     python = folder / "bin" / "python"
@@ -44,7 +49,18 @@ def environment() -> Path:
         [sys.executable, "-m", "venv", folder],
         [python, "-m", "pip", "install", "--quiet", TORCH],
         # The workbench itself too: both are asked in the same process.
-        [python, "-m", "pip", "install", "--quiet", TORCH, *PEERS, "-e", ROOT],
+        [
+            Path(sys.executable).with_name("uv"),
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            python,
+            TORCH,
+            *PEERS,
+            "-e",
+            ROOT,
+        ],
     ):
         subprocess.run([str(part) for part in command], check=True, stdout=sys.stderr)
     (folder / "complete").touch()
@@ -53,9 +69,12 @@ def environment() -> Path:
 
 def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dims", type=int, nargs="+", default=[2])
+    parser.add_argument("--suites", nargs="+", default=["bbob"], choices=SUITES)
+    parser.add_argument("--dims", type=int, nargs="+", default=[2], help="of bbob")
     parser.add_argument("--instances", type=int, nargs="+", default=[1])
-    parser.add_argument("--functions", type=int, nargs="+", default=[1, 6, 10, 15, 20], help="1 to 24")
+    parser.add_argument(
+        "--functions", type=int, nargs="+", default=[1, 6, 10, 15, 20], help="of bbob, 1 to 24"
+    )
     parser.add_argument("--settings", nargs="+", default=["sequential"], help="sequential, batch, noise")
     parser.add_argument("--each", type=int, default=10, help="trials a dimension")
     parser.add_argument("--optimisers", nargs="+", default=ALL)
@@ -81,7 +100,7 @@ def main() -> None:
         )
     from experiments_parts import runs, verdict
 
-    names = ("dims", "instances", "functions", "settings", "each", "optimisers", "minutes")
+    names = ("suites", "dims", "instances", "functions", "settings", "each", "optimisers", "minutes")
     runs.main({name: getattr(chosen, name) for name in names}, chosen.results)
     found = verdict.whole(verdict.read(chosen.results), {"ours", "random", *chosen.optimisers})
     peers = [name for name in chosen.optimisers if name != "ours"]

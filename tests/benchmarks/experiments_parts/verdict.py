@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from experiments_parts.optimisers import GAUSSIAN
-from experiments_parts.runs import FURTHER, group
+from experiments_parts.problems import group
+from experiments_parts.runs import FURTHER
 
 MARGIN, LEVEL = 1.25, 0.05
 SMALLEST = 1e-8  # BBOB's own precision: below it a regret is none
@@ -22,7 +23,7 @@ def read(results: Path) -> Runs:
     found: Runs = {}
     for line in results.read_text().splitlines():
         row = json.loads(line)
-        problem = (row["setting"], row["d"], row["function"], row["instance"], row["budget"])
+        problem = (row["suite"], row["setting"], row["d"], row["function"], row["instance"], row["budget"])
         found.setdefault(problem, {})[row["optimiser"]] = row
     return found
 
@@ -51,10 +52,14 @@ def ratio(ours: Iterable[float], peer: Iterable[float]) -> float:
 
 
 def in_groups(runs: Runs, peers: list[str]) -> list[dict[str, Any]]:
-    """Return, for each setting, dimension and group, the best peer and how ours compares with it."""
-    together: dict[tuple[str, int, str], list[dict[str, dict[str, Any]]]] = {}
-    for (setting, d, function, _, _), rows in sorted(runs.items()):
-        together.setdefault((setting, d, group(function)), []).append(rows)
+    """Return, for each setting, dimension and group, the best peer and how ours compares with it.
+
+    Groups outside of BBOB have functions of several dimensions; their `d` is None.
+    """
+    together: dict[tuple[str, int | None, str], list[dict[str, dict[str, Any]]]] = {}
+    for (suite, setting, d, function, _, _), rows in sorted(runs.items(), key=str):
+        own = d if suite == "bbob" else None
+        together.setdefault((setting, own, group(suite, function)), []).append(rows)
     found = []
     for (setting, d, name), each in together.items():
         ours = [regret(rows["ours"]) for rows in each]
@@ -75,9 +80,9 @@ def over_all(runs: Runs, peers: list[str]) -> dict[str, Any]:
     """Return how ours compares with the median, problem by problem, of the peers built on Gaussian processes."""
     models = [peer for peer in peers if peer in GAUSSIAN]
     by_setting: dict[str, list[float]] = {}
-    for (setting, *_), rows in runs.items():
+    for (suite, setting, *_), rows in runs.items():
         median = float(np.median([regret(rows[peer]) for peer in models]))
-        by_setting.setdefault(setting, []).append(np.log(median) - np.log(regret(rows["ours"])))
+        by_setting.setdefault(f"{suite} {setting}", []).append(np.log(median) - np.log(regret(rows["ours"])))
     every = np.concatenate(list(by_setting.values()))
     seconds = {
         name: float(np.median([rows[name]["seconds"] for rows in runs.values()])) for name in ["ours", *peers]
@@ -99,15 +104,19 @@ def over_all(runs: Runs, peers: list[str]) -> dict[str, Any]:
 
 
 def acceleration(runs: Runs) -> dict[str, Any]:
-    """Return how many times our trials random search needs to come as far: median, 95 % interval by the bootstrap.
+    """Return how many times our trials random search needs on BBOB to come as far: median, 95 % interval by the bootstrap.
 
     Looked at up to 100 times the budget; what it has not reached by then counts as that, so large factors are bounds.
     """
     factors = []
-    for (*_, budget), rows in runs.items():
+    for (suite, *_, budget), rows in runs.items():
+        if suite != "bbob":
+            continue
         reached = [place for place, value in rows["random"]["further"] if value <= regret(rows["ours"])]
         used = 1 + next(i for i, v in enumerate(rows["ours"]["regret"]) if v <= rows["ours"]["regret"][-1])
         factors.append((reached[0] if reached else FURTHER * budget) / used)
+    if not factors:
+        return {}
     low, high = resampled(np.array(factors), np.median)
     return {
         "median": round(float(np.median(factors)), 2),
