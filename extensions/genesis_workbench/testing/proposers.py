@@ -8,6 +8,7 @@ import pytest
 
 from genesis_workbench.experiments.constraints import Condition, Linear, Mixture
 from genesis_workbench.experiments.hypothesis import Hypothesis, Threshold
+from genesis_workbench.experiments.outcomes import Limit
 from genesis_workbench.experiments.parameters import AnyParameter, Categorical, Integer, Ordinal, Real, When
 from genesis_workbench.experiments.proposers._base import CannotPropose, domain
 from genesis_workbench.experiments.spec import Budget, ExperimentSpec, Objective
@@ -32,7 +33,7 @@ ABC: tuple[AnyParameter, ...] = (
     Integer("b", 1, 4),
     Categorical("c", ["red", "green", "blue"]),
 )
-SPACES: dict[str, dict[str, Any]] = {
+DESCRIPTIONS: dict[str, dict[str, Any]] = {
     "plain": {"space": ABC},
     "log and ordinal": {
         "space": (
@@ -55,8 +56,16 @@ SPACES: dict[str, dict[str, Any]] = {
         ),
         "constraints": (Condition("a + d < 1.5"),),
     },
+    "objectives": {"space": ABC, "further_objectives": (Objective("z", maximize=False),)},
+    "limit": {"space": ABC, "outcome_constraints": (Limit(metric="h", at_most=0.5),)},
+    "everything": {
+        "space": (Real("a", 0, 0.8), Real("b", 0.1, 1), Real("c", 0, 1)),
+        "constraints": (Mixture(["a", "b", "c"]), Linear({"a": 1, "b": -1}, at_least=-0.5)),
+        "further_objectives": (Objective("z"),),
+        "outcome_constraints": (Limit(metric="h", at_most=0.5),),
+    },
 }
-"""Spaces that every proposer meets: it proposes within them or says that it cannot."""
+"""What every proposer is asked for: it proposes within it, or refuses it before the launch and says what would do instead."""
 
 
 class ProposerContract:
@@ -64,41 +73,27 @@ class ProposerContract:
 
     proposer: Any
 
-    @pytest.mark.parametrize("kind", SPACES)
+    @pytest.mark.parametrize("kind", DESCRIPTIONS)
     def test_every_proposal_lies_in_the_space(self, kind: str) -> None:
-        """From nothing, and after observations, failures and trials under way."""
-        spec = specification(**SPACES[kind])
-        try:
-            trials = self._history(spec, 14)
-        except CannotPropose as reason:
-            if kind == "plain" or not reason.message:
-                raise
+        """From nothing, and after observations, failures and trials under way; what it refuses it refuses at once."""
+        spec = specification(**DESCRIPTIONS[kind])
+        if self._refuses(spec):
+            assert kind != "plain"
             return
+        trials = self._history(spec, 11)
         for so_far in ([], trials[:3], trials):
             points = self.proposer.propose(spec, so_far, 3)
             assert len(points) == 3
             for point in points:
                 domain(spec).check(point)
 
-    @pytest.mark.parametrize("kind", SPACES)
-    def test_what_it_cannot_do_is_refused_before_the_launch(self, kind: str) -> None:
-        """Whoever has passed its check gets proposals."""
-        spec = specification(**SPACES[kind])
-        try:
-            getattr(self.proposer, "check", lambda spec: None)(spec)
-        except CannotPropose as reason:
-            assert "Use " in reason.message  # noqa: PT017 - it says what would do instead
-            return
-        assert len(self.proposer.propose(spec, [], 1)) == 1
-
-    @pytest.mark.parametrize("kind", ["plain", "linear", "mixture"])
+    @pytest.mark.parametrize("kind", ["plain", "linear", "mixture", "objectives", "limit"])
     def test_the_same_history_gives_the_same_proposals(self, kind: str) -> None:
         """A restart anywhere changes nothing, and neither does what was asked for in between."""
-        spec = specification(**SPACES[kind])
-        try:
-            trials = self._history(spec, 12)
-        except CannotPropose:
+        spec = specification(**DESCRIPTIONS[kind])
+        if self._refuses(spec):
             return
+        trials = self._history(spec, 9)
         first = self.proposer.propose(spec, trials, 2)
         self.proposer.propose(specification(seed=5), [], 1)
         assert type(self.proposer)().propose(spec, trials, 2) == first
@@ -124,6 +119,16 @@ class ProposerContract:
                 trial.values = {"y": {"value": 0.5, "unit": ""}}
         assert len(self.proposer.propose(spec, trials, 1)) == 1
 
+    def _refuses(self, spec: ExperimentSpec) -> bool:
+        """Whether its check, or its first proposal where it has none, says that it cannot do this, and what would."""
+        check = getattr(self.proposer, "check", lambda spec: self.proposer.propose(spec, [], 1))
+        try:
+            check(spec)
+        except CannotPropose as reason:
+            assert "Use " in reason.message  # noqa: PT017 - it says what would do instead
+            return True
+        return False
+
     def _history(self, spec: ExperimentSpec, count: int) -> list[Trial]:
         trials: list[Trial] = []
         for number in range(1, count + 1):
@@ -132,7 +137,9 @@ class ProposerContract:
             if number % 5 == 0:
                 trial.state, trial.reason = "failed", "on purpose"
             elif number < count:
-                value = -((float(point["a"]) - 0.3) ** 2) - 0.1 * float(point["b"]) + (point["c"] == "blue")
-                trial.state, trial.values = "observed", {"y": {"value": value, "unit": ""}}
+                a, b = float(point["a"]), float(point["b"])
+                seen = {"y": -((a - 0.3) ** 2) - 0.1 * b + (point["c"] == "blue"), "z": a + 0.2 * b, "h": a}
+                trial.values = {name: {"value": value, "unit": ""} for name, value in seen.items()}
+                trial.state = "observed"
             trials.append(trial)
         return trials

@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, ClassVar, Protocol
 
@@ -167,6 +168,15 @@ def _seen(trial: Trial, metric: str, unit: str) -> float:
 def seed_of(spec: ExperimentSpec, number: int) -> int:
     """Return the seed of what is proposed as point `number`, for libraries that take one of 32 bits."""
     return int(np.random.SeedSequence([spec.seed, number]).generate_state(1)[0])
+
+
+def uncompiled() -> None:
+    """Keep BoTorch from compiling C++ within the first proposal of several objectives; call it before BoTorch is asked.
+
+    That takes a minute, and a process that is stopped over it leaves a lock in the person's cache for which every later one
+    waits. BoTorch's own Python does the same. To be removed once BoTorch (0.18.1) has a switch for it.
+    """
+    vars(import_module("botorch.acquisition.multi_objective.logei"))["_load_attempted"] = True
 
 
 def domain(spec: ExperimentSpec) -> Domain:

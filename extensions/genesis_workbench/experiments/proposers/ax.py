@@ -26,6 +26,7 @@ from genesis_workbench.experiments.proposers._base import (
     seed_of,
     sobol_values,
     unable,
+    uncompiled,
 )
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import Trial
@@ -64,6 +65,7 @@ class AxProposer:
         first = points_so_far(trials)
         if first < max(5, len(spec.space) + 2) or len(measured(spec, trials)) < 3:
             return sobol_values(spec, first, count)
+        uncompiled()
         client = _client(spec, self.name, seed_of(spec, first))
         _tell(client, spec, trials)
         found: list[dict[str, Any]] = []

@@ -23,6 +23,7 @@ from genesis_workbench.experiments.proposers._base import (
     seed_of,
     sobol_values,
     unable,
+    uncompiled,
 )
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import Trial
@@ -30,7 +31,13 @@ from genesis_workbench.experiments.state import Trial
 if TYPE_CHECKING:
     import pandas as pd
 
+_LISTED = (
+    20  # values that a whole number has at most to be listed; with more it is a real one that is rounded
+)
 _MOST_COMBINATIONS = 20_000
+_MOST_BESIDE_REAL = (
+    200  # for each of them real numbers are optimised anew, which takes a tenth of a second and more
+)
 _INSIDE = 1e-7
 
 
@@ -56,8 +63,9 @@ class BaybeProposer:
                 raise CannotPropose(
                     f"The proposer 'baybe' keeps sums of real numbers only, not over {min(odd)!r}. Use gp."
                 )
-        combinations = math.prod(len(_levels(each)) for each in spec.space if not isinstance(each, Real))
-        if combinations > _MOST_COMBINATIONS:
+        listed = [each for each in spec.space if not _continuous(each)]
+        combinations = math.prod(len(_levels(each)) for each in listed)
+        if combinations > (_MOST_COMBINATIONS if len(listed) == len(spec.space) else _MOST_BESIDE_REAL):
             raise CannotPropose(
                 f"The proposer 'baybe' lists all combinations of discrete values; {combinations} are too many. Use gp."
             )
@@ -72,6 +80,7 @@ class BaybeProposer:
         first, done = points_so_far(trials), measured(spec, trials)
         if first < max(5, len(spec.space) + 2) or len(done) < 3:
             return sobol_values(spec, first, count)
+        uncompiled()
         pending = [trial for trial in trials if trial.open]
         objective, names = _objective(spec)
         seen = _table(spec, done)
@@ -98,6 +107,12 @@ def _objective(spec: ExperimentSpec) -> tuple[Any, list[str]]:
     return (targets[0].to_objective() if len(targets) == 1 else ParetoObjective(targets)), names
 
 
+def _continuous(parameter: AnyParameter) -> bool:
+    return isinstance(parameter, Real) or (
+        isinstance(parameter, Integer) and parameter.high - parameter.low >= _LISTED
+    )
+
+
 def _levels(parameter: AnyParameter) -> Sequence[Any]:
     if isinstance(parameter, Integer):
         return range(parameter.low, parameter.high + 1)
@@ -111,9 +126,10 @@ def _parameter(parameter: AnyParameter) -> Any:
         NumericalDiscreteParameter,
     )
 
-    if isinstance(parameter, Real):
-        bounds = (0.0, 1.0) if parameter.log else (parameter.low, parameter.high)
-        return NumericalContinuousParameter(parameter.name, bounds)
+    if isinstance(parameter, Real) and not parameter.log:
+        return NumericalContinuousParameter(parameter.name, (parameter.low, parameter.high))
+    if _continuous(parameter):
+        return NumericalContinuousParameter(parameter.name, (0.0, 1.0))
     if isinstance(parameter, Categorical):
         return CategoricalParameter(parameter.name, parameter.choices)
     # A log scale and ordered choices by their place in the unit cube.
