@@ -28,5 +28,5 @@ def test_it_keeps_the_whole_contract(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     [suite] = ElementTree.parse(report).getroot().iter("testsuite")  # noqa: S314 - pytest wrote it
     assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("0", "0", "0")
-    assert int(suite.get("tests", 0)) > 25  # the contract, and what is said of each beside it
+    assert int(suite.get("tests", 0)) > 20  # the contract, and what is said of each beside it
     print(done.stdout[-1500:])
