@@ -141,4 +141,7 @@ def _parent(folder: Path, told: Request) -> Parent | None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(Path(os.environ["GENESIS_JOB_FOLDER"])))
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    # So torchrun repeats why a process failed below its own words, which would else be the last.
+    raise SystemExit(record(main)(Path(os.environ["GENESIS_JOB_FOLDER"])))

@@ -13,8 +13,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from genesis_workbench.compute.last_words import last_words  # noqa: E402
 from genesis_workbench.training import metrics  # noqa: E402
 from genesis_workbench.training.checkpoint import Checkpoints  # noqa: E402
+from genesis_workbench.training.recipe import read_code  # noqa: E402
 from system.training.jobs import job_folder  # noqa: E402
 
 
@@ -55,8 +57,6 @@ def test_two_processes_train_what_one_trains(tmp_path, strategy):
         source = folder / "recipe" / "__init__.py"
         source.write_text(source.read_text().replace("Dropout(0.1)", "Dropout(0.0)"))
         told = json.loads((folder / "arguments.json").read_bytes())
-        from genesis_workbench.training.recipe import read_code
-
         told["files"] = read_code("tiny", folder / "recipe").files
         (folder / "arguments.json").write_text(json.dumps(told))
         finish(start(folder, processes), folder)
@@ -85,3 +85,15 @@ def test_told_to_end_both_save_and_one_goes_on_where_they_were(tmp_path):
     finish(start(folder, 1), folder)
     began = [line["step"] for line in metrics.read(folder / metrics.FILE) if line["kind"] == metrics.START]
     assert began == [0, ended["step"]]
+
+
+@pytest.mark.slow
+def test_the_last_words_of_two_processes_are_why_one_failed(tmp_path):
+    job_folder(tmp_path, epochs=2)
+    source = tmp_path / "recipe" / "__init__.py"
+    source.write_text(source.read_text().replace("from sklearn.datasets", "from nowhere.datasets"))
+    told = json.loads((tmp_path / "arguments.json").read_bytes())
+    code = read_code("tiny", tmp_path / "recipe")
+    (tmp_path / "arguments.json").write_text(json.dumps({**told, "files": code.files, "code": code.digest}))
+    finish(start(tmp_path, 2), tmp_path, status=1)
+    assert last_words(tmp_path / "stderr") == "Its last words: ModuleNotFoundError: No module named 'nowhere'"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genesis_workbench.compute.job import JobSpec, JobState
+from genesis_workbench.compute.last_words import last_words
 from genesis_workbench.core import clock
 from genesis_workbench.core.errors import Unavailable
 
@@ -90,7 +91,7 @@ def why(said: dict[str, Any], state: JobState, spec: JobSpec, stderr: Path, trou
         return f"It ran longer than its {spec.walltime_s:g} s. Ask for a longer walltime. {quoted}".strip()
     code = exit_code(said)
     ended = f"It ended with exit status {code}." if code else "It failed."
-    return " ".join(part for part in (ended, trouble, quoted, _last_line(stderr)) if part)
+    return " ".join(part for part in (ended, trouble, quoted, last_words(stderr)) if part)
 
 
 def moment(said: dict[str, Any]) -> str:
@@ -109,10 +110,3 @@ def _over_time(said: dict[str, Any]) -> bool:
 
 def _message(said: dict[str, Any]) -> str:
     return " ".join(str(said.get("message") or "").split())[:500]
-
-
-def _last_line(path: Path) -> str:
-    if not path.exists():
-        return ""
-    lines = path.read_bytes()[-2000:].decode("utf-8", "replace").strip().splitlines()
-    return f"Its last words: {lines[-1][:300]}" if lines else ""

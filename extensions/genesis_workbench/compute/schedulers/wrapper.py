@@ -23,6 +23,7 @@ from typing import IO
 import psutil
 
 from genesis_workbench.compute.job import JobSpec, JobState
+from genesis_workbench.compute.last_words import last_words
 from genesis_workbench.compute.schedulers._folder import CANCELED, ENDED, STARTED, read, write
 from genesis_workbench.core import clock
 
@@ -154,7 +155,7 @@ def run(folder: Path, launcher: Sequence[str] = ()) -> None:
     if state is JobState.FAILED and not reason and process.returncode in _KILLED and _out_of_memory():
         reason = "It used more memory than its machine lets it have. Ask for more."
     if state is JobState.FAILED and not reason:
-        reason = f"It ended with exit status {process.returncode}. {_last_line(folder / 'stderr')}".strip()
+        reason = f"It ended with exit status {process.returncode}. {last_words(folder / 'stderr')}".strip()
     end(folder, state, reason, process.returncode)
 
 
@@ -231,13 +232,6 @@ def _end_tree(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _last_line(path: Path) -> str:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 2000))
-        lines = file.read().decode("utf-8", "replace").strip().splitlines()
-    return f"Its last words: {lines[-1][:300]}" if lines else ""
 
 
 def _main(words: list[str]) -> None:
