@@ -37,7 +37,19 @@ class Cluster:
         self._api, self._accelerator = api, accelerator
 
     async def nodes(self) -> list[Node]:
-        """Return the machines.
+        """Return the machines as if they were empty: what runs on them is not asked for.
+
+        Raises
+        ------
+        PermissionRefused
+            If the hub may not see machines.
+        Unavailable
+            If the cluster does not answer.
+        """
+        return counted(await self._list("nodes"), [], self._accelerator)
+
+    async def free(self, queues: Sequence[KubernetesQueueSection], default: str) -> Places:
+        """Return what is free by queue; the default has the empty name, too.
 
         Raises
         ------
@@ -46,11 +58,6 @@ class Cluster:
         Unavailable
             If the cluster does not answer.
         """
-        nodes, pods = await asyncio.gather(self._list("nodes"), self._list("pods"))
-        return counted(nodes, pods, self._accelerator)
-
-    async def free(self, queues: Sequence[KubernetesQueueSection], default: str) -> Places:
-        """Return what is free by queue; the default has the empty name, too. Raises as :meth:`nodes`."""
         nodes, pods = await asyncio.gather(self._list("nodes"), self._list("pods"))
         there = counted(nodes, pods, self._accelerator)
         waiting = [pod["spec"].get("nodeSelector") or {} for pod in pods if not pod["spec"].get("nodeName")]

@@ -160,9 +160,8 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
     async def _start(self) -> str:
         """Make home and pod, and wait until the server answers or the cluster says that it never will."""
         self.last_words = ""
-        until_s = (
-            time.monotonic() + 0.95 * self.start_timeout
-        )  # the hub's own limit says nothing of the reason
+        # Before the hub's own limit, which says nothing of the reason.
+        until_s = time.monotonic() + 0.95 * self.start_timeout
         self.tell(10, "Looking for a machine with room for you.")
         tasks: list[asyncio.Future[Any]] = []
         try:
@@ -241,7 +240,7 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
         over = watch is not None and watch.done()
         try:
             return await super()._start_reflector(kind, *what, replace=replace or over, **how)
-        except Exception:
+        except BaseException:  # a start that is canceled as well
             # Left in its place, a watch that never began would say that there is nothing.
             self.reflectors.pop(key, None)
             raise

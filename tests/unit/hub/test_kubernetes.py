@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -524,6 +525,18 @@ async def test_a_cluster_that_does_not_answer_takes_no_server_with_it(spawner, w
     assert await spawner.poll() is None
     assert type(spawner).reflectors == {}  # the next look begins a new watch
     assert await spawner.poll() is None
+
+
+async def test_a_watch_whose_beginning_is_canceled_is_begun_anew(spawner, watched, monkeypatch):
+    watched(running(spawner, {"running": {}}), over=True)
+
+    async def canceled(*_, **__):
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("kubespawner.KubeSpawner._start_reflector", canceled)
+    with pytest.raises(asyncio.CancelledError):
+        await spawner.poll()
+    assert type(spawner).reflectors == {}
 
 
 def test_the_next_hub_knows_which_pod_it_was(spawner):
