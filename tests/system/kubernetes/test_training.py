@@ -8,6 +8,7 @@ import pytest
 
 from genesis_workbench.compute.job import Job
 from genesis_workbench.training import metrics
+from system.kubernetes.conftest import missing
 from system.kubernetes.notebook import HOME, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -37,7 +38,10 @@ def test_a_run_whose_pod_is_deleted_goes_on_from_its_checkpoint(notebook, image)
     if not kubectl(
         "exec", notebook.name, "--", "sh", "-c", "python -c 'import torch' && echo yes", check=False
     ):
-        pytest.skip("the user image has no torch: build it with --with 'genesis-workbench[training]'")
+        missing(
+            "the user image has no torch: build one by images/build.py user --with 'genesis-workbench[training]', load it into the "
+            "nodes, and name it by GENESIS_TEST_IMAGE"
+        )
     notebook.write(f"{HOME}/site.toml", SITE.format(image=image))
     notebook.start_kernel()
     notebook(BEGIN)
