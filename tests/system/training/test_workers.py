@@ -66,6 +66,24 @@ def test_two_processes_train_what_one_trains(tmp_path, strategy):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_what_is_meant_for_accelerators_trains_the_same_model_here(tmp_path, strategy):
+    """bf16, a compiled model and a fused optimiser, on processors: that they are quicker on an accelerator is not shown by this."""
+    found = {}
+    for name, more in (("plain", {}), ("quick", {"precision": "bfloat16", "compiled": "on", "fused": "on"})):
+        folder = tmp_path / name
+        folder.mkdir()
+        job_folder(folder, epochs=3, strategy=strategy, **more)
+        finish(start(folder, 2), folder)
+        lines = metrics.read(folder / metrics.FILE)
+        found[name] = [line["loss"] for line in lines if line["kind"] == metrics.VALIDATION]
+    assert (lines[0]["precision"], lines[0]["compiled"], lines[0]["fused"]) == ("bfloat16", True, True)
+    assert found["quick"] == pytest.approx(found["plain"], rel=0.02)
+    assert found["quick"] != found["plain"], "it would be float32"
+
+
+@pytest.mark.slow
 def test_told_to_end_both_save_and_one_goes_on_where_they_were(tmp_path):
     folder = job_folder(tmp_path, epochs=100_000, log_steps=1)
     process = start(folder, 2)
