@@ -239,7 +239,7 @@ def evaluate(
     shape, outputs = arrays[0].shape, version.signature.outputs
     columns = [array.reshape(-1) for array in arrays]
     results = [np.empty(columns[0].size, dtype=_dtype(spec)) for spec in outputs]
-    running = session() if columns[0].size else None
+    running: Loaded | None = None
     for start in range(0, columns[0].size, _ROWS):
         block = slice(start, start + _ROWS)
         taken = [column[block] for column in columns]
@@ -252,8 +252,9 @@ def evaluate(
         if not whole:
             for result in results:
                 result[block] = np.nan
-        if running is None or not good.any():
+        if not good.any():
             continue
+        running = running or session()
         answers = running.run(_feed(version, [column[rows] for column in taken]))
         for spec, result in zip(outputs, results, strict=True):
             result[block][rows] = answers[spec.name].reshape(-1)

@@ -109,10 +109,13 @@ class Held:
         if self._kept is not None:
             yield from self._kept
             return
-        batches, taken = [], 0
+        batches: list[Batch] = []
+        taken = 0
         for batch in everything(self._shards, self._size):
             taken += sum(column.nbytes for column in batch.values())
-            if taken <= self._most:
+            if taken > self._most:
+                batches.clear()
+            else:
                 batches.append(batch)
             yield batch
         self._kept = batches if taken <= self._most else None
