@@ -18,7 +18,8 @@ import pytest
 from harness import Browser, Workbench
 from system.kubernetes.notebook import RULES, Kubectl, account, may_see
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+# The first of them waits until the image is built.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SERVERS = "component=singleuser-server"
 SITE = """
