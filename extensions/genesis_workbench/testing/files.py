@@ -7,7 +7,7 @@ import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 
@@ -20,14 +20,21 @@ class FileServer:
         Whether it answers requests for parts.
     tags : bool
         Whether it gives entity tags.
+    buckets : bool
+        Whether it lists files as S3 does; otherwise a folder answers with a page of links.
     """
 
     def __init__(
-        self, files: dict[str, bytes] | None = None, *, ranges: bool = True, tags: bool = True
+        self,
+        files: dict[str, bytes] | None = None,
+        *,
+        ranges: bool = True,
+        tags: bool = True,
+        buckets: bool = True,
     ) -> None:
         self.files = dict(files or {})
         self.redirects: dict[str, str] = {}
-        self.ranges, self.tags = ranges, tags
+        self.ranges, self.tags, self.buckets = ranges, tags, buckets
         self.requests: list[tuple[str, str]] = []
         self.sent_bytes = 0
         self._http = _Server(("127.0.0.1", 0), _Handler)
@@ -73,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
         owner = self.server.owner
         path = unquote(urlsplit(self.path).path)
         asked = parse_qs(urlsplit(self.path).query)
-        if asked.get("list-type") == ["2"]:
+        if owner.buckets and asked.get("list-type") == ["2"]:
             self._answer(200, self._listing(path, asked))
             return
         wanted = self.headers.get("Range", "")
@@ -82,6 +89,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(302, b"", Location=owner.redirects[path])
             return
         data = owner.files.get(path)
+        if data is None and not owner.buckets and path.endswith("/"):
+            data = self._page(path)
         if data is None:
             self._answer(404, b"")
             return
@@ -115,6 +124,14 @@ class _Handler(BaseHTTPRequestHandler):
         )
         more = f"<NextContinuationToken>{escape(left[4])}</NextContinuationToken>" if left[5:] else ""
         return f"<ListBucketResult>{rows}{more}</ListBucketResult>".encode()
+
+    def _page(self, folder: str) -> bytes | None:
+        """Answer as web servers do: a page with links, some of them to elsewhere."""
+        below = {p.removeprefix(folder) for p in self.server.owner.files if p.startswith(folder)}
+        links = sorted({name.partition("/")[0] + ("/" if "/" in name else "") for name in below})
+        rows = "".join(f'<li><a href="{quote(name)}">{escape(name)}</a></li>' for name in links)
+        page = f'<!DOCTYPE html><html><a href="?C=N;O=D">Name</a><a href="../">up</a><ul>{rows}</ul></html>'
+        return page.encode() if links else None
 
     def _answer(self, status: int, body: bytes, **headers: str) -> None:
         self.server.owner.sent_bytes += len(body)

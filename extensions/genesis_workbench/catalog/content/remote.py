@@ -7,6 +7,7 @@ redirect too, unless the site names the host. What is read is counted against on
 from __future__ import annotations
 
 import atexit
+import email.utils
 import re
 import threading
 from collections import OrderedDict
@@ -55,6 +56,8 @@ class HttpContent:
         Folder of whole copies.
     max_bytes : int
         Most bytes read from it, in each process.
+    young : bool
+        Whether it had changed less than two seconds before it was asked for, by its server's own clock.
     """
 
     url: str
@@ -65,6 +68,34 @@ class HttpContent:
     cache: str
     max_bytes: int
     head: bytes = field(default=b"", repr=False)
+    young: bool = False
+
+    @classmethod
+    def seen(cls, url: str, *, private: bool, cache: str, max_bytes: int) -> HttpContent:
+        """Ask for one byte of the file: for its size, and for what tells this version from the next.
+
+        Raises
+        ------
+        InvalidInput
+            If its server gives no parts of files, or nothing that would tell versions apart.
+        """
+        headers = {"range": "bytes=0-0", "accept-encoding": "identity"}
+        try:
+            answer = fetcher(private, _HEAD_BYTES).fetch(url, headers=headers)
+        except TooLarge:  # all of it was sent
+            answer = None
+        found = _RANGE.fullmatch(answer.headers.get("content-range", "")) if answer else None
+        if answer is None or answer.status != 206 or not found:
+            raise InvalidInput(
+                f"The server of {shown(url)} gives no parts of files, which a cube is read by. Open its files singly."
+            )
+        etag = _etag(answer)
+        if not etag:
+            raise InvalidInput(
+                f"The server of {shown(url)} gives neither an entity tag nor a time of change, so that a changed file "
+                "could be read as if it were the old one. Open its files singly."
+            )
+        return cls(url, int(found[3]), etag, True, private, cache, max_bytes, young=_young(answer))
 
     @classmethod
     def at(cls, url: str, *, private: bool, cache: str, max_bytes: int) -> HttpContent:
@@ -283,6 +314,16 @@ def _hash(algorithm: str) -> Any:
 
 def _etag(answer: Answer) -> str:
     return answer.headers.get("etag") or answer.headers.get("last-modified") or ""
+
+
+def _young(answer: Answer) -> bool:
+    """Whether another change could fall into the same second, which is as fine as most servers tell."""
+    try:
+        changed = email.utils.parsedate_to_datetime(answer.headers.get("last-modified", ""))
+        now = email.utils.parsedate_to_datetime(answer.headers.get("date", ""))
+        return (now - changed).total_seconds() < 2
+    except (ValueError, TypeError):
+        return False
 
 
 def _key(url: str, size: int, etag: str) -> str:

@@ -1,4 +1,4 @@
-"""Cubes of objects in a bucket: the references are tables of our own, and each piece is read by the site's rules.
+"""Cubes of files behind http(s), objects of a bucket or not: the references are tables of our own, and each piece is read by the site's rules.
 
 Icechunk would fetch with a client of its own, which knows nothing of refused addresses, of limits on what is read and of
 entity tags. Here each piece is a request of :class:`HttpContent`: an object that changed gives an error, never a number.
@@ -57,7 +57,7 @@ def _with_head(content: HttpContent) -> HttpContent:
 
 
 class FarCubeStore(CubeStore):
-    """One cube of objects in a bucket, with a table for each variable beside its repository."""
+    """One cube of files behind http(s), with a table for each variable beside its repository."""
 
     def __init__(self, folder: Path, bucket: str, places: Places) -> None:
         super().__init__(folder, bucket)

@@ -6,18 +6,20 @@ import os
 import re
 import stat
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
-from genesis_workbench.catalog.content import HttpContent, LocalContent, Places, bucket
+from genesis_workbench.catalog.content import HttpContent, LocalContent, Places, bucket, directory
 from genesis_workbench.catalog.content.local import Stamp
 from genesis_workbench.catalog.content.places import MAX_FILES, local_path
-from genesis_workbench.core.errors import InvalidInput, PermissionRefused, TooLarge
+from genesis_workbench.core.errors import InvalidInput, NotFound, PermissionRefused, TooLarge, Unavailable
 
 YOUNG_NS = 2 * 10**9
 """Age below which a file is left alone: somebody may be writing it, and clocks are coarse."""
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Listing:
     Attributes
     ----------
     folder : str
-        Folder of the site that they lie in, as a real path; or the address of their bucket.
+        Folder of the site that they lie in, as a real path; or the address of their bucket or web folder.
     files : tuple of LocalContent or of HttpContent
         The files, each as it is now.
     """
@@ -37,7 +39,7 @@ class Listing:
 
     @property
     def far(self) -> bool:
-        """Whether they lie in a bucket."""
+        """Whether they lie in a bucket or behind a web server."""
         return any(isinstance(each, HttpContent) for each in self.files[:1])
 
     def old_enough(self, now_ns: int) -> Listing:
@@ -45,30 +47,60 @@ class Listing:
 
         An object of a bucket is there as a whole or not at all, however young it is.
         """
-        kept = tuple(
-            each
-            for each in self.files
-            if isinstance(each, HttpContent)
-            or max(each.stamp.modified_ns, each.stamp.changed_ns) < now_ns - YOUNG_NS
-        )
+        kept = tuple(each for each in self.files if not _young(each, now_ns))
         return Listing(self.folder, kept)
+
+
+def _young(file: LocalContent | HttpContent, now_ns: int) -> bool:
+    if isinstance(file, HttpContent):
+        return file.young
+    return max(file.stamp.modified_ns, file.stamp.changed_ns) >= now_ns - YOUNG_NS
 
 
 def listed(url: str, places: Places) -> Listing:
     """Look at the files that ``file:///folder/name-*.nc`` or ``s3://bucket/folder/name-*.nc`` names.
 
-    An ``http(s)`` address names objects of a bucket too, as ``https://host/bucket/folder/name-*.nc``.
+    An ``http(s)`` address names objects of a bucket too, as ``https://host/bucket/folder/name-*.nc``; where no bucket
+    answers, the files that the page of the folder links.
 
     Raises
     ------
     PermissionRefused
         If the folder is not open, or a link among the files leads out of it.
     InvalidInput
-        If no file has such a name, or what answers is no bucket.
+        If no file has such a name, or what answers is neither a bucket nor a folder that says how its files are.
     TooLarge
         If there are more than can be handled.
     """
-    return _of_folder(url, places) if url.startswith("file://") else _of_bucket(url, places)
+    if url.startswith("file://"):
+        return _of_folder(url, places)
+    if url.startswith("s3://"):
+        return _of_bucket(url, places)
+    try:
+        return _of_bucket(url, places)
+    except (InvalidInput, NotFound, Unavailable) as no_bucket:
+        try:
+            found = directory.linked(places.fetcher(url), f"{url.rpartition('/')[0]}/")
+        except (InvalidInput, NotFound, Unavailable):  # neither answers: what was said first is as good
+            raise no_bucket from None
+    return _of_web_folder(url, found, places)
+
+
+def _of_web_folder(url: str, found: dict[str, str], places: Places) -> Listing:
+    folder, _, name = url.rpartition("/")
+    pattern = unquote(name)
+    named = sorted(each for each in found if fnmatchcase(each, pattern))
+    if not named:
+        raise InvalidInput(f"No file has a name like {pattern!r} in {folder}/.")
+    if len(named) > MAX_FILES:
+        raise TooLarge(f"More than {MAX_FILES:,} files have that name. Name fewer.")
+    private = places.is_private(url)
+
+    def seen(each: str) -> HttpContent:
+        return HttpContent.seen(found[each], private=private, cache=places.cache, max_bytes=places.max_bytes)
+
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="cube-files") as pool:
+        return Listing(folder, tuple(pool.map(seen, named)))
 
 
 def _of_bucket(url: str, places: Places) -> Listing:

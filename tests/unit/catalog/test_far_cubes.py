@@ -1,12 +1,17 @@
-"""Many objects of a bucket as one cube: read by the site's rules, and never those of an object that changed."""
+"""Many far files as one cube, of a bucket or a web folder: read by the site's rules, never as they were before a change."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import os
 import pickle
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import numpy as np
@@ -190,3 +195,111 @@ def test_it_travels_to_other_processes_without_its_objects(places: Places) -> No
     assert len(sent) < 20_000
     back = pickle.loads(sent)  # noqa: S301 - it was written two lines above
     assert float(back.sum().compute(scheduler="sync")) == pytest.approx(float(cube["t"].sum()))
+
+
+WEB = "/archive/sst%20daily/day-*.nc"
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[FileServer]:
+    """A web server that shows its folders as pages, and lists nothing as a bucket does."""
+    files = {f"/archive/sst daily/day-{n:02}.nc": day(tmp_path, n) for n in range(6)}
+    others = {"/archive/sst daily/readme.txt": b"read me", "/archive/sst daily/old/day-99.nc": b"below"}
+    with FileServer({**files, **others}, buckets=False) as running:
+        yield running
+
+
+@pytest.fixture
+def web_places(web: FileServer, places: Places) -> Places:
+    return replace(places, private_hosts=(web.host,))
+
+
+def test_files_that_a_web_server_links_are_a_cube_too(web: FileServer, web_places: Places) -> None:
+    cube = opened(web_places, web.url(WEB))
+    assert cube.attrs["cube"] == "references to 6 files"
+    assert [float(value) for value in cube["t"][:, 5, 5]] == [0, 1, 2, 3, 4, 5]
+    web.requests.clear()
+    before = web.sent_bytes
+    opened(web_places, web.url(WEB))
+    assert web.sent_bytes - before < 2_000  # the page, and a byte of each file
+
+
+def test_a_file_of_a_web_server_that_changed_is_read_anew_or_refused(
+    web: FileServer, web_places: Places, tmp_path: Path
+) -> None:
+    cube = opened(web_places, web.url(WEB))
+    web.files["/archive/sst daily/day-03.nc"] = day(tmp_path, 3, value=70)
+    with pytest.raises(Conflict, match=r"day-03\.nc"):
+        cube["t"].mean().compute()
+    assert float(opened(web_places, web.url(WEB))["t"][3, 5, 5]) == 70
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [({"tags": False}, "neither an entity tag"), ({"ranges": False}, "no parts of files")],
+)
+def test_a_web_server_that_cannot_tell_versions_or_give_parts_is_refused_with_the_reason(
+    web: FileServer, web_places: Places, setting: dict[str, bool], said: str
+) -> None:
+    for name, value in setting.items():
+        setattr(web, name, value)
+    with pytest.raises(InvalidInput, match=said):
+        opened(web_places, web.url(WEB))
+
+
+def test_a_page_without_such_files_says_so(web: FileServer, web_places: Places) -> None:
+    with pytest.raises(InvalidInput, match=r"night-\*\.nc"):
+        opened(web_places, web.url("/archive/sst%20daily/night-*.nc"))
+
+
+def test_the_pages_of_a_real_web_server_are_understood(tmp_path: Path, places: Places) -> None:
+    """aiohttp has pages of folders, parts of files, entity tags and times."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    for number in range(4):
+        path = folder / f"day-{number}.nc"
+        path.write_bytes(day(tmp_path, number))
+        os.utime(path, (1_600_000_000 + number, 1_600_000_000 + number))
+    with static(folder) as host:
+        there = replace(places, private_hosts=(host,))
+        cube = opened(there, f"http://{host}/data/day-*.nc")
+        assert cube.attrs["cube"] == "references to 4 files"
+        assert [float(value) for value in cube["t"][:, 5, 5]] == [0, 1, 2, 3]
+        (folder / "day-2.nc").write_bytes(day(tmp_path, 2, value=70))
+        with pytest.raises(Conflict, match=r"day-2\.nc"):
+            cube["t"].mean().compute()
+        with pytest.warns(UserWarning, match="less than two seconds ago"):
+            again = opened(there, f"http://{host}/data/day-*.nc")
+        assert [float(value) for value in again["t"][:, 5, 5]] == [0, 1, 3]
+
+
+@contextmanager
+def static(folder: Path) -> Iterator[str]:
+    """Serve a folder by aiohttp in a thread; yield host and port."""
+    web = pytest.importorskip("aiohttp.web")
+    ready: Queue[tuple[asyncio.AbstractEventLoop, str]] = Queue()
+
+    async def serve() -> None:
+        application = web.Application()
+        application.router.add_static("/data", folder, show_index=True)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        ready.put((asyncio.get_running_loop(), f"127.0.0.1:{runner.addresses[0][1]}"))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+    def run() -> None:
+        with suppress(asyncio.CancelledError):
+            asyncio.run(serve())
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    loop, host = ready.get(timeout=20)
+    yield host
+    for task in asyncio.all_tasks(loop):
+        loop.call_soon_threadsafe(task.cancel)
+    thread.join(20)
