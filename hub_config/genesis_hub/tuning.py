@@ -10,6 +10,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from genesis_hub import lookups
+
 ACTIVITY_INTERVAL_S = 300
 """How often a server reports activity; one that ends when idle for a short time reports more often."""
 
@@ -25,6 +27,7 @@ def tune(c: Any, database: Path) -> None:
     # still has every route is looked at by the supervisor.
     c.JupyterHub.last_activity_interval = 0
     c.JupyterHub.db_kwargs = {"creator": lambda: _connected(database)}
+    lookups.find_in_memory()
     _with_fewer_collections()
 
 

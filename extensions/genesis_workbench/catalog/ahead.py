@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 _T = TypeVar("_T")
+_SWITCH_S = 0.0002
+"""Python lets a thread run for 5 ms before another may. A writer that gives way for microseconds at each row, to compress
+it or to let the database have it, would get one row done in that time, and both would go one after the other."""
 
 
 def one_ahead(items: Iterator[_T]) -> Iterator[_T]:
@@ -16,6 +20,8 @@ def one_ahead(items: Iterator[_T]) -> Iterator[_T]:
     stops early; `items` is closed then.
     """
     done = object()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
     with ThreadPoolExecutor(1, thread_name_prefix="page-ahead") as thread:
         try:
             coming = thread.submit(next, items, done)
@@ -23,6 +29,7 @@ def one_ahead(items: Iterator[_T]) -> Iterator[_T]:
                 coming = thread.submit(next, items, done)
                 yield item  # type: ignore[misc]
         finally:
+            sys.setswitchinterval(before)
             close = getattr(items, "close", None)
             if close is not None:
                 thread.submit(close).result()

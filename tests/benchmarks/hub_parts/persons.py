@@ -191,18 +191,19 @@ async def crowd(
     port: int,
     farm: int,
     host: str,
+    measured: Measured,
     *,
+    seed: int,
     ramp_s: float,
     stay_s: float,
     visit_s: float,
     think_s: float,
-) -> Measured:
-    """Let `count` people come over `ramp_s` seconds and live for `stay_s` more; return what they have seen.
+) -> None:
+    """Let `count` people come over `ramp_s` seconds and live for `stay_s` more, and add what they have seen to `measured`.
 
     The same seed decides for both hubs who does what.
     """
-    measured = Measured()
-    dice = random.Random(5)
+    dice = random.Random(seed)
     end = time.monotonic() + ramp_s + stay_s
     steady = time.monotonic() + ramp_s
 
@@ -214,13 +215,14 @@ async def crowd(
 
     async def forget_the_rush() -> None:
         """From when everybody is there, requests are counted apart."""
+        former = {kind: len(measured.seconds[kind]) for kind in ("api", "page")}
         await asyncio.sleep(max(steady - time.monotonic(), 0))
-        for kind in ("api", "page"):
-            measured.seconds[f"{kind} in the rush"] = measured.seconds.pop(kind, [])
+        for kind, length in former.items():
+            measured.seconds[f"{kind} in the rush"] += measured.seconds[kind][length:]
+            del measured.seconds[kind][length:]
 
     await asyncio.gather(forget_the_rush(), *(arrive(number) for number in range(count)))
     async with ClientSession() as http, http.get(f"http://127.0.0.1:{farm}/status") as answer:
         told = json.loads(await answer.text())
     if told["failed"]:
-        measured.failed["servers' requests to the hub"] += told["failed"]
-    return measured
+        measured.failed["servers' requests to the hub"] = told["failed"]

@@ -194,7 +194,10 @@ _last = _Last()
 def _text_of(record: Any) -> str:
     if isinstance(record, Mapping) and isinstance(record.get("#text"), str):
         return str(record["#text"])
-    return json.dumps(record, sort_keys=True, separators=(",", ":"), default=str)
+    return _encode(record)
+
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
 
 
 def changed_since(answer: Answer) -> str:

@@ -27,11 +27,15 @@ def clean(value: Any, limit: int) -> str:
         if value is None:
             return ""
         value = _text_of(value)
-    value = value[: limit * 4]
+    text: str = value
     # Almost all text is printable ASCII: only what is not is looked at character by character.
-    if not (value.isascii() and value.isprintable()):
-        value = _ODD.sub(_shown, value)
-    text = " ".join(value.split())
+    if text.isascii() and text.isprintable():
+        if len(text) <= limit and "  " not in text and text[:1] != " " and text[-1:] != " ":
+            return text
+        text = text[: limit * 4]
+    else:
+        text = _ODD.sub(_shown, text[: limit * 4])
+    text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
