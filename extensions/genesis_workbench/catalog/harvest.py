@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from genesis_workbench.catalog import health, writing
-from genesis_workbench.catalog.ahead import one_ahead
 from genesis_workbench.catalog.dataset import Dataset, Rejected
 from genesis_workbench.catalog.local import LocalCatalog
 from genesis_workbench.catalog.opening import can_open
@@ -156,10 +155,7 @@ def _read(
     """Write pages until they end, a limit is reached or the source fails."""
     begun = ending.run.pages
     try:
-        pages = source_class(section, fetcher).pages(ending.run.cursor, state=ending.run.given)
-        if getattr(source_class, "one_file", False):
-            pages = one_ahead(pages)
-        for page in pages:
+        for page in source_class(section, fetcher).pages(ending.run.cursor, state=ending.run.given):
             if page.unchanged:
                 ending.unchanged = ending.complete = True
                 return

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import psutil
 import pytest
 
 from genesis_workbench.catalog.dataset import Dataset, Rejected
 from genesis_workbench.catalog.sources.dcat import DcatSource
-from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.core.errors import InvalidInput, Unavailable
 from genesis_workbench.testing.sources import (
     Canned,
     RemoteSourceContract,
@@ -97,6 +98,35 @@ def test_memory_of_a_large_data_json_is_that_of_a_page(monkeypatch: pytest.Monke
 
     small = ('{"dataset":[' + ",".join([entry] * (count // 4)) + "]}").encode()
     assert peak(body) < 1.5 * peak(small) < len(body)
+
+
+def test_a_process_that_dies_over_a_large_file_ends_the_harvest_with_a_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(DcatSource, "whole_bytes", 0)
+    monkeypatch.setattr(DcatSource, "per_page", 1)
+    body = as_json({"dataset": [{**DCAT, "identifier": f"id{n}"} for n in range(20_000)]})
+    pages = make("dcat", Canned(body)).pages()
+    assert len(next(pages).records) == 1
+    (reader,) = [each for each in psutil.Process().children() if "sources._apart" in " ".join(each.cmdline())]
+    reader.kill()
+    with pytest.raises(Unavailable, match="ended with -9"):
+        list(pages)
+
+
+def test_the_process_that_reads_a_large_file_has_no_secrets_and_ends_with_the_harvest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(DcatSource, "whole_bytes", 0)
+    monkeypatch.setattr(DcatSource, "per_page", 1)
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "secret")
+    body = as_json({"dataset": [{**DCAT, "identifier": f"id{n}"} for n in range(20_000)]})
+    pages = make("dcat", Canned(body)).pages()
+    next(pages)
+    (reader,) = [each for each in psutil.Process().children() if "sources._apart" in " ".join(each.cmdline())]
+    assert "JUPYTERHUB_API_TOKEN" not in reader.environ()
+    pages.close()
+    assert not reader.is_running()
 
 
 @pytest.mark.parametrize("whole", [0, 2**23])

@@ -70,11 +70,7 @@ class Source(Protocol):
     protocol: ClassVar[str]
     """What it speaks, for people."""
     incremental: ClassVar[bool]
-    """Whether, given a state, only what changed since then comes: then absence does not mean removal.
-
-    A class that also says ``one_file = True`` asks for nothing more after its first page: then a page is read while the
-    one before is written.
-    """
+    """Whether, given a state, only what changed since then comes: then absence does not mean removal."""
 
     def __init__(self, section: SourceSection, fetcher: Fetcher) -> None: ...
 

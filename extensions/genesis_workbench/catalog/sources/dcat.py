@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, ClassVar
 
 from genesis_workbench.catalog.dataset import Dataset
-from genesis_workbench.catalog.sources import _dcat, _streaming
+from genesis_workbench.catalog.sources import _apart, _dcat, _streaming
 from genesis_workbench.catalog.sources._base import Page, make_dataset, read_page
 from genesis_workbench.catalog.sources._values import kind_of, web_address
 from genesis_workbench.core.errors import InvalidInput
@@ -24,14 +26,13 @@ _DEPTH = 4
 class DcatSource:
     """One file with everything; catalogs inside the catalog and series of datasets are read too, and single records.
 
-    The file goes to disk first. A small one is then read at once; of a large one only a page of records is in memory
-    at any time. The cursor is the number of records before the page.
+    The file goes to disk first. A small one is then read at once; a large one in a process of its own, of which only a
+    page of records is in memory at any time. The cursor is the number of records before the page.
     """
 
     kind: ClassVar[str] = "dcat"
     protocol: ClassVar[str] = "DCAT-US 1.1 and 3.0 (data.json)"
     incremental: ClassVar[bool] = False
-    one_file: ClassVar[bool] = True
     max_bytes: ClassVar[int] = 4 * 2**30
     """Most bytes of a file; half a million records are about 1 GB."""
     whole_bytes: ClassVar[int] = 8 * 2**20
@@ -50,15 +51,28 @@ class DcatSource:
                 yield Page([], state=taken, unchanged=True)
                 return
             skipped = int(cursor) if cursor and cursor.isdigit() else 0
-            records = iter(islice(self._records(file, answer), skipped, None))
-            following = list(islice(records, self.per_page))
-            while True:
-                chosen, following = following, list(islice(records, self.per_page))
-                skipped += len(chosen)
-                after = str(skipped) if following else None
-                yield read_page(chosen, self._read, _dcat.identifier, after, state=taken)
-                if not following:
-                    return
+            if file.seek(0, 2) > self.whole_bytes:
+                found = _apart.pages(self._section, file, skipped, self.per_page)
+            else:
+                found = self._paged(self._whole(file, answer), skipped, self.per_page)
+            with closing(found):
+                for page in found:
+                    yield replace(page, state=taken)
+
+    def read(self, file: Any, skipped: int, per_page: int) -> Generator[Page]:
+        """Yield pages of a large file, from a record on."""
+        return self._paged(_streaming.records(file, self._section.name, _LISTS, _unfold), skipped, per_page)
+
+    def _paged(self, every: Iterable[Any], skipped: int, per_page: int) -> Generator[Page]:
+        records = iter(islice(every, skipped, None))
+        following = list(islice(records, per_page))
+        while True:
+            chosen, following = following, list(islice(records, per_page))
+            skipped += len(chosen)
+            after = str(skipped) if following else None
+            yield read_page(chosen, self._read, _dcat.identifier, after)
+            if not following:
+                return
 
     def _download(self, file: Any, state: Mapping[str, str]) -> tuple[Answer | None, Mapping[str, str]]:
         """Download the file; without an answer where it is what it was."""
@@ -78,22 +92,17 @@ class DcatSource:
         named = {"etag": answer.headers.get("etag", ""), "modified": answer.headers.get("last-modified", "")}
         return answer, {"digest": digest, **{name: value for name, value in named.items() if value}}
 
-    def _records(self, file: Any, answer: Answer) -> Iterator[Any]:
-        size = file.seek(0, 2)
+    def _whole(self, file: Any, answer: Answer) -> Iterator[Any]:
         file.seek(0)
-        if size <= self.whole_bytes:
-            document = Answer(answer.url, answer.status, answer.headers, file.read()).json()
-            if _is_bare(document):
-                return iter(document if isinstance(document, list) else [document])
-            if not isinstance(document, Mapping) or not any(
-                isinstance(document.get(k), list) for k in _LISTS
-            ):
-                raise InvalidInput(
-                    f"The source {self._section.name!r} sent {kind_of(document)} without a list 'dataset': this is no "
-                    "data.json."
-                )
-            return _inside(document, 0)
-        return _streaming.records(file, self._section.name, _LISTS, _unfold)
+        document = Answer(answer.url, answer.status, answer.headers, file.read()).json()
+        if _is_bare(document):
+            return iter(document if isinstance(document, list) else [document])
+        if not isinstance(document, Mapping) or not any(isinstance(document.get(k), list) for k in _LISTS):
+            raise InvalidInput(
+                f"The source {self._section.name!r} sent {kind_of(document)} without a list 'dataset': this is no "
+                "data.json."
+            )
+        return _inside(document, 0)
 
     def _read(self, record: Mapping[str, Any]) -> Dataset:
         missing = [name for name in _REQUIRED if record.get(name) is None]
