@@ -5,12 +5,12 @@ Measured by tests/benchmarks/hub_load.py, against JupyterHub's defaults in the s
 
 from __future__ import annotations
 
-import gc
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 from genesis_hub import lookups
+from genesis_workbench.core import garbage
 
 ACTIVITY_INTERVAL_S = 300
 """How often a server reports activity; one that ends when idle for a short time reports more often."""
@@ -28,7 +28,7 @@ def tune(c: Any, database: Path) -> None:
     c.JupyterHub.last_activity_interval = 0
     c.JupyterHub.db_kwargs = {"creator": lambda: _connected(database)}
     lookups.find_in_memory()
-    _with_fewer_collections()
+    garbage.collect_less()
 
 
 def _connected(database: Path) -> sqlite3.Connection:
@@ -40,13 +40,3 @@ def _connected(database: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
-
-
-def _with_fewer_collections() -> None:
-    """Leave alone what was imported, and look for garbage less often.
-
-    With hundreds of people in memory a full collection stops the hub for longer than most requests take.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)

@@ -7,6 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
+from genesis_workbench.core import garbage
 from genesis_workbench.core.errors import GenesisError
 
 
@@ -25,6 +26,7 @@ def main() -> None:
     for option in ("--all", "--fresh", "--json", "--allow-private"):
         once.add_argument(option, action="store_true")
     arguments = parser.parse_args()
+    garbage.collect_less()
     if arguments.command == "harvest":
         sys.exit(_harvest(arguments))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from genesis_workbench.catalog import health, writing
-from genesis_workbench.catalog.dataset import Dataset, Rejected
+from genesis_workbench.catalog.dataset import Rejected
 from genesis_workbench.catalog.local import LocalCatalog
-from genesis_workbench.catalog.opening import can_open
+from genesis_workbench.catalog.opening import say_openable
 from genesis_workbench.catalog.sources._base import Page, Source
 from genesis_workbench.catalog.store import SourceRow
 from genesis_workbench.core import clock, plugins
@@ -159,7 +159,7 @@ def _read(
             if page.unchanged:
                 ending.unchanged = ending.complete = True
                 return
-            page = replace(page, records=[_openable(record) for record in page.records])  # noqa: PLW2901
+            page = replace(page, records=[say_openable(record) for record in page.records])  # noqa: PLW2901
             written = writing.write(
                 catalog.store, ending.run, page, room=section.max_records - ending.run.records
             )
@@ -185,13 +185,6 @@ def _read(
         )
     # Go on where it broke off, but not at a place that the source has just refused.
     ending.stays_open = (ending.failed or ending.stays_open) and ending.run.pages > begun
-
-
-def _openable(record: Dataset | Rejected) -> Dataset | Rejected:
-    """Say of a record whether one call opens it here."""
-    if isinstance(record, Rejected) or record.openable or not any(map(can_open, record.distributions)):
-        return record
-    return record.model_copy(update={"openable": True})
 
 
 def _stops(

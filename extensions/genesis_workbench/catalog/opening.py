@@ -9,7 +9,7 @@ from typing import Any
 
 from genesis_workbench.catalog import provenance
 from genesis_workbench.catalog.content.places import SCHEMES, Places, site_places
-from genesis_workbench.catalog.dataset import Dataset, Distribution
+from genesis_workbench.catalog.dataset import Dataset, Distribution, Rejected
 from genesis_workbench.core import plugins
 from genesis_workbench.core.errors import (
     GenesisError,
@@ -102,6 +102,13 @@ def known_formats() -> list[str]:
 def can_open(distribution: Distribution) -> bool:
     """Whether an opener is registered for the format and the address of `distribution`. Nothing is fetched."""
     return distribution.url.partition("://")[0] in SCHEMES and format_of(distribution) in _all_formats()
+
+
+def say_openable(record: Dataset | Rejected) -> Dataset | Rejected:
+    """Say of a record whether one call opens it here."""
+    if isinstance(record, Rejected) or record.openable or not any(map(can_open, record.distributions)):
+        return record
+    return record.model_copy(update={"openable": True})
 
 
 @cache

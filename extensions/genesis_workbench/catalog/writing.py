@@ -145,6 +145,7 @@ def write(store: CatalogStore, run: Run, page: Page, *, room: int) -> Written:
     datasets = [record for record in page.records if isinstance(record, Dataset)]
     refused = [record for record in page.records if isinstance(record, Rejected)]
     with store.engine.begin() as connection:
+        _with_room(connection)
         change = _lock(connection)
         _still_open(connection, run)
         known = _known(connection, [dataset.id for dataset in datasets])
@@ -420,6 +421,17 @@ def _forget_rejected(connection: sa.Connection, run: Run) -> int:
 def _chain(before: str, seen: Sequence[Dataset]) -> str:
     listed = json.dumps(sorted([dataset.id, dataset.native_digest] for dataset in seen))
     return sha256((before + listed).encode()).hexdigest() if seen else before
+
+
+def _with_room(connection: sa.Connection) -> None:
+    """Let SQLite keep the pages that a transaction changes in memory, and its log grow, while many records are written.
+
+    A page of records changes thousands of the database's pages, all over its indexes. By default SQLite keeps 2 MB of them,
+    so that each is written out and read again several times within one transaction, and copied from the log after each.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA cache_size = -49152")
+        connection.exec_driver_sql("PRAGMA wal_autocheckpoint = 16384")
 
 
 def _lock(connection: sa.Connection) -> int:

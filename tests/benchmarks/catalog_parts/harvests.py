@@ -95,9 +95,11 @@ def main() -> None:
     """Harvest what stdin says and print seconds and the most memory."""
     from genesis_workbench.catalog.harvest import harvest
     from genesis_workbench.catalog.local import LocalCatalog
+    from genesis_workbench.core import garbage
     from genesis_workbench.core.ledger import Ledger
     from genesis_workbench.core.site import CatalogSection, Site, SourceSection
 
+    garbage.collect_less()  # as `workbench harvest` and the runner do
     plan = json.load(sys.stdin)
     section = SourceSection(
         name="big",

@@ -8,7 +8,6 @@ The file is the other process's standard input; pages come back as lines of JSON
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import subprocess
@@ -18,7 +17,7 @@ from typing import IO, Any
 
 from genesis_workbench.catalog.dataset import Dataset, Rejected
 from genesis_workbench.catalog.sources._base import Page
-from genesis_workbench.core import plugins
+from genesis_workbench.core import garbage, plugins
 from genesis_workbench.core.errors import GenesisError, InvalidInput, Unavailable
 from genesis_workbench.core.http import Fetcher
 from genesis_workbench.core.site import SourceSection
@@ -81,9 +80,9 @@ def _page(told: dict[str, Any]) -> Page:
 def main() -> None:
     """Read the file on standard input and write its pages."""
     section = SourceSection.model_validate_json(sys.argv[1])
-    # Records are freed as soon as they are written, without Python's collector of cycles.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    garbage.collect_less()
+    from genesis_workbench.catalog.opening import say_openable
+
     with Fetcher() as fetcher:
         source = plugins.load("sources", section.kind)(section, fetcher)
         try:
@@ -93,7 +92,7 @@ def main() -> None:
                         each.model_dump_json(exclude_defaults=True)
                         if isinstance(each, Dataset)
                         else [each.identifier, each.reason, each.native]
-                        for each in page.records
+                        for each in map(say_openable, page.records)
                     ],
                     natives=page.natives,
                     cursor=page.cursor,
