@@ -274,6 +274,11 @@ class KubernetesServersSection(Section):
         default_factory=lambda: ["ReadWriteOnce"],
         description="Of the homes' claims; ReadWriteMany where a person may have several servers on several nodes.",
     )
+    groups_claim: str = Field(
+        "",
+        description="Claim with a folder for each group, made where it is missing: a server sees those of its person's groups as "
+        "'/groups/<group>'. ReadWriteMany where servers run on several nodes; groups share no folder where empty.",
+    )
     volumes: list[KubernetesVolumeSection] = Field(
         default_factory=list, description="Further claims that every server sees, such as the site's data."
     )

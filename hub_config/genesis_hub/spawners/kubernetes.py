@@ -334,6 +334,19 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
             found.append((volume, {"mountPath": shared.path, "readOnly": shared.read_only, **within}))
         self.volumes = [volume for volume, _ in found]
         self.volume_mounts = [{"name": volume["name"], **mount} for volume, mount in found]
+        if section.groups_claim and self.groups:
+            claim = {"persistentVolumeClaim": {"claimName": section.groups_claim}}
+            self.volumes.append({"name": "groups", **claim})
+            # A folder of it for each of the person's groups: of the others' not even the names are seen.
+            self.volume_mounts += [
+                {
+                    "name": "groups",
+                    "mountPath": f"/groups/{safe_name(group)}",
+                    "subPath": safe_name(group),
+                    "readOnly": bool(self.dashboard),
+                }
+                for group in self.groups
+            ]
         self.working_dir = _HOME
 
 

@@ -7,6 +7,7 @@ enforce network policies: what they say is tested with the chart.
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 from pathlib import Path
@@ -34,6 +35,7 @@ home_bytes = 1073741824
 namespace = "{namespace}"
 image = "{image}"
 site_config_map = "site"
+groups_claim = "groups"
 memory_bytes = 805306368
 [[servers.profiles]]
 name = "small"
@@ -100,18 +102,44 @@ def workbench(kubectl: Kubectl, kubeconfig: Path, pinned_image: str, cores: int,
     )
     (folder / "site.toml").write_text(text)
     kubectl("create", "configmap", "site", f"--from-file=site.toml={folder / 'site.toml'}")
+    shared_by_all_machines(kubectl, "groups", folder / "groups")
     running = Workbench(folder / "state", folder / "site.toml")
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("KUBECONFIG", str(folder / "kubeconfig"))
             running.start()
         for name in ("alice", "bob"):
-            running.add(name)
+            running.add(name, "fusion")
         yield running
         running.stop()
     finally:
         kubectl("delete", "pods", "--selector", SERVERS, "--grace-period=0", "--force")
         kubectl("delete", "configmap", "site", "--ignore-not-found")
+        kubectl("delete", "persistentvolumeclaim", "groups", "--ignore-not-found")
+        kubectl("delete", "persistentvolume", f"{kubectl.namespace}-groups", "--ignore-not-found")
+
+
+def shared_by_all_machines(kubectl: Kubectl, name: str, folder: Path) -> None:
+    """Make a claim on a folder that belongs to people's group: the machines of the cluster for tests are this one."""
+    folder.mkdir()
+    os.chown(folder, 0, 1000)
+    folder.chmod(0o2775)
+    about = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
+    volume = f"{kubectl.namespace}-{name}"
+    kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": volume},
+            "spec": {**about, "capacity": {"storage": "1Gi"}, "hostPath": {"path": str(folder)}},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name},
+            "spec": {**about, "volumeName": volume, "resources": {"requests": {"storage": "1Gi"}}},
+        },
+    )
 
 
 def address_towards(url: str) -> str:
@@ -264,6 +292,13 @@ def test_home_site_and_service_are_there_as_everywhere(workbench, both, kubectl)
     assert both["alice"].get(f"{workbench.user_origin('alice')}/user/alice/lab").status_code == 200
 
 
+def test_people_of_a_group_share_its_folder(both, kubectl):
+    inside(kubectl, "alice", "sh", "-c", "echo ours > /groups/fusion/plan.txt")
+    assert inside(kubectl, "bob", "cat", "/groups/fusion/plan.txt") == "ours"
+    inside(kubectl, "bob", "sh", "-c", "echo mine too > /groups/fusion/more.txt")
+    assert inside(kubectl, "alice", "ls", "/groups") == "fusion"
+
+
 def test_nobody_reaches_the_server_or_the_home_of_another(workbench, both, kubectl):
     lab = f"{workbench.user_origin('alice')}/user/alice/lab"
     assert both["bob"].get(lab).status_code == 403
@@ -293,7 +328,7 @@ def test_nobody_reaches_the_server_or_the_home_of_another(workbench, both, kubec
         for volume in pod_of(kubectl, name)["spec"]["volumes"]
         if "persistentVolumeClaim" in volume
     }
-    assert claims == {"home-alice", "home-bob"}
+    assert claims == {"home-alice", "home-bob", "groups"}
 
 
 def test_a_machine_that_is_taken_is_busy_on_the_page_and_waited_for_in_words(workbench, both, kubectl, cores):

@@ -14,6 +14,7 @@ from jupyterhub.spawner import SpawnException
 from kubernetes_asyncio.client import ApiClient, ApiException, Configuration
 
 from genesis_hub import resources
+from genesis_hub.names import safe_name
 from genesis_hub.settings import Settings
 from genesis_hub.spawners import _cluster, _pods
 from genesis_hub.spawners import kubernetes as pods
@@ -114,6 +115,33 @@ async def test_the_profile_decides_size_machine_and_image(spawner):
     assert limits["memory"] == 2**33
     assert spec["nodeSelector"] == {"pool": "gpu"}
     assert spec["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+
+
+async def test_groups_share_a_folder_each_and_dashboards_only_read_it(spawner):
+    spawner.servers = SECTION.model_copy(update={"groups_claim": "groups"})
+    spawner.user.groups = [SimpleNamespace(name="fusion"), SimpleNamespace(name="Hot Cells/2")]
+    spec, _ = await manifest(spawner)
+    mounts = [each for each in spec["containers"][0]["volumeMounts"] if each["name"] == "groups"]
+    assert mounts[0] == {
+        "name": "groups",
+        "mountPath": "/groups/fusion",
+        "subPath": "fusion",
+        "readOnly": False,
+    }
+    assert mounts[1]["subPath"] == safe_name("Hot Cells/2")
+    assert "/" not in mounts[1]["subPath"]
+    (volume,) = [each for each in spec["volumes"] if each["name"] == "groups"]
+    assert volume["persistentVolumeClaim"]["claimName"] == "groups"
+    spawner.name = "dsh-0123456789abcdef"
+    spec, _ = await manifest(spawner, dashboard=spawner.name)
+    mounts = [each for each in spec["containers"][0]["volumeMounts"] if each["name"] == "groups"]
+    assert all(each["readOnly"] for each in mounts)
+
+
+async def test_who_is_in_no_group_sees_none_of_their_folders(spawner):
+    spawner.servers = SECTION.model_copy(update={"groups_claim": "groups"})
+    spec, _ = await manifest(spawner)
+    assert not any(each["name"] == "groups" for each in spec["volumes"])
 
 
 async def test_home_scratch_and_shared_data_are_attached(spawner):
