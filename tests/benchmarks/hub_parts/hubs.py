@@ -65,7 +65,8 @@ def people(path: Path, count: int) -> None:
     file = People(path)
     hashed = hash_password(PASSWORD)
     with file._changing() as accounts:
-        accounts.update({f"p{number}": Account(f"p{number}", hashed) for number in range(count)})
+        names = ["probe", *(f"p{number}" for number in range(count))]
+        accounts.update({name: Account(name, hashed) for name in names})
 
 
 @contextlib.contextmanager
