@@ -31,6 +31,8 @@ from system.containers.nodes import Cluster, missing
 
 GOAL = 1.3
 MEMORY = 600 * 2**20
+# One for all: making a client takes longer than asking.
+ASK = httpx.Client(trust_env=False, timeout=60, limits=httpx.Limits(max_connections=None))
 
 
 def main() -> None:
@@ -84,7 +86,8 @@ def told(ratio: float | None, figures: dict[str, Any]) -> None:
 
 def newest() -> str:
     """Return the identifier of the user image that was built last here; empty where there is none."""
-    named = "--filter=label=org.opencontainers.image.title=Genesis Workbench, a person's server"
+    # Not by its title: podman takes a comma for the end of a filter.
+    named = "--filter=label=org.opencontainers.image.description=JupyterLab with the genesis_workbench library"
     # The newest comes first.
     command = ["podman", "images", "--quiet", "--no-trunc", named]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
@@ -118,7 +121,7 @@ def bare_start(cluster: Cluster, number: int) -> Callable[[], None]:
     )
     # fmt: on
     port = node.podman("port", name, "8888").rpartition(":")[2]
-    until(lambda: httpx.get(f"http://{node.address}:{port}/api/status", trust_env=False).status_code == 200)
+    until(lambda: ASK.get(f"http://{node.address}:{port}/api/status").status_code == 200)
 
     def end() -> None:
         node.podman("rm", "--force", "--time=0", name)
@@ -137,10 +140,10 @@ def signed_in(workbench: Workbench, name: str) -> tuple[str, Browser, str]:
 def hub_start(workbench: Workbench, name: str, browser: Browser, token: str) -> Callable[[], None]:
     """Start a server as a person does."""
     # Asked by a token, lightly: pages of the hub would cost more than what is measured.
-    api = {"headers": {"Authorization": f"token {token}"}, "trust_env": False, "timeout": 60}
+    who = {"Authorization": f"token {token}"}
     url = f"{workbench.public_url}/hub/api/users/{name}"
-    httpx.post(f"{url}/server", **api).raise_for_status()
-    until(lambda: httpx.get(url, **api).json()["servers"].get("", {}).get("ready"))
+    ASK.post(f"{url}/server", headers=who).raise_for_status()
+    until(lambda: ASK.get(url, headers=who).json()["servers"].get("", {}).get("ready"))
     return lambda: stop(workbench, name, browser)
 
 
@@ -159,7 +162,7 @@ def until(true: Callable[[], bool]) -> None:
                 return
         except httpx.TransportError:
             pass  # not yet; the deadline decides
-        time.sleep(0.1)
+        time.sleep(0.2)
     sys.exit("a server did not answer within 300 s")
 
 
