@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from genesis_hub import resources
+from genesis_hub import resources, start
 from genesis_hub.teams import is_team
 from genesis_workbench.core.homes import copy_tutorials
 
@@ -23,7 +23,7 @@ def main() -> None:
     Path(os.environ["JUPYTER_RUNTIME_DIR"]).mkdir(mode=0o700, exist_ok=True)
     os.chdir(Path.home())
     lab = resources.lab_options(team=is_team(os.environ["JUPYTERHUB_USER"]))
-    os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:], *lab])  # noqa: S606 - a program and its arguments
+    start.run(sys.argv[1], [*sys.argv[2:], *lab])
 
 
 if __name__ == "__main__":

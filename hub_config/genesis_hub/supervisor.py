@@ -158,7 +158,14 @@ class Supervisor:
             program("proxy", proxy, CONFIGPROXY_AUTH_TOKEN=secrets.proxy_token),
             program(
                 "hub",
-                [sys.executable, "-m", "jupyterhub", "--config", str(resources.hub_config())],
+                [
+                    sys.executable,
+                    "-m",
+                    "genesis_hub.start",
+                    "jupyterhub",
+                    "--config",
+                    str(resources.hub_config()),
+                ],
                 JUPYTERHUB_CRYPT_KEY=secrets.crypt_key,
             ),
             program(

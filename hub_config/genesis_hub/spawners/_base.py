@@ -21,6 +21,8 @@ from genesis_workbench.core.site import ProfileSection
 
 DASHBOARD_VARIABLE = "GENESIS_DASHBOARD"
 RESCUE_VARIABLE = "GENESIS_RESCUE"
+SERVER = "jupyterhub.singleuser"
+"""What a person's server runs."""
 _DASHBOARD = re.compile(r"dsh-[0-9a-f]{16}")
 
 
@@ -199,8 +201,8 @@ class WorkbenchSpawner(Configurable):
 
     def command(self, python: str) -> list[str]:
         """Return what the server runs where `python` has the workbench, without arguments."""
-        module = "genesis_workbench.dashboards.serve" if self.dashboard else "jupyterhub.singleuser"
-        return [python, "-m", module]
+        words = ["genesis_workbench.dashboards.serve"] if self.dashboard else ["genesis_hub.start", SERVER]
+        return [python, "-m", *words]
 
 
 async def first_answer(host: str, port: int) -> int:

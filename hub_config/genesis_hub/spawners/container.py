@@ -20,6 +20,7 @@ from genesis_hub.availability import Free, Places
 from genesis_hub.names import safe_name
 from genesis_hub.spawners._base import (
     DASHBOARD_VARIABLE,
+    SERVER,
     WorkbenchSpawner,
     ended_at_once,
     first_answer,
@@ -216,7 +217,7 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
     def _command(self) -> list[str]:
         if self.dashboard:
             return self.command("python")
-        words = ["python", "-m", "genesis_hub.inside", "jupyterhub.singleuser", *self.get_args()]
+        words = ["python", "-m", "genesis_hub.inside", SERVER, *self.get_args()]
         return [*words, *self.rescue_options()]
 
     def _variables(self, profile: ProfileSection) -> dict[str, str]:

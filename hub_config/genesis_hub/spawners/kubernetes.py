@@ -25,6 +25,7 @@ from genesis_hub.names import safe_name
 from genesis_hub.spawners import _pods
 from genesis_hub.spawners._base import (
     DASHBOARD_VARIABLE,
+    SERVER,
     WorkbenchSpawner,
     ended_at_once,
     first_answer,
@@ -289,7 +290,7 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
     def _words(self) -> list[str]:
         if self.dashboard:
             return self.command("python")
-        return ["python", "-m", "genesis_hub.inside", "jupyterhub.singleuser", *self.rescue_options()]
+        return ["python", "-m", "genesis_hub.inside", SERVER, *self.rescue_options()]
 
     def _confine(self) -> None:
         self.uid = self.gid = self.fs_gid = USER
