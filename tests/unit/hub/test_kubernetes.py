@@ -117,7 +117,7 @@ async def test_the_profile_decides_size_machine_and_image(spawner):
     assert spec["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
 
 
-async def test_groups_share_a_folder_each_and_dashboards_only_read_it(spawner):
+async def test_groups_share_a_folder_each_and_dashboards_only_read_it(spawner, monkeypatch):
     spawner.servers = SECTION.model_copy(update={"groups_claim": "groups"})
     spawner.user.groups = [SimpleNamespace(name="fusion"), SimpleNamespace(name="Hot Cells/2")]
     spec, _ = await manifest(spawner)
@@ -132,8 +132,8 @@ async def test_groups_share_a_folder_each_and_dashboards_only_read_it(spawner):
     assert "/" not in mounts[1]["subPath"]
     (volume,) = [each for each in spec["volumes"] if each["name"] == "groups"]
     assert volume["persistentVolumeClaim"]["claimName"] == "groups"
-    spawner.name = "dsh-0123456789abcdef"
-    spec, _ = await manifest(spawner, dashboard=spawner.name)
+    monkeypatch.setattr(Untouched, "dashboard", "dsh-0123456789abcdef")
+    spec, _ = await manifest(spawner)
     mounts = [each for each in spec["containers"][0]["volumeMounts"] if each["name"] == "groups"]
     assert all(each["readOnly"] for each in mounts)
 
