@@ -161,8 +161,8 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
     async def _start(self) -> str:
         """Make home and pod, and wait until the server answers or the cluster says that it never will."""
         self.last_words = ""
-        # Before the hub's own limit, which says nothing of the reason.
-        until_s = time.monotonic() + 0.95 * self.start_timeout
+        # Before the hub's and KubeSpawner's own limits, which say nothing of the reason. They are a tenth more or less, by chance.
+        until_s = time.monotonic() + 0.85 * self.start_timeout
         self.tell(10, "Looking for a machine with room for you.")
         tasks: list[asyncio.Future[Any]] = []
         try:

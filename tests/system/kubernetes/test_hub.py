@@ -10,6 +10,7 @@ import json
 import os
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -238,8 +239,11 @@ def test_the_page_says_what_is_free_before_anybody_has_a_server(workbench, peopl
 
 def test_a_server_starts_with_a_story_and_is_confined(workbench, people, kubectl):
     alice = people["alice"]
-    assert alice.hub("POST", "users/alice/server", json={"profile": "small"}).status_code in (201, 202)
-    told = [event["message"] for event in story(workbench, alice, "alice")]
+    with ThreadPoolExecutor(1) as pool:  # the answer comes when the server is there, unless that takes ten seconds
+        asked = pool.submit(alice.hub, "POST", "users/alice/server", json={"profile": "small"})
+        workbench.until(lambda: alice.hub("GET", "users/alice").json()["servers"].get("", {}).get("pending"))
+        told = [event["message"] for event in story(workbench, alice, "alice")]
+        assert asked.result().status_code in (201, 202)
     node = pod_of(kubectl, "alice")["spec"]["nodeName"]
     assert told[0] == "Server requested"
     assert "Looking for a machine with room for you." in told
