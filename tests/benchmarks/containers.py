@@ -87,7 +87,9 @@ def told(ratio: float | None, figures: dict[str, Any]) -> None:
 def newest() -> str:
     """Return the identifier of the user image that was built last here; empty where there is none."""
     # Not by its title: podman takes a comma for the end of a filter.
-    named = "--filter=label=org.opencontainers.image.description=JupyterLab with the genesis_workbench library"
+    named = (
+        "--filter=label=org.opencontainers.image.description=JupyterLab with the genesis_workbench library"
+    )
     # The newest comes first.
     command = ["podman", "images", "--quiet", "--no-trunc", named]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()

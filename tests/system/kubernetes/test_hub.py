@@ -239,7 +239,9 @@ def test_the_page_says_what_is_free_before_anybody_has_a_server(workbench, peopl
 
 def test_a_server_starts_with_a_story_and_is_confined(workbench, people, kubectl):
     alice = people["alice"]
-    with ThreadPoolExecutor(1) as pool:  # the answer comes when the server is there, unless that takes ten seconds
+    with ThreadPoolExecutor(
+        1
+    ) as pool:  # the answer comes when the server is there, unless that takes ten seconds
         asked = pool.submit(alice.hub, "POST", "users/alice/server", json={"profile": "small"})
         workbench.until(lambda: alice.hub("GET", "users/alice").json()["servers"].get("", {}).get("pending"))
         told = [event["message"] for event in story(workbench, alice, "alice")]
