@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from genesis_workbench.catalog.content import Places
+from genesis_workbench.catalog.content import Places, directory
 from genesis_workbench.catalog.dataset import Dataset, Distribution
 from genesis_workbench.catalog.opening import open_dataset
 from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, TooLarge
@@ -245,6 +245,26 @@ def test_a_web_server_that_cannot_tell_versions_or_give_parts_is_refused_with_th
         setattr(web, name, value)
     with pytest.raises(InvalidInput, match=said):
         opened(web_places, web.url(WEB))
+
+
+def test_an_empty_file_of_a_web_server_is_named(web: FileServer, web_places: Places) -> None:
+    web.files["/archive/sst daily/day-02.nc"] = b""
+    web.files["/archive/sst daily/old/day-01.nc"] = b"below, by the same name"
+    with pytest.raises(InvalidInput, match=r"day-02\.nc is empty"):
+        opened(web_places, web.url(WEB))
+
+
+def test_links_that_are_no_addresses_or_lead_elsewhere_are_left_out() -> None:
+    page = (
+        b'<html><a href="http://[">x</a><a href=a.nc>a</a><a href="b c.nc">b</a><a href="deep/d.nc">d</a>'
+        b'<a href="https://elsewhere.example/f.nc">f</a><a href="?C=N">n</a><a href="../up.nc">u</a></html>'
+    )
+    found = list(directory.below(page, "https://host.example/data/"))
+    assert [each.removeprefix("https://host.example/data/") for each in found] == [
+        "a.nc",
+        "b c.nc",
+        "deep/d.nc",
+    ]
 
 
 def test_a_page_without_such_files_says_so(web: FileServer, web_places: Places) -> None:

@@ -19,7 +19,14 @@ from typing import Any
 from genesis_workbench.catalog.content.cache import Cache
 from genesis_workbench.catalog.content.file import Stream, kind
 from genesis_workbench.core.connections import shown
-from genesis_workbench.core.errors import Conflict, InvalidInput, TooLarge, Unavailable, VerificationFailed
+from genesis_workbench.core.errors import (
+    Conflict,
+    GenesisError,
+    InvalidInput,
+    TooLarge,
+    Unavailable,
+    VerificationFailed,
+)
 from genesis_workbench.core.http import Answer, Fetcher
 
 BLOCK_BYTES = 2**18
@@ -84,6 +91,8 @@ class HttpContent:
             answer = fetcher(private, _HEAD_BYTES).fetch(url, headers=headers)
         except TooLarge:  # all of it was sent
             answer = None
+        except Unavailable as error:
+            raise _refusal(url, error) from error.__cause__
         found = _RANGE.fullmatch(answer.headers.get("content-range", "")) if answer else None
         if answer is None or answer.status != 206 or not found:
             raise InvalidInput(
@@ -111,9 +120,7 @@ class HttpContent:
             except TooLarge as error:
                 raise TooLarge(f"{error.message} {_MORE}") from error
             except Unavailable as error:
-                if error.message.endswith("status 416."):  # it has no first byte
-                    raise InvalidInput(f"{shown(url)} is empty.") from error
-                raise
+                raise _refusal(url, error) from error.__cause__
             if answer.not_modified:
                 return cls(url, size, etag, False, private, cache, max_bytes)
             found = _RANGE.fullmatch(answer.headers.get("content-range", ""))
@@ -314,6 +321,12 @@ def _hash(algorithm: str) -> Any:
 
 def _etag(answer: Answer) -> str:
     return answer.headers.get("etag") or answer.headers.get("last-modified") or ""
+
+
+def _refusal(url: str, error: Unavailable) -> GenesisError:
+    """Return why a file's first bytes did not come."""
+    # 416: it has no first byte.
+    return InvalidInput(f"{shown(url)} is empty.") if error.message.endswith("status 416.") else error
 
 
 def _young(answer: Answer) -> bool:

@@ -46,11 +46,15 @@ def pages(section: SourceSection, file: IO[bytes], skipped: int, per_page: int) 
     Unavailable
         If the process ended without having said why.
     """
-    command = [sys.executable, "-m", __name__, section.model_dump_json(), str(skipped), str(per_page)]
+    # Everybody on the machine sees the words of a command: not the address, which may hold a key.
+    known = section.model_copy(update={"url": ""}).model_dump_json()
+    command = [sys.executable, "-m", __name__, known, str(skipped), str(per_page)]
     file.seek(0)
     with subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, env=_environment()) as process:
         try:
             for line in process.stdout or ():
+                if not line.endswith(b"\n"):
+                    break  # it was ended in the middle of a page
                 yield _page(json.loads(line))
             if process.wait(_ENDED_S):
                 raise Unavailable(

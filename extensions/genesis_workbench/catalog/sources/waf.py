@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from html import unescape
 from typing import Any, ClassVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from genesis_workbench.catalog import xml
+from genesis_workbench.catalog.content import directory
 from genesis_workbench.catalog.dataset import Dataset, Rejected
 from genesis_workbench.catalog.sources import _iso
 from genesis_workbench.catalog.sources._base import (
@@ -24,7 +23,6 @@ from genesis_workbench.core.errors import InvalidInput, NotFound
 from genesis_workbench.core.http import Fetcher
 from genesis_workbench.core.site import SourceSection
 
-_LINK = re.compile(rb"""<a\s[^<>]{0,500}?href\s{0,5}=\s{0,5}["']([^"'<>]{1,1000})["']""", re.IGNORECASE)
 _PER_PAGE = 20
 
 
@@ -77,16 +75,9 @@ class WafSource:
         """Yield what a listing leads to: records and folders, on the same host and below this one."""
         if body.lstrip()[:5].lower() == b"<?xml":
             return
-        folder = url.partition("?")[0].rpartition("/")[0] + "/"
-        for match in _LINK.finditer(body[: 8 * 2**20]):
-            address = urljoin(url, unescape(match.group(1).decode("utf-8", "replace")))
-            parts = urlsplit(address)
-            deeper = address.startswith(folder) and address not in (url, folder) and not parts.query
-            if (
-                deeper
-                and not parts.fragment
-                and (parts.path.lower().endswith(".xml") or parts.path.endswith("/"))
-            ):
+        for address in directory.below(body, url):
+            path = urlsplit(address).path
+            if path.lower().endswith(".xml") or path.endswith("/"):
                 yield address
 
     def _read(self, record: Mapping[str, Any]) -> Dataset:
