@@ -2,22 +2,31 @@
 
 Where the file system keeps a quota for each home's folder (a project quota of XFS or ext4), it answers at once, and exactly. Elsewhere
 the files are counted, in a thread, for at most two seconds, once a minute.
+
+A home that only its server sees, such as a pod's, is looked at by that as its first act: it says so in a line of its log, and
+the hub shows what was seen last.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from genesis_workbench.core.site import ProfileSection
 
+LIMIT_VARIABLE, RESCUE_VARIABLE = "GENESIS_HOME_BYTES", "GENESIS_RESCUE"
 _DEADLINE_S, _KEEP_S = 2.0, 60.0
+_REPORT = "home: "
 _NOTHING_LEFT = 32 * 2**20
 """Bytes below which a server cannot write its own few files."""
+_MADE_FOR_IT = 1.1
+"""Times the limit: a disk up to that size was made for one home."""
 RESCUE = ProfileSection(
     name="rescue",
     title="Rescue",
@@ -42,12 +51,15 @@ class Home:
         What the disk below it still takes.
     whole : bool
         Whether everything was counted.
+    seen : float
+        When that was, in seconds since 1970, where it is not now.
     """
 
     used_bytes: int
     limit_bytes: int
     left_bytes: int
     whole: bool = True
+    seen: float = 0.0
 
     @property
     def full(self) -> bool:
@@ -60,8 +72,14 @@ class Home:
         least = "" if self.whole else "at least "
         of = f" of {_gib(self.limit_bytes)}" if self.limit_bytes else ""
         if self.full and not 0 < self.limit_bytes <= self.used_bytes:
-            return f"The disk of your home is full: {_gib(max(self.left_bytes, 0))} are left, for everybody on it."
-        return f"Your home {'is full' if self.full else 'holds'}: {least}{_gib(self.used_bytes)}{of}."
+            said = f"The disk of your home is full: {_gib(max(self.left_bytes, 0))} are left, for everybody on it."
+        else:
+            said = f"Your home {'is full' if self.full else 'holds'}: {least}{_gib(self.used_bytes)}{of}."
+        return f"{said} So it was {_ago(time.time() - self.seen)}." if self.seen else said
+
+    def state(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return asdict(self)
 
 
 async def measure(folder: Path, limit_bytes: int) -> Home:
@@ -96,11 +114,43 @@ def look(folder: Path, limit_bytes: int, deadline_s: float = _DEADLINE_S) -> Hom
             0, limit_bytes, shutil.disk_usage(folder.parent).free if folder.parent.is_dir() else 2**62
         )
     disk, around = shutil.disk_usage(folder), shutil.disk_usage(folder.parent)
+    if os.path.ismount(folder) and 0 < disk.total <= _MADE_FOR_IT * limit_bytes:
+        return Home(
+            disk.used, disk.total, disk.free
+        )  # a disk of its own, such as a cluster makes for a claim
     if disk.total != around.total and folder.stat().st_dev == folder.parent.stat().st_dev:
         # The same disk, but of another size: that is how a project quota shows.
         return Home(disk.used, disk.total, min(disk.free, around.free))
     used, whole = _count(folder, time.monotonic() + deadline_s) if limit_bytes else (0, True)
     return Home(used, limit_bytes, disk.free, whole)
+
+
+def report(home: Home) -> str:
+    """Return the line in which a server tells of its home."""
+    return _REPORT + json.dumps(home.state())
+
+
+def reported(log: str) -> Home | None:
+    """Return what a server's log told of its home; None where it told nothing."""
+    for line in log.splitlines():
+        if line.startswith(_REPORT):
+            return remembered({**json.loads(line.removeprefix(_REPORT)), "seen": time.time()})
+    return None
+
+
+def remembered(state: Any) -> Home | None:
+    """Return what :meth:`Home.state` has kept; None where nothing was."""
+    if not state:
+        return None
+    known = {each.name for each in fields(Home)}  # an image may be older or newer than the hub
+    return Home(**{name: value for name, value in state.items() if name in known})
+
+
+def _ago(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago, when your last server started"
+    return "just now, when your last server started"
 
 
 def _count(folder: Path, deadline: float) -> tuple[int, bool]:

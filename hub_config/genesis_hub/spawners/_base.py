@@ -20,7 +20,6 @@ from genesis_workbench.core.errors import GenesisError, InvalidInput
 from genesis_workbench.core.site import ProfileSection
 
 DASHBOARD_VARIABLE = "GENESIS_DASHBOARD"
-RESCUE_VARIABLE = "GENESIS_RESCUE"
 SERVER = "jupyterhub.singleuser"
 """What a person's server runs."""
 _DASHBOARD = re.compile(r"dsh-[0-9a-f]{16}")
@@ -100,11 +99,14 @@ class WorkbenchSpawner(Configurable):
         choices, home = profiles.permitted(self.offered, self.groups), await self.home()
         choices = [self.sized(each) for each in choices]
         full = home is not None and home.full
+        if full:
+            # Where it was full when it was last looked at, things may have been deleted since.
+            choices = [*choices, homes.RESCUE] if home and home.seen else [homes.RESCUE]
         if not profiles.asks(choices) and not self.last_words and not full:
             return ""
         look = self._looks.setdefault(type(self), Look())
         return choosing.page(
-            [homes.RESCUE] if full else choices,
+            choices,
             self._last_options(),
             await look.now(self.free),
             self.default_queue,
@@ -129,14 +131,17 @@ class WorkbenchSpawner(Configurable):
     async def refuse_full_home(self) -> None:
         """Refuse to start in a home that is full, with the way out; SpawnException."""
         home = await self.home()
-        if home is None or not home.full or self.rescue or self.dashboard:
-            return
+        if home is not None and home.full and not self.rescue and not self.dashboard:
+            raise self.home_is_full(home)
+
+    def home_is_full(self, home: homes.Home) -> SpawnException:
+        """Return what tells the person that their home is full, with the way out."""
         way = f"{self.hub.base_url}spawn/{self.user.escaped_name}"
         said = (
             f"{home.words} Start the Rescue server, delete what you no longer need, stop it, and start again."
         )
         link = f'<p>{html.escape(said)}</p><p><a class="btn btn-primary" href="{html.escape(way, quote=True)}">To the Rescue server</a></p>'
-        raise _failure("home", said, message_html=link)
+        return _failure("home", said, message_html=link)
 
     def rescue_variables(self, folder: str) -> dict[str, str]:
         """Return variables with which a server of a full home writes nothing into it, but below `folder`."""
@@ -150,7 +155,7 @@ class WorkbenchSpawner(Configurable):
             "NPM_CONFIG_CACHE",
         )
         return (
-            {RESCUE_VARIABLE: "1", **{name: f"{folder}/{name.lower()}" for name in names}}
+            {homes.RESCUE_VARIABLE: "1", **{name: f"{folder}/{name.lower()}" for name in names}}
             if self.rescue
             else {}
         )

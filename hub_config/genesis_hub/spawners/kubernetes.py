@@ -18,8 +18,9 @@ from kubernetes_asyncio.client import ApiException, Configuration
 from kubespawner import KubeSpawner
 from kubespawner import spawner as upstream
 from traitlets import Any as AnyTrait
-from traitlets import List, Unicode
+from traitlets import Dict, List, Unicode
 
+from genesis_hub import homes
 from genesis_hub.availability import Places
 from genesis_hub.names import safe_name
 from genesis_hub.spawners import _pods
@@ -40,7 +41,8 @@ from genesis_workbench.core.site import KubernetesQueueSection, KubernetesServer
 _HOME, _SITE = "/home/user", "/etc/genesis-workbench"
 _SCRATCH = "/tmp"  # noqa: S108 - of the pod alone
 _LOST = 1
-_LOOK_S, _ANSWER_S, _LAST_LINES, _LAST_BYTES = 0.5, 20, 20, 16384
+_LOOK_S, _ANSWER_S = 0.5, 20
+_LAST_LINES, _LAST_BYTES, _FIRST_BYTES = 20, 16384, 1024
 
 
 class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
@@ -51,6 +53,9 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
     site = Unicode(help="Name of the site: tells its pods from others'.").tag(config=True)
 
     pod_id = Unicode(help="Identifier of the pod that answered; empty where there is none.")
+    seen_home: Any = Dict(
+        help="What the last start of this server found in the home; outlives the server, as the home does."
+    )
 
     def __init__(self, **kwargs: Any) -> None:
         _find_the_cluster()
@@ -60,10 +65,12 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
         """Take up a server that an earlier hub started."""
         super().load_state(state)
         self.pod_id = state.get("pod_id", "")
+        self.seen_home = state.get("home") or {}
 
     def get_state(self) -> dict[str, Any]:
         """Return what the next hub needs to find the server."""
-        return {**super().get_state(), **({"pod_id": self.pod_id} if self.pod_id else {})}
+        kept = {"pod_id": self.pod_id, "home": self.seen_home}
+        return {**super().get_state(), **{name: value for name, value in kept.items() if value}}
 
     def clear_state(self) -> None:
         """Forget a server that has ended."""
@@ -126,6 +133,12 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
         """Return what is free on the machines of each queue, as the scheduler counts: by what pods have asked for."""
         return await self._cluster.free(self.queues, self._queue("").name)
 
+    async def home(self) -> homes.Home | None:
+        """Return how full the home was when one of the person's servers last started; only servers see it."""
+        states = [each.state or {} for each in self.user.orm_user._orm_spawners]
+        seen = filter(None, (homes.remembered(each.get("home")) for each in states))
+        return max(seen, key=lambda home: home.seen, default=None)
+
     def sized(self, profile: ProfileSection) -> ProfileSection:
         """Return the profile with the memory and cores of every server that asks for none: each has limits."""
         section = self.section
@@ -144,6 +157,8 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
         variables |= self.rescue_variables(f"{_SCRATCH}/rescue")
         if self.dashboard:
             variables[DASHBOARD_VARIABLE] = self.dashboard
+        else:
+            variables[homes.LIMIT_VARIABLE] = str(self._home_bytes)
         return variables
 
     @property
@@ -193,7 +208,15 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
         where = urlsplit(url)
         await first_answer(str(where.hostname), where.port or self.port)
         self.pod_id = self._pod["metadata"]["uid"] if self._pod else ""
+        self._note_home(await self._log(limit_bytes=_FIRST_BYTES))
         return url
+
+    def _note_home(self, log: str) -> homes.Home | None:
+        """Keep what the server's log tells of the home."""
+        home = homes.reported(log)
+        if home is not None:
+            self.seen_home = home.state()
+        return home
 
     async def _failure(self, stale: str, until_s: float) -> SpawnException:
         """Tell the waiting page how far the server is, until it is known that it will not start: return that.
@@ -212,6 +235,9 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
                 continue
             if _pods.ended(pod):
                 said = await self._last_lines()
+                home = self._note_home("\n".join(said))
+                if home is not None and home.full and not self.rescue:
+                    return self.home_is_full(home)
                 why = f"Your server ended before it could be reached. {_pods.ending(pod, said)}"
                 return ended_at_once("ended", why, said)
             mine = pod["metadata"]["uid"]
@@ -247,19 +273,27 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
             raise
 
     async def _last_lines(self) -> list[str]:
+        return (await self._log(tail_lines=_LAST_LINES, limit_bytes=_LAST_BYTES)).splitlines()
+
+    async def _log(self, **which: int) -> str:
+        """Return a part of the server's log; nothing where it cannot be read."""
         try:
             said = await self.api.read_namespaced_pod_log(
                 self.pod_name,
                 self.namespace,
                 container=_pods.CONTAINER,
-                tail_lines=_LAST_LINES,
-                limit_bytes=_LAST_BYTES,
                 _request_timeout=_ANSWER_S,
+                **which,
             )
         except (ApiException, *SILENT) as error:
-            self.log.warning("the last lines of %s cannot be read: %r", self.pod_name, error)
-            return []
-        return str(said).splitlines()
+            self.log.warning("the log of %s cannot be read: %r", self.pod_name, error)
+            return ""
+        return str(said)
+
+    @property
+    def _home_bytes(self) -> int:
+        """What a home may hold."""
+        return self.home_bytes or self.section.home_bytes
 
     @property
     def _pod(self) -> Object | None:
@@ -313,7 +347,7 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
         """Give the home, the site's file and data for reading, and room for what is thrown away."""
         section = self.section
         self.storage_pvc_ensure = True
-        self.storage_capacity = str(self.home_bytes or section.home_bytes)
+        self.storage_capacity = str(self._home_bytes)
         self.storage_class = section.storage_class or None
         self.storage_access_modes = list(section.access_modes)
         home = {"persistentVolumeClaim": {"claimName": self.pvc_name}}

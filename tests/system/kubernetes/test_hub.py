@@ -24,6 +24,7 @@ from system.kubernetes.notebook import RULES, Kubectl, account, may_see
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SERVERS = "component=singleuser-server"
+HOME_BYTES = 256 * 2**20
 SITE = """
 name = "pods"
 [hub]
@@ -31,7 +32,7 @@ private_address = "{address}"
 [servers]
 spawner = "kubernetes"
 start_timeout_s = 90
-home_bytes = 1073741824
+home_bytes = {home_bytes}
 [servers.kubernetes]
 namespace = "{namespace}"
 image = "{image}"
@@ -98,6 +99,7 @@ def workbench(kubectl: Kubectl, kubeconfig: Path, pinned_image: str, cores: int,
         address=address_towards(access["clusters"][0]["cluster"]["server"]),
         namespace=kubectl.namespace,
         image=pinned_image,
+        home_bytes=HOME_BYTES,
         cores=cores,
         absent="0" * 64,
     )
@@ -416,3 +418,27 @@ def test_a_pod_that_is_deleted_is_missed_and_told(workbench, both, kubectl):
     workbench.until(lambda: not ready(both["bob"], "bob"), timeout_s=90)
     page = both["bob"].get(f"{workbench.public_url}/hub/spawn").text
     assert "Your server was removed from outside." in page
+
+
+def test_a_full_home_is_told_where_a_server_is_chosen_and_only_the_rescue_starts_in_it(
+    workbench, both, kubectl
+):
+    alice = both["alice"]
+    inside(kubectl, "alice", "sh", "-c", f"head -c {HOME_BYTES} /dev/zero > ~/waste")
+    stop(workbench, alice, "alice")
+    why = why_not(workbench, alice, "alice", "small")
+    assert "Your home is full" in why
+    assert "Start the Rescue server" in why
+    workbench.until(lambda: "" not in alice.hub("GET", "users/alice").json()["servers"])
+    page = alice.get(f"{workbench.public_url}/hub/spawn").text
+    assert "Your home is full" in page
+    assert 'value="rescue"' in page
+    alice.hub("POST", "users/alice/server", json={"profile": "rescue"})
+    workbench.until(lambda: ready(alice, "alice"), timeout_s=120)
+    inside(kubectl, "alice", "rm", "/home/user/waste")
+    stop(workbench, alice, "alice")
+    alice.hub("POST", "users/alice/server", json={"profile": "small"})
+    workbench.until(lambda: ready(alice, "alice"), timeout_s=120)
+    stop(workbench, alice, "alice")
+    page = alice.get(f"{workbench.public_url}/hub/spawn").text
+    assert re.search(r"Your home holds: 0\.\d\d GiB of 0\.25 GiB\. So it was just now", page)

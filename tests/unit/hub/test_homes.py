@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+import time
 from collections import namedtuple
 from types import SimpleNamespace
 
@@ -96,3 +99,47 @@ async def test_deleting_helps_at_once(spawner, home):
     (home / "deep/er/data").unlink()
     await spawner.refuse_full_home()
     assert await spawner.page() == ""  # one profile, nothing to choose
+
+
+def test_a_disk_made_for_one_home_is_asked_itself_and_a_larger_one_counted(home, monkeypatch):
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == home)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(9 * MIB, 3 * MIB, 6 * MIB))
+    assert homes.look(home, 10 * MIB) == homes.Home(3 * MIB, 9 * MIB, 6 * MIB)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(900 * MIB, 30 * MIB, 870 * MIB))
+    found = homes.look(home, 10 * MIB)
+    assert (found.used_bytes // MIB, found.limit_bytes) == (4, 10 * MIB)
+
+
+def test_a_server_that_alone_sees_the_home_says_how_full_it_is_and_does_not_start_in_a_full_one(home):
+    environment = {**os.environ, "HOME": str(home), homes.LIMIT_VARIABLE: str(MIB)}
+    server = [sys.executable, "-m", "genesis_hub.inside", "jupyterhub.singleuser", "--version"]
+    ended = subprocess.run(server, env=environment, capture_output=True, text=True, check=False)
+    told = homes.reported(ended.stdout)
+    assert ended.returncode == 1
+    assert "Your home is full" in ended.stderr
+    assert told.full
+    assert time.time() - told.seen < 60
+    assert [each.name for each in home.iterdir()] == ["deep"], "nothing is written into a full home"
+
+
+def test_what_was_seen_before_is_told_as_such_and_outlives_newer_and_older_images():
+    kept = {**homes.Home(3 * 2**30, 10 * 2**30, 2**40).state(), "seen": time.time() - 3 * 3600, "newer": 1}
+    assert (
+        homes.remembered(kept).words
+        == "Your home holds: 3.00 GiB of 10.00 GiB. So it was 3 hours ago, when your last server started."
+    )
+    assert homes.remembered({}) is None
+    assert homes.reported("[I 2026] Jupyter says hello") is None
+
+
+async def test_who_has_deleted_files_since_their_home_was_seen_full_may_start_again(spawner):
+    seen = homes.Home(3 * MIB, 2 * MIB, 2**40, seen=time.time())
+
+    async def home():
+        return seen
+
+    spawner.home = home
+    page = await spawner.page()
+    assert 'value="small"' in page
+    assert 'value="rescue"' in page
+    assert "just now, when your last server started" in page

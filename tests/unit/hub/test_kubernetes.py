@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ import pytest
 from jupyterhub.spawner import SpawnException
 from kubernetes_asyncio.client import ApiClient, ApiException, Configuration
 
-from genesis_hub import resources
+from genesis_hub import homes, resources
 from genesis_hub.names import safe_name
 from genesis_hub.settings import Settings
 from genesis_hub.spawners import _cluster, _pods
@@ -517,6 +518,28 @@ async def test_a_server_that_ended_by_itself_leaves_its_words_for_the_next_start
     assert await spawner.poll() == 137
     assert "wanted more than its 1.0 GiB of memory. Its last words: bye" in spawner.last_words
     assert removed
+
+
+async def test_a_home_that_only_its_pod_sees_is_remembered_and_a_full_one_leads_to_the_rescue(
+    spawner, watched, monkeypatch
+):
+    full = homes.Home(2**31, 2**30, 2**40)
+
+    async def log(**_):
+        return f"{homes.report(full)}\nYour home is full"
+
+    monkeypatch.setattr(spawner, "_log", log)
+    monkeypatch.setattr(spawner, "_last_lines", pods.KubernetesSpawner._last_lines.__get__(spawner))
+    watched(running(spawner, {"terminated": {"reason": "Error", "exitCode": 1}}))
+    spawner.hub.base_url = "/hub/"
+    refused = await spawner._failure("", time.monotonic() + 5)
+    assert "Start the Rescue server" in refused.jupyterhub_message
+    spawner.clear_state()
+    kept = spawner.get_state()
+    assert kept["home"]["used_bytes"] == 2**31
+    starts = [SimpleNamespace(state=None), SimpleNamespace(state=kept)]
+    spawner.user.orm_user = SimpleNamespace(_orm_spawners=starts)
+    assert (await spawner.home()).full
 
 
 async def test_a_pod_that_is_gone_is_told_only_where_it_ran(spawner, watched):
