@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from contextlib import suppress
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # xarray imports ecCodes by itself where it guesses a format. Its libldap would come before that of psycopg, and the process
@@ -14,3 +18,32 @@ with suppress(ImportError):
 # No test asserts a wall-clock time: the machine may be busy.
 settings.register_profile("workbench", deadline=None)
 settings.load_profile("workbench")
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = shutil.which("chromium")
+    if path is None:
+        if os.environ.get("REQUIRE_CHROMIUM") == "1":
+            pytest.fail("Chromium is missing: apt-get install chromium")
+        pytest.skip("Chromium is missing: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # As root Chromium runs only without its sandbox; everything it loads here is ours.
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def screenshot():
+    """Keep pictures to look at: in $GENESIS_PICTURES, or build/pictures."""
+    folder = Path(os.environ.get("GENESIS_PICTURES", "build/pictures"))
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(page, name):
+        page.screenshot(path=folder / f"{name}.png")
+
+    return keep

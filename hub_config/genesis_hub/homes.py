@@ -72,10 +72,14 @@ class Home:
         least = "" if self.whole else "at least "
         of = f" of {_gib(self.limit_bytes)}" if self.limit_bytes else ""
         if self.full and not 0 < self.limit_bytes <= self.used_bytes:
-            said = f"The disk of your home is full: {_gib(max(self.left_bytes, 0))} are left, for everybody on it."
-        else:
-            said = f"Your home {'is full' if self.full else 'holds'}: {least}{_gib(self.used_bytes)}{of}."
-        return f"{said} So it was {_ago(time.time() - self.seen)}." if self.seen else said
+            is_ = "was" if self.seen else "is"
+            return f"The disk of your home {is_} full{self._when}: {_gib(max(self.left_bytes, 0))} are left, for everybody on it."
+        now, then = ("is full", "was full") if self.full else ("holds", "held")
+        return f"Your home {then if self.seen else now}{self._when}: {least}{_gib(self.used_bytes)}{of}."
+
+    @property
+    def _when(self) -> str:
+        return f" when your last server started, {_ago(time.time() - self.seen)}" if self.seen else ""
 
     def state(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -149,8 +153,8 @@ def remembered(state: Any) -> Home | None:
 def _ago(seconds: float) -> str:
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit} ago, when your last server started"
-    return "just now, when your last server started"
+            return f"{seconds / size:.0f} {unit} ago"
+    return "just now"
 
 
 def _count(folder: Path, deadline: float) -> tuple[int, bool]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from pathlib import Path
 
 import pytest
 
@@ -39,23 +36,6 @@ def workbench(tmp_path_factory):
         yield running
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    path = shutil.which("chromium")
-    if path is None:
-        if os.environ.get("REQUIRE_CHROMIUM") == "1":
-            pytest.fail("Chromium is missing: apt-get install chromium")
-        pytest.skip("Chromium is missing: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # As root Chromium runs only without its sandbox; everything it loads here is ours.
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=path, args=arguments)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def signed_in(chromium, workbench):
     """Return a function that signs somebody in with a browser profile of their own and gives a page."""
@@ -76,15 +56,3 @@ def signed_in(chromium, workbench):
     yield sign_in
     for context in contexts:
         context.close()
-
-
-@pytest.fixture(scope="module")
-def screenshot():
-    """Keep pictures to look at: in $GENESIS_PICTURES, or build/pictures."""
-    folder = Path(os.environ.get("GENESIS_PICTURES", "build/pictures"))
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def keep(page, name):
-        page.screenshot(path=folder / f"{name}.png")
-
-    return keep

@@ -40,6 +40,13 @@ OTHERS: dict[str, dict[str, int]] = {
 }  # fmt: skip
 """The functions of each other suite, and how many parameters each has."""
 
+BELOW = {"PressureVessel": 5871.906, "WeldedBeamSO": 1.587077}
+"""Smallest values that differential evolution finds where botorch names larger ones.
+
+Its vessel's price counts a plate's thickness in sixteenths of an inch, rounded, and its limits do not; its beam has other limits
+than the literature's.
+"""
+
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 CHEAPEST = 0.1  # of what a real trial costs
 FLOOR = 1e-4  # of the spread: outside of bbob optima are known to four digits or so
@@ -162,4 +169,5 @@ def _botorch(problem: Problem) -> Function:
         slack = at.evaluate_slack_true(x)[0].tolist() if limited else []
         return [float(at.evaluate_true(x)), *slack]
 
-    return Function(problem, float(at.optimal_value), outcomes, () if limited else LEVELS)
+    optimum = BELOW.get(str(problem.function), float(at.optimal_value))
+    return Function(problem, optimum, outcomes, () if limited else LEVELS)

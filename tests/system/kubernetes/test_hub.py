@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 
 from harness import Browser, Workbench
 from system.kubernetes.notebook import RULES, Kubectl, account, may_see
@@ -431,7 +432,7 @@ def test_a_full_home_is_told_where_a_server_is_chosen_and_only_the_rescue_starts
     assert "Start the Rescue server" in why
     workbench.until(lambda: "" not in alice.hub("GET", "users/alice").json()["servers"])
     page = alice.get(f"{workbench.public_url}/hub/spawn").text
-    assert "Your home is full" in page
+    assert "Your home was full when your last server started" in page
     assert 'value="rescue"' in page
     alice.hub("POST", "users/alice/server", json={"profile": "rescue"})
     workbench.until(lambda: ready(alice, "alice"), timeout_s=120)
@@ -441,4 +442,34 @@ def test_a_full_home_is_told_where_a_server_is_chosen_and_only_the_rescue_starts
     workbench.until(lambda: ready(alice, "alice"), timeout_s=120)
     stop(workbench, alice, "alice")
     page = alice.get(f"{workbench.public_url}/hub/spawn").text
-    assert re.search(r"Your home holds: 0\.\d\d GiB of 0\.25 GiB\. So it was just now", page)
+    assert re.search(
+        r"Your home held when your last server started, just now: 0\.\d\d GiB of 0\.25 GiB\.", page
+    )
+
+
+def test_in_a_browser_the_cards_tell_of_the_cluster_and_the_waiting_page_of_the_pod(
+    workbench, people, kubectl, chromium, screenshot
+):
+    if ready(people["bob"], "bob"):
+        stop(workbench, people["bob"], "bob")
+    page = chromium.new_page(viewport={"width": 1200, "height": 900})
+    page.goto(f"{workbench.public_url}/hub/login?next=/hub/spawn/bob")
+    page.fill("#username_input", "bob")
+    page.fill("#password_input", workbench.passwords["bob"])
+    page.click("#login_submit")
+    page.get_by_role("heading", name="Start a server").wait_for()
+    expect(page.locator(".genesis-free").first).to_contain_text("GiB of memory")
+    expect(page.locator("#genesis-home-words")).to_contain_text("of 0.25 GiB")
+    screenshot(page, "60-pods-profiles")
+    page.get_by_role("radio", name="Small").check()
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url(re.compile("spawn-pending"), timeout=30_000)
+    page.get_by_text("What happened so far").click()
+    expect(page.locator("#genesis-steps li", has_text="Your container runs on node")).to_be_visible(
+        timeout=60_000
+    )
+    screenshot(page, "61-pods-waiting")
+    page.wait_for_url(re.compile("bob--user"), timeout=120_000)
+    page.locator(".jp-Launcher, .jp-Notebook, .jp-MarkdownViewer").first.wait_for(timeout=60_000)
+    screenshot(page, "62-pods-lab")
+    page.close()

@@ -126,7 +126,7 @@ def test_what_was_seen_before_is_told_as_such_and_outlives_newer_and_older_image
     kept = {**homes.Home(3 * 2**30, 10 * 2**30, 2**40).state(), "seen": time.time() - 3 * 3600, "newer": 1}
     assert (
         homes.remembered(kept).words
-        == "Your home holds: 3.00 GiB of 10.00 GiB. So it was 3 hours ago, when your last server started."
+        == "Your home held when your last server started, 3 hours ago: 3.00 GiB of 10.00 GiB."
     )
     assert homes.remembered({}) is None
     assert homes.reported("[I 2026] Jupyter says hello") is None
@@ -142,4 +142,4 @@ async def test_who_has_deleted_files_since_their_home_was_seen_full_may_start_ag
     page = await spawner.page()
     assert 'value="small"' in page
     assert 'value="rescue"' in page
-    assert "just now, when your last server started" in page
+    assert "Your home was full when your last server started, just now: 0.00 GiB" in page
