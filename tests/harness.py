@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urljoin
@@ -36,10 +36,25 @@ class Workbench:
         Password of each person, by name.
     output : list of str
         What `workbench up` said.
+
+    Parameters
+    ----------
+    enter : sequence of str
+        The words before each of its commands, such as those that make it another account's.
+    environment : dict, optional
+        Variables of its processes instead of this one's.
     """
 
-    def __init__(self, state: Path, site: Path | None = None) -> None:
+    def __init__(
+        self,
+        state: Path,
+        site: Path | None = None,
+        *,
+        enter: Sequence[str] = (),
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.state, self._site = state, site
+        self._enter, self._environment = enter, environment
         self.public_url = ""
         self.passwords: dict[str, str] = {}
         self.output: list[str] = []
@@ -48,7 +63,15 @@ class Workbench:
 
     def start(self, port: int = 0) -> Self:
         """Start it and wait until people can sign in."""
-        command = [str(BIN / "workbench"), "up", "--port", str(port), "--state", str(self.state)]
+        command = [
+            *self._enter,
+            str(BIN / "workbench"),
+            "up",
+            "--port",
+            str(port),
+            "--state",
+            str(self.state),
+        ]
         if self._site is not None:
             command += ["--site", str(self._site)]
         self.process = subprocess.Popen(
@@ -57,7 +80,7 @@ class Workbench:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            env={**os.environ, "PYTHONWARNINGS": "default"},
+            env={**(self._environment or os.environ), "PYTHONWARNINGS": "default"},
         )
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
         deadline = time.monotonic() + START_S
@@ -94,8 +117,10 @@ class Workbench:
 
     def run(self, *arguments: str) -> str:
         """Run the command line on the same state and return what it prints."""
-        command = [str(BIN / "workbench"), *arguments, "--state", str(self.state)]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        command = [*self._enter, str(BIN / "workbench"), *arguments, "--state", str(self.state)]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, env=self._environment
+        ).stdout
 
     def add(self, name: str, *groups: str) -> None:
         """Add a person."""

@@ -20,10 +20,12 @@ from websockets.asyncio.client import connect
 
 from genesis_hub.ports import Ports
 from genesis_hub.roles import SERVICE
+from genesis_hub.spawners._about import GUIDE, About
+from genesis_hub.spawners._engine import Engine
 from genesis_hub.supervisor import proxy_command
 from genesis_workbench import __version__
 from genesis_workbench.core.errors import GenesisError
-from genesis_workbench.core.site import Site
+from genesis_workbench.core.site import NodeSection, Site
 from genesis_workbench.core.state import State
 
 _LEAST_DISK, _LEAST_MEMORY = 2 * 2**30, 2**30
@@ -56,6 +58,7 @@ def examine(site: Site, state: State) -> list[Check]:
         _folder,
         _proxy,
         _versions,
+        _engines,
         _running,
     )
     for look in looks:
@@ -126,6 +129,35 @@ def _versions(site: Site, state: State) -> Iterator[Check]:
         )
     else:
         yield Check("versions", "ok", found)
+
+
+def _engines(site: Site, state: State) -> Iterator[Check]:
+    """The engines of a site whose servers are containers: whether they confine a server as the guide says."""
+    if site.servers.spawner != "container":
+        return
+    for node in site.servers.containers.nodes:
+        try:
+            about = asyncio.run(_asked(node))
+        except GenesisError as error:
+            yield Check(node.name, "fail", error.message, f"Who may open it, and does it run? See {GUIDE}.")
+            continue
+        found = f"{about.name}, {about.memory_bytes / 2**30:.1f} GiB"
+        grave = [about.refusal] if about.refusal else list(about.faults())
+        notes = list(about.notes(node))
+        for remark in grave:
+            yield Check(node.name, "fail", found, remark)
+        for remark in notes:
+            yield Check(node.name, "note", found, remark)
+        if not grave and not notes:
+            yield Check(node.name, "ok", found)
+
+
+async def _asked(node: NodeSection) -> About:
+    engine = Engine(node.socket)
+    try:
+        return await engine.about()
+    finally:
+        await engine.close()
 
 
 def _running(site: Site, state: State) -> Iterator[Check]:

@@ -27,7 +27,7 @@ import httpx
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from harness import Browser, Workbench
-from system.containers.nodes import Cluster, missing
+from system.containers.nodes import Cluster, Node
 
 GOAL = 1.3
 MEMORY = 600 * 2**20
@@ -46,7 +46,7 @@ def main() -> None:
         "--store", type=Path, default=Path("/var/lib/containers/storage"), help="where podman keeps it"
     )
     options = parser.parse_args()
-    reason = missing()
+    reason = Node.missing()
     image = "" if reason else options.image or newest()
     if reason or not image:
         told(None, {"left out": reason or "no user image is built: workbench images build user"})
@@ -115,18 +115,18 @@ def bare_start(cluster: Cluster, number: int) -> Callable[[], None]:
     """Run a server by hand."""
     node, name = cluster.nodes[number % 2], f"bare{number}"
     # fmt: off
-    node.podman(
+    node.engine(
         "run", "--detach", f"--name={name}", "--read-only", "--tmpfs=/tmp:rw,mode=1777", "--cap-drop=all",
         "--security-opt=no-new-privileges", f"--memory={MEMORY}", "--cpus=2", "--pids-limit=1024",
         f"--publish={node.address}::8888", "--env=HOME=/tmp", cluster.image,
         "python", "-m", "jupyterlab", "--ip=0.0.0.0", "--port=8888", "--IdentityProvider.token=", "--no-browser",
     )
     # fmt: on
-    port = node.podman("port", name, "8888").rpartition(":")[2]
+    port = node.engine("port", name, "8888").rpartition(":")[2]
     until(lambda: ASK.get(f"http://{node.address}:{port}/api/status").status_code == 200)
 
     def end() -> None:
-        node.podman("rm", "--force", "--time=0", name)
+        node.engine("rm", "--force", "--time=0", name)
 
     return end
 

@@ -34,23 +34,30 @@ def bind(source: Path, target: str, *, read_only: bool) -> dict[str, Any]:
     return {"Type": "bind", "Source": str(source), "Target": target, "ReadOnly": read_only}
 
 
-def owned(folder: Path, mode: int) -> Path:
+def owned(folder: Path, mode: int, owner: tuple[int, int] = (USER, USER)) -> Path:
     """Make a folder that the user of the image can write, where it is not there yet.
 
-    Its parent is the hub's own: nobody else can put a link in its place.
+    Its parent is the hub's own: nobody else can put a link in its place. `owner` is the image's user and group, as the
+    machine that runs it sees them.
 
     Raises
     ------
     InvalidInput
-        If it cannot be made, or belongs to another account.
+        If it cannot be made, or the hub's account cannot make it for another.
     """
+    account = os.geteuid()
     try:
         folder.parent.mkdir(exist_ok=True, mode=0o711)
         if not folder.is_dir():
+            if account not in (0, owner[0]):
+                raise InvalidInput(
+                    f"The folder {folder} cannot be made for user {owner[0]}, as which servers run, by a hub that runs as "
+                    f"user {account}. Tell the operator: the hub must run as user {owner[0]} or as root."
+                )
             folder.mkdir(mode=mode)
             folder.chmod(mode)
-            if os.geteuid() == 0:
-                os.chown(folder, USER, USER, follow_symlinks=False)
+            if account == 0:
+                os.chown(folder, *owner, follow_symlinks=False)
     except OSError as error:
         raise InvalidInput(
             f"The folder {folder} cannot be made ({error.strerror}). Tell the operator: servers.containers.folder must be "

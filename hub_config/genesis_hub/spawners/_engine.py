@@ -1,20 +1,22 @@
 """The few requests that the hub makes of podman or docker, at the engine's socket.
 
-Both speak version 1.40 of Docker's API. Remote machines are reached by forwarding their socket (``ssh -L``), so that who
+Both speak version 1.40 of Docker's API; docker 29 only newer ones, of which its oldest is taken. Remote machines are reached by forwarding their socket (``ssh -L``), so that who
 may start containers is decided by SSH keys and file modes, and no engine listens on a network.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from functools import cache
 from typing import Any
 
 import httpx
 
+from genesis_hub.spawners._about import About, of_docker, of_podman
 from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, NotFound, Unavailable
 
-_VERSION = "/v1.40"
+_VERSION = (1, 40)
 _LIBPOD = "/v4.0.0/libpod"
 
 
@@ -34,22 +36,23 @@ class Engine:
             base_url="http://engine",
             timeout=httpx.Timeout(30, connect=3, pool=30),
         )
-        self._about: dict[str, Any] = {}
+        self._said: dict[str, Any] = {}
+        self._about: About | None = None
+        self._naming = asyncio.Lock()
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
-    async def about(self) -> dict[str, Any]:
-        """Return what the engine is, asked once: its memory, whether it is podman, whether it runs without root."""
+    async def about(self) -> About:
+        """Return what the engine is: asked once, and again where it has not answered meanwhile."""
         if not self._about:
-            version, info = await self.get("/version"), await self.get("/info")
-            parts = [str(part["Name"]) for part in version.get("Components") or []]
-            self._about = {
-                "memory_bytes": int(info["MemTotal"]),
-                "podman": any(name.startswith("Podman") for name in parts),
-                "rootless": "name=rootless" in (info.get("SecurityOptions") or []),
-            }
+            said = await self._version()
+            version = str(said["Version"])
+            if any(str(part["Name"]).startswith("Podman") for part in said.get("Components") or []):
+                self._about = of_podman(version, await self.get(f"{_LIBPOD}/info"))
+            else:
+                self._about = of_docker(version, await self.get("/info"))
         return self._about
 
     async def containers(self, **labels: str) -> list[dict[str, Any]]:
@@ -92,7 +95,7 @@ class Engine:
 
     async def ended(self, container: str) -> int:
         """Wait until a container has ended, and return its exit status."""
-        if (await self.about())["podman"]:
+        if (await self.about()).podman:
             # Asked in docker's words, podman 4 looks again and again without a pause: each wait then takes a whole core.
             path = f"{_LIBPOD}/containers/{container}/wait"
             return int(await self._ask("POST", path, deadline_s=None, interval="500ms"))
@@ -109,7 +112,7 @@ class Engine:
     async def network(self, name: str, labels: dict[str, str]) -> None:
         """Make a network of its own, closed to other such networks, where it is not there yet."""
         try:
-            if (await self.about())["podman"]:
+            if (await self.about()).podman:
                 # Its Docker-like request has no word for this; docker's bridges are apart by themselves.
                 body: dict[str, Any] = {
                     "name": name,
@@ -120,7 +123,8 @@ class Engine:
                 await self._ask("POST", f"{_LIBPOD}/networks/create", body=body)
             else:
                 body = {"Name": name, "Driver": "bridge", "CheckDuplicate": True, "Labels": labels}
-                await self._ask("POST", "/networks/create", body=body)
+                async with self._naming:  # asked twice at once, docker before 25 gives two networks one name
+                    await self._ask("POST", "/networks/create", body=body)
         except GenesisError as error:
             try:
                 await self.get(f"/networks/{name}")
@@ -138,6 +142,17 @@ class Engine:
         """GET and return the JSON answer."""
         return await self._ask("GET", path, **query)
 
+    async def _version(self) -> dict[str, Any]:
+        if not self._said:
+            self._said = await self.get("/version")
+        return self._said
+
+    async def _spoken(self) -> str:
+        """Return the start of every path: the version that both sides speak."""
+        oldest = str((await self._version()).get("MinAPIVersion") or "1.0")
+        major, _, minor = oldest.partition(".")
+        return "/v{}.{}".format(*max(_VERSION, (int(major), int(minor))))
+
     async def _ask(
         self, method: str, path: str, *, body: Any = None, deadline_s: float | None = 30, **query: Any
     ) -> Any:
@@ -147,11 +162,12 @@ class Engine:
     async def _send(
         self, method: str, path: str, *, body: Any = None, deadline_s: float | None = 30, **query: Any
     ) -> httpx.Response:
-        url = path if path.startswith(_LIBPOD) else _VERSION + path
+        url = path if path == "/version" or path.startswith(_LIBPOD) else await self._spoken() + path
         timeout = httpx.Timeout(deadline_s, connect=3)
         try:
             answer = await self._http.request(method, url, json=body, params=query, timeout=timeout)
         except httpx.HTTPError as error:
+            self._said, self._about = {}, None  # it may come back as another version
             raise Unavailable(
                 f"The container engine at {self._socket} does not answer.",
                 detail=f"{method} {path}: {error!r}",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from genesis_hub.spawners._about import About
 from genesis_hub.spawners._engine import Engine, engine
 from genesis_workbench.core.errors import GenesisError, Unavailable
 from genesis_workbench.core.site import NodeSection
@@ -41,6 +42,7 @@ class Machines:
         self._promised: dict[str, tuple[str, int]] = {}
         self._silent_since: dict[str, float] = {}
         self._left_behind: dict[str, set[str]] = {}
+        self._remarked: dict[str, About] = {}
 
     def node(self, name: str) -> NodeSection | None:
         """Return a machine of the site file; None where it is no longer in it."""
@@ -106,10 +108,20 @@ class Machines:
         """Note a container that cannot be ended now: it will be as soon as its machine answers."""
         self._left_behind.setdefault(name, set()).add(container)
 
+    def _remark(self, node: NodeSection, about: About) -> None:
+        """Say in the hub's log, once, what of a machine's engine is not as it should be."""
+        if self._remarked.get(node.name) == about:
+            return
+        self._remarked[node.name] = about
+        for remark in (about.refusal, *about.faults()):
+            if remark:
+                log.warning("machine %s, %s: %s", node.name, about.name, remark)
+
     async def _room(self, node: NodeSection, starting: str) -> Room | None:
         client = engine(node.socket)
         try:
-            total = int((await client.about())["memory_bytes"])
+            about = await client.about()
+            self._remark(node, about)
             listed = await client.containers(**{SITE_LABEL: self._site})
             left_behind = self._left_behind.pop(node.name, set())
             taken = 0
@@ -131,8 +143,8 @@ class Machines:
             for server, (where, memory) in self._promised.items()
             if where == node.name and server not in names and server != starting
         )
-        free = total - node.reserve_bytes - taken - sum(promised)
-        return Room(node, free, total)
+        free = about.memory_bytes - node.reserve_bytes - taken - sum(promised)
+        return Room(node, free, about.memory_bytes)
 
 
 @cache

@@ -169,6 +169,9 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
 
     async def _launch(self, node: NodeSection, image: str, profile: ProfileSection) -> None:
         engine = self._engine
+        about = await engine.about()
+        if about.refusal:
+            raise Unavailable(about.refusal)
         labels = {SITE_LABEL: self.site, SERVER_LABEL: self._key, MEMORY_LABEL: str(self._memory(profile))}
         await engine.network(self._network, {SITE_LABEL: self.site})
         body: dict[str, Any] = {
@@ -187,11 +190,10 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
                 ),
                 "NetworkMode": self._network,
                 "PortBindings": {f"{_PORT}/tcp": [{"HostIp": node.address, "HostPort": ""}]},
-                "Mounts": list(self._mounts()),
+                "UsernsMode": about.user_namespace,
+                "Mounts": list(self._mounts(about.owner)),
             },
         }
-        if (await engine.about())["rootless"]:
-            body["HostConfig"]["UsernsMode"] = f"keep-id:uid={USER},gid={USER}"
         try:
             self.container = await engine.create(f"{self._network}.{self.name or 'lab'}", body)
         except NotFound as error:
@@ -202,13 +204,13 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
             ) from error
         await engine.start(self.container)
 
-    def _mounts(self) -> Iterator[dict[str, Any]]:
+    def _mounts(self, owner: tuple[int, int]) -> Iterator[dict[str, Any]]:
         """Give home, groups' folders, and for reading only the site's data and its file."""
         folder = Path(self.folder)
-        home = owned(self.home_folder(), 0o700)
+        home = owned(self.home_folder(), 0o700, owner)
         yield bind(home, _HOME, read_only=bool(self.dashboard))
         for group in self.groups:
-            shared = owned(folder / "groups" / safe_name(group), 0o770)
+            shared = owned(folder / "groups" / safe_name(group), 0o770, owner)
             yield bind(shared, f"/groups/{safe_name(group)}", read_only=bool(self.dashboard))
         for data in self.data_folders:
             yield bind(Path(data), data, read_only=True)
@@ -276,6 +278,8 @@ async def _never() -> int:
 
 def _why(status: int, memory_bytes: int, said: list[str]) -> str:
     last = f" Its last words: {said[-1][:300]}" if said else ""
+    if status == _KILLED and memory_bytes == 0:  # the engine holds no limit (`About.unheld`)
+        return f"It was ended from outside, most often because its machine had no memory left.{last}"
     if status == _KILLED:
         return (
             f"It was ended from outside, most often because it wanted more than its {memory_bytes / 2**30:.1f} GiB of "

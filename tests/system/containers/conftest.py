@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
 
-from harness import Browser, Workbench
-from system.containers.nodes import Cluster, missing, mounted
-
-PROFILES = """
-[[servers.profiles]]
-name = "standard"
-title = "Standard"
-cpu_cores = 2
-memory_bytes = 1073741824
-[[servers.profiles]]
-name = "vast"
-title = "More than there is"
-memory_bytes = 1099511627776
-[[servers.profiles]]
-name = "tight"
-title = "Too little to start in"
-memory_bytes = 20971520
-[[servers.profiles]]
-name = "tagged"
-title = "Named by a tag"
-image = "localhost/probe:1"
-[[servers.profiles]]
-name = "absent"
-title = "An image that no machine has"
-image = "sha256:{absent}"
-[catalog]
-sources = []
-data_folders = {folders}
-"""
+from harness import Browser
+from system.containers.nodes import Cluster, Node
+from system.containers.servers import hub, start
 
 
-def needed() -> None:
+def needed(kind: type[Node], required: str) -> None:
     """Skip where something is missing, or fail where it must be there."""
-    if reason := missing():
-        if os.environ.get("REQUIRE_PODMAN") == "1":
+    if reason := kind.missing():
+        if os.environ.get(required) == "1":
             pytest.fail(reason)
         pytest.skip(reason)
 
@@ -49,24 +22,15 @@ def needed() -> None:
 @pytest.fixture(scope="package")
 def cluster():
     """Two machines."""
-    needed()
+    needed(Node, "REQUIRE_PODMAN")
     with Cluster(2) as made:
-        data = made.folder / "data"
-        data.mkdir()
-        (data / "shared.csv").write_text("a,b\n1,2\n")
         yield made
 
 
 @pytest.fixture(scope="package")
 def workbench(cluster):
     """A hub whose servers run on them."""
-    site = cluster.folder / "site.toml"
-    folders = json.dumps([*mounted(), str(cluster.folder / "data")])
-    tables = PROFILES.format(absent="0" * 64, folders=folders)
-    site.write_text(f'name = "two machines"\n{cluster.site()}{tables}')
-    with Workbench(cluster.folder / "state", site) as running:
-        for name in ("alice", "bob"):
-            running.add(name, "solar")
+    with hub(cluster, "two machines") as running:
         yield running
 
 
@@ -84,3 +48,11 @@ def browser(workbench):
     yield sign_in
     for each in opened:
         each.close()
+
+
+@pytest.fixture
+def both(workbench, browser):
+    """Alice and Bob, each with a server that runs."""
+    people = {name: browser(name) for name in ("alice", "bob")}
+    start(workbench, people)
+    return people

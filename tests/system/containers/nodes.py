@@ -1,6 +1,6 @@
-"""Machines for containers on one machine: network namespaces, each with a podman of its own, on a network with the hub.
+"""Machines for containers on one machine: network namespaces, each with an engine of its own, on a network with the hub.
 
-Nothing of the host's own network, containers or images is touched. Needs root.
+Nothing of the host's own network, accounts, containers or images is touched. Needs root.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
-from typing import Self
+from typing import Any, ClassVar, Self
+
+import psutil
 
 ROOT = Path(__file__).parents[3]
 # Below /tmp, and short: podman refuses a long runroot, and a socket's path has 107 bytes.
@@ -30,6 +32,7 @@ events_logger = "none"
 [containers]
 default_ulimits = ["nofile={files}:{files}", "nproc=4096:4096"]
 """
+TALK = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3); print('reached')"
 _STORAGE = """
 [storage]
 driver = "overlay"
@@ -40,12 +43,12 @@ additionalimagestores = [{shared}]
 """
 
 
-def missing() -> str:
+def missing(*programs: str) -> str:
     """Say what is not here that these machines are made with."""
-    for program in ("podman", "ip", "iptables", "nsenter"):
+    for program in (*programs, "ip", "iptables", "nsenter"):
         if not shutil.which(program):
             return f"{program} is not installed"
-    return "" if os.geteuid() == 0 else "network namespaces and podman's own store need root here"
+    return "" if os.geteuid() == 0 else "network namespaces and an engine of their own need root here"
 
 
 def mounted() -> list[str]:
@@ -56,31 +59,65 @@ def mounted() -> list[str]:
 
 
 class Node:
-    """One machine: a namespace with an address, a store and an engine that listens on a socket."""
+    """One machine: a namespace with an address, a store and podman, which listens on a socket."""
 
-    def __init__(self, folder: Path, network: Network, number: int, shared: Path | None) -> None:
+    name_of_engine: ClassVar[str] = "podman"
+    programs: ClassVar[tuple[str, ...]] = ("podman",)
+    user: ClassVar[int] = 0
+
+    def __init__(self, folder: Path, network: Network, number: int, shared: Path | None = None) -> None:
         self.name, self.folder, self.address = f"node{number}", folder, network.address(10 + number)
+        self.network = network
         self.namespace = f"{network.name}n{number}"
-        self.socket = folder / "podman.sock"
+        self.socket = folder / "engine.sock"
         self.process: subprocess.Popen[bytes] | None = None
+        self.environment = {**os.environ}
+        folder.mkdir()
+        self.configure(json.dumps(str(shared)) if shared else "")
+
+    @classmethod
+    def missing(cls) -> str:
+        """Say what is not here that such a machine is made with."""
+        return missing(*cls.programs)
+
+    def configure(self, shared: str) -> None:
+        """Write the engine's files."""
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         runtime = 'runtime = "runc"' if shutil.which("runc") else ""
-        folder.mkdir()
-        (folder / "containers.conf").write_text(_CONF.format(runtime=runtime, files=files))
-        others = json.dumps(str(shared)) if shared else ""
-        (folder / "storage.conf").write_text(_STORAGE.format(folder=folder, shared=others))
-        self.environment = {
-            **os.environ,
-            "CONTAINERS_CONF": str(folder / "containers.conf"),
-            "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
+        (self.folder / "containers.conf").write_text(_CONF.format(runtime=runtime, files=files))
+        (self.folder / "storage.conf").write_text(_STORAGE.format(folder=self.folder, shared=shared))
+        self.environment |= {
+            "CONTAINERS_CONF": str(self.folder / "containers.conf"),
+            "CONTAINERS_STORAGE_CONF": str(self.folder / "storage.conf"),
         }
 
-    def podman(self, *arguments: str, given: bytes | None = None) -> str:
-        """Run podman on this machine."""
+    def connect(self) -> None:
+        """Put the machine on the network."""
+        self.network.connect(self)
+
+    @property
+    def hub(self) -> dict[str, Any]:
+        """How the hub of this machine's tests is started, beyond what every one is: as root, with nothing more."""
+        return {}
+
+    @property
+    def enter(self) -> list[str]:
+        """The words before a command of this machine."""
         # `ip netns exec` would mount /sys anew, and hide the cgroups.
-        command = ["nsenter", f"--net=/run/netns/{self.namespace}", "podman", *arguments]
+        return ["nsenter", f"--net=/run/netns/{self.namespace}"]
+
+    def client(self) -> list[str]:
+        """Return the command by which an operator speaks to the engine."""
+        return ["podman"]
+
+    def service(self) -> list[str]:
+        """Return the command that listens at the socket."""
+        return ["podman", "system", "service", "--time=0", f"unix://{self.socket}"]
+
+    def engine(self, *arguments: str, given: bytes | None = None) -> str:
+        """Ask the engine as an operator does."""
         done = subprocess.run(
-            command,
+            [*self.enter, *self.client(), *arguments],
             cwd=self.folder,  # conmon leaves a file named oom where it is when a container runs out of memory
             env=self.environment,
             input=given,
@@ -88,15 +125,14 @@ class Node:
             check=False,
             timeout=300,
         )
-        assert done.returncode == 0, f"podman {arguments}: {done.stderr[-2000:]!r}"
+        assert done.returncode == 0, f"{self.name_of_engine} {arguments}: {done.stderr[-2000:]!r}"
         return done.stdout.decode().strip()
 
     def start(self) -> None:
         """Start the engine, and wait until it listens."""
-        command = ["nsenter", f"--net=/run/netns/{self.namespace}", "podman", "system", "service", "--time=0"]
         with (self.folder / "engine.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, f"unix://{self.socket}"],
+                [*self.enter, *self.service()],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=log,
@@ -109,10 +145,10 @@ class Node:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End the engine; containers live on, as they do without podman's service."""
+        """End the engine; containers live on."""
         if self.process:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=30)
             self.process = None
         self.socket.unlink(missing_ok=True)
 
@@ -120,12 +156,148 @@ class Node:
         """Lose the machine: its engine, its containers and its cable."""
         self.stop()
         run("ip", "-n", self.namespace, "link", "set", "eth0", "down")
-        self.podman("kill", "--all")
+        self.engine("kill", "--all")
 
     def revive(self) -> None:
         """Start the machine again."""
         run("ip", "-n", self.namespace, "link", "set", "eth0", "up")
         self.start()
+
+    def clear(self) -> None:
+        """Leave nothing of its containers."""
+        self.stop()
+        self.engine("rm", "--all", "--force", "--time=1")
+        self.engine("network", "prune", "--force")
+
+    def remove(self) -> None:
+        """Leave nothing of the machine but its folder."""
+        subprocess.run(["umount", "--recursive", str(self.folder / "store/overlay")], check=False, capture_output=True)  # fmt: skip
+        run("ip", "netns", "delete", self.namespace)
+
+
+class DockerNode(Node):
+    """One machine with docker, set up as docs/how-to/containers.md says."""
+
+    name_of_engine = "docker"
+    programs = ("docker", "dockerd", "containerd", "runc")
+
+    def configure(self, shared: str) -> None:
+        """Write its daemon.json."""
+        settings = {
+            "data-root": str(self.folder / "store"),
+            "exec-root": str(self.folder / "run"),
+            "pidfile": str(self.folder / "pid"),
+            "hosts": [f"unix://{self.socket}"],
+            "exec-opts": ["native.cgroupdriver=cgroupfs"],
+            "live-restore": True,
+            "userland-proxy": False,
+            "log-driver": "local",
+            "log-opts": {"max-size": "10m"},
+            "default-address-pools": [{"base": "10.232.0.0/16", "size": 28}],
+        }
+        (self.folder / "daemon.json").write_text(json.dumps(settings))
+
+    def client(self) -> list[str]:
+        """Return docker's, at this machine's socket."""
+        return ["docker", f"--host=unix://{self.socket}"]
+
+    def service(self) -> list[str]:
+        """Return the daemon."""
+        return ["dockerd", f"--config-file={self.folder / 'daemon.json'}"]
+
+    def clear(self) -> None:
+        """Leave nothing of its containers."""
+        for container in self.engine("ps", "--all", "--quiet").split():
+            self.engine("rm", "--force", container)
+        self.engine("network", "prune", "--force")
+        self.stop()
+
+    def remove(self) -> None:
+        """Leave nothing of the machine but its folder."""
+        subprocess.run(["umount", "--recursive", str(self.folder / "store")], check=False, capture_output=True)  # fmt: skip
+        run("ip", "netns", "delete", self.namespace)
+
+
+class RootlessNode(Node):
+    """This machine, with podman without root: that of an account which nobody else sees, nor anything of it.
+
+    The account, its ranges of users and an open door to this Python are in a mount namespace of their own.
+    """
+
+    name_of_engine = "rootless podman"
+    programs = ("podman", "newuidmap", "slirp4netns", "setpriv", "unshare")
+    account = "gw-engine"
+    user = 47115
+
+    def configure(self, shared: str) -> None:
+        """Write podman's files, and make the account."""
+        super().configure(shared)
+        self.address = "127.0.0.1"  # its published ports are those of a process of this machine
+        for name in ("home", "store", "run"):
+            (self.folder / name).mkdir()
+            os.chown(self.folder / name, self.user, self.user)
+        os.chown(self.folder, self.user, self.user)
+        for name in ("passwd", "group"):
+            line = f"{self.account}:x:{self.user}:{self.user}::{self.folder}/home:/bin/sh"
+            line = line if name == "passwd" else f"{self.account}:x:{self.user}:"
+            (self.folder / name).write_text(f"{Path('/etc', name).read_text().rstrip()}\n{line}\n")
+        (self.folder / "ranges").write_text(f"{self.account}:{2**30}:65536\n")
+        self.environment |= {
+            "HOME": str(self.folder / "home"),
+            "USER": self.account,
+            "XDG_RUNTIME_DIR": str(self.folder / "run"),
+        }
+        for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+            self.environment.pop(variable, None)
+
+    def connect(self) -> None:
+        """Make the mount namespace; a process that sleeps holds it."""
+        script = [
+            *(f"mount --bind {self.folder}/{name} /etc/{name}" for name in ("passwd", "group")),
+            *(f"mount --bind {self.folder}/ranges /etc/{name}" for name in ("subuid", "subgid")),
+            # Where udev runs, everybody may open it.
+            f"mknod -m 666 {self.folder}/tun c 10 200; mount --bind {self.folder}/tun /dev/net/tun",
+        ]
+        script += [*_doors(self.folder), "echo ready", "exec sleep infinity"]
+        command = ["unshare", "--mount", "--propagation=private", "sh", "-ec", "\n".join(script)]
+        self.holder = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+        assert self.holder.stdout
+        assert self.holder.stdout.readline() == b"ready\n"
+        self.holder.stdout.close()
+
+    @property
+    def hub(self) -> dict[str, Any]:
+        """As the same account, to which its homes belong."""
+        return {"enter": self.enter, "environment": self.environment}
+
+    @property
+    def enter(self) -> list[str]:
+        """The words before a command of the account."""
+        ids = [f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]
+        return ["nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", "setpriv", *ids]
+
+    def remove(self) -> None:
+        """End what is left of the account: the process that holds its users, and its networks' way out."""
+        for process in psutil.process_iter():
+            try:
+                if process.uids().real == self.user:
+                    process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        self.holder.kill()
+        self.holder.wait()
+
+
+def _doors(folder: Path) -> list[str]:
+    """Return the commands that let every account reach this Python where it lies in a home that is closed to others."""
+    first, then, last = [], set(), []
+    for number, place in enumerate(mounted()):
+        if closed := [each for each in Path(place).parents if not each.stat().st_mode & 0o001]:
+            door = f"{folder}/door{number}"
+            first.append(f"mkdir {door}; mount --bind {place} {door}")
+            then.add(f"mount -t tmpfs -o mode=755 tmpfs {closed[-1]}")
+            last.append(f"mkdir -p {place}; mount --bind {door} {place}")
+    return [*first, *then, *last]
 
 
 class Network:
@@ -168,13 +340,15 @@ class Network:
 class Cluster:
     """Several machines with one image: one of the `store` of another podman, or one that holds this machine's Python."""
 
-    def __init__(self, count: int, image: str = "", store: Path | None = None) -> None:
+    def __init__(
+        self, count: int, image: str = "", store: Path | None = None, kind: type[Node] = Node
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="gwc-", dir="/tmp"))
         self.folder.chmod(0o755)
         self.network = Network()
-        first = Node(self.folder / "n1", self.network, 1, store)
+        first = kind(self.folder / "n1", self.network, 1, store)
         more = [
-            Node(self.folder / f"n{number}", self.network, number, store or first.folder / "store")
+            kind(self.folder / f"n{number}", self.network, number, store or first.folder / "store")
             for number in range(2, count + 1)
         ]
         self.nodes = [first, *more]
@@ -183,22 +357,56 @@ class Cluster:
     def __enter__(self) -> Self:
         self.network.__enter__()
         for node in self.nodes:
-            self.network.connect(node)
+            node.connect()
+        self.nodes[0].start()
         self.image = self.image or "sha256:" + import_image(self.nodes[0])
-        for node in self.nodes:
+        for node in self.nodes[1:]:
             node.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         for node in self.nodes:
-            node.stop()
-            node.podman("rm", "--all", "--force", "--time=1")
-            node.podman("network", "prune", "--force")
+            node.clear()
         for node in reversed(self.nodes):
-            subprocess.run(["umount", "--recursive", str(node.folder / "store/overlay")], check=False, capture_output=True)  # fmt: skip
-            run("ip", "netns", "delete", node.namespace)
+            node.remove()
         self.network.__exit__()
         shutil.rmtree(self.folder)
+
+    @property
+    def site_file(self) -> Path:
+        """Where the hub's site file is."""
+        return self.folder / "site.toml"
+
+    def container(self, name: str) -> tuple[Node, str]:
+        """Return where somebody's server runs, and its container."""
+        for node in self.nodes:
+            for line in node.engine("ps", "--format={{.Names}}").splitlines():
+                if line.endswith(f".{name}.lab"):
+                    return node, line
+        raise LookupError(name)
+
+    def about(self, name: str) -> dict[str, Any]:
+        """Return what the engine knows of somebody's container."""
+        node, found = self.container(name)
+        told: dict[str, Any] = json.loads(node.engine("inspect", found))[0]
+        return told
+
+    def inside(self, name: str, *command: str) -> str:
+        """Run something in somebody's container, as they would in a terminal."""
+        node, found = self.container(name)
+        return node.engine("exec", found, *command)
+
+    def talks(self, name: str, address: str, port: int) -> bool:
+        """Tell whether somebody's server can open a connection."""
+        try:
+            return self.inside(name, "python", "-c", TALK, address, str(port)) == "reached"
+        except AssertionError:
+            return False
+
+    @property
+    def hub_port(self) -> int:
+        """Port at which servers reach the hub."""
+        return int(json.loads((self.folder / "state/run/ports.json").read_text())["hub"])
 
     def site(self, **more: str) -> str:
         """Return the tables of a site file that put servers on these machines."""
@@ -242,9 +450,9 @@ def import_image(node: Node) -> str:
     changes = [
         f"--change=ENV PATH={Path(sys.executable).parent}:/usr/bin:/bin",
         "--change=USER 1000:1000",
-        "--change=LABEL org.opencontainers.image.title=Genesis Workbench, for tests",
+        '--change=LABEL org.opencontainers.image.title="Genesis Workbench, for tests"',
     ]
-    made = node.podman("import", "--quiet", *changes, "-", "localhost/probe:1", given=content.getvalue())
+    made = node.engine("import", *changes, "-", "localhost/probe:1", given=content.getvalue())
     return made.splitlines()[-1].removeprefix("sha256:")
 
 

@@ -40,7 +40,7 @@ def test_a_site_is_checked_on_every_machine(cluster, image, words, status):
 
 
 def test_a_machine_that_does_not_answer_is_a_failure(cluster):
-    site = cluster.site().replace("podman.sock", "nothing.sock")
+    site = cluster.site().replace("engine.sock", "nothing.sock")
     done = images(cluster, "check", site)
     assert done.returncode == 1
     assert "does not answer" in done.stdout

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import socketserver
 import threading
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from genesis_hub import resources
 from genesis_hub.names import safe_name
 from genesis_hub.settings import Settings
 from genesis_hub.spawners import _machines
-from genesis_hub.spawners._confinement import pinned
+from genesis_hub.spawners._about import About, of_docker, of_podman
+from genesis_hub.spawners._confinement import owned, pinned
 from genesis_hub.spawners._engine import Engine, _lines
 from genesis_hub.spawners._machines import MEMORY_LABEL, SERVER_LABEL, Machines
 from genesis_hub.spawners.container import _why
@@ -32,7 +36,7 @@ class FakeEngine:
     async def about(self):
         if self.silent:
             raise Unavailable("no answer")
-        return {"memory_bytes": self.memory_bytes}
+        return About(name="fake", memory_bytes=self.memory_bytes)
 
     async def containers(self, **_):
         return [
@@ -131,6 +135,7 @@ def test_a_log_is_read_piece_by_piece():
 
 def test_the_end_of_a_server_is_told_in_words():
     assert "wanted more than its 2.0 GiB of memory" in _why(137, 2 * GIB, [])
+    assert "its machine had no memory left" in _why(137, 0, [])
     assert _why(1, GIB, ["a", "no such module"]) == "It ended with status 1. Its last words: no such module"
 
 
@@ -139,6 +144,117 @@ def test_containers_cannot_reach_a_hub_on_loopback():
     alone = site.model_copy(update={"hub": site.hub.model_copy(update={"private_address": "127.0.0.1"})})
     with pytest.raises(InvalidInput, match="containers cannot reach"):
         Settings(alone, SimpleNamespace(folder="/nowhere"), None, None)._container(SimpleNamespace())
+
+
+def podman_info(*controllers, rootless):
+    """What podman 4.3.1 says, shortened."""
+    ids = [
+        {"container_id": 0, "host_id": 4210, "size": 1},
+        {"container_id": 1, "host_id": 231072, "size": 65536},
+    ]
+    maps = ids if rootless else None
+    return {
+        "host": {
+            "cgroupControllers": list(controllers),
+            "idMappings": {"uidmap": maps, "gidmap": maps},
+            "memTotal": GIB,
+            "security": {"rootless": rootless, "seccompEnabled": True},
+        }
+    }
+
+
+# What docker 20.10.24 says, shortened.
+DOCKER = {
+    "MemTotal": GIB,
+    "MemoryLimit": True,
+    "CpuCfsQuota": True,
+    "PidsLimit": True,
+    "LiveRestoreEnabled": True,
+    "SecurityOptions": ["name=seccomp,profile=default"],
+}
+HERE = NodeSection(name="here")
+
+
+def test_podman_as_root_gives_homes_to_user_1000_and_holds_limits():
+    about = of_podman("4.3.1", podman_info("cpu", "memory", "pids", rootless=False))
+    assert (about.name, about.owner, about.user_namespace) == ("podman 4.3.1", (1000, 1000), "")
+    assert [*about.faults(), *about.notes(HERE)] == []
+
+
+@pytest.mark.parametrize(
+    ("controllers", "lost"),
+    [
+        ([], "memory and processors and processes"),  # cgroup version 1
+        (["memory", "pids"], "processors"),  # what systemd hands to accounts by itself
+        (["cpu", "memory", "pids"], ""),
+    ],
+)
+def test_podman_without_root_gives_homes_to_its_account_and_says_what_it_does_not_hold(controllers, lost):
+    about = of_podman("4.3.1", podman_info(*controllers, rootless=True))
+    assert (about.name, about.owner) == ("podman 4.3.1, rootless", (4210, 4210))
+    assert about.user_namespace == "keep-id:uid=1000,gid=1000"
+    assert [fault.partition(":")[0] for fault in about.faults()] == (
+        [f"It holds no limit on {lost}"] if lost else []
+    )
+    assert list(about.notes(HERE)) == []
+    elsewhere = HERE.model_copy(update={"address": "10.20.0.2"})
+    assert "each other's ports at 10.20.0.2" in next(about.notes(elsewhere))
+
+
+def test_docker_as_root_is_well_where_it_is_set_up_as_the_guide_says():
+    about = of_docker("20.10.24", DOCKER)
+    assert (about.podman, about.owner, about.refusal) == (False, (1000, 1000), "")
+    assert [*about.faults(), *about.notes(HERE)] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"MemoryLimit": False}, "no limit on memory"),
+        ({"SecurityOptions": ["name=seccomp,profile=unconfined"]}, "does not filter system calls"),
+        ({"SecurityOptions": None}, "does not filter system calls"),
+        ({"LiveRestoreEnabled": False}, '"live-restore": true'),
+    ],
+)
+def test_docker_that_is_set_up_otherwise_says_so(change, words):
+    about = of_docker("20.10.24", DOCKER | change)
+    assert [words in remark for remark in (*about.faults(), *about.notes(HERE))] == [True]
+
+
+@pytest.mark.parametrize("option", ["name=rootless", "name=userns"])
+def test_docker_that_gives_homes_to_an_unknown_account_is_refused(option):
+    about = of_docker("20.10.24", DOCKER | {"SecurityOptions": [*DOCKER["SecurityOptions"], option]})
+    assert "nobody could write in their home" in about.refusal
+
+
+async def test_what_an_engine_does_not_hold_is_in_the_hubs_log_once(machines, engines, caplog):
+    unheld = About(name="podman 4.3.1, rootless", memory_bytes=GIB, rootless=True, unheld=("memory",))
+
+    async def about():
+        return unheld
+
+    engines["two"].about = about
+    with caplog.at_level(logging.WARNING):
+        await machines.rooms()
+        await machines.rooms()
+    assert [
+        each for each in caplog.messages if "machine two, podman 4.3.1, rootless: It holds no limit" in each
+    ]
+    assert len(caplog.messages) == 1
+
+
+def test_a_home_is_made_for_the_account_that_the_engine_gives_it_to(tmp_path, monkeypatch):
+    made = {}
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda path, *ids, **_: made.update({path.name: ids}))
+    owned(tmp_path / "homes/alice", 0o700)
+    owned(tmp_path / "homes/bob", 0o700, (4210, 4210))
+    assert made == {"alice": (1000, 1000), "bob": (4210, 4210)}
+    monkeypatch.setattr(os, "geteuid", lambda: 4210)
+    owned(tmp_path / "homes/carol", 0o700, (4210, 4210))
+    with pytest.raises(InvalidInput, match="the hub must run as user 1000 or as root"):
+        owned(tmp_path / "homes/dora", 0o700)
+    assert not (tmp_path / "homes/dora").exists()
 
 
 @pytest.fixture
@@ -169,6 +285,24 @@ async def test_what_an_engine_refuses_is_told_with_its_own_words(answering):
     engine = answering(500, json.dumps({"message": "no space left on device"}).encode())
     with pytest.raises(Unavailable, match="no space left on device"):
         await engine.start("x")
+    await engine.close()
+
+
+@pytest.mark.parametrize(("oldest", "spoken"), [("1.12", "/v1.40"), ("1.44", "/v1.44"), (None, "/v1.40")])
+async def test_an_engine_is_spoken_to_in_a_version_that_it_knows(monkeypatch, oldest, spoken):
+    asked = []
+
+    def answer(request):
+        asked.append(request.url.path)
+        return httpx.Response(200, json={"MinAPIVersion": oldest, "Version": "29.0.0", "Id": "x"})
+
+    engine = Engine("none")
+    monkeypatch.setattr(
+        engine, "_http", httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://e")
+    )
+    await engine.inspect("x")
+    await engine.inspect("x")
+    assert asked == ["/version", f"{spoken}/containers/x/json", f"{spoken}/containers/x/json"]
     await engine.close()
 
 
