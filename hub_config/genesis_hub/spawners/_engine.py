@@ -18,6 +18,8 @@ from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, 
 
 _VERSION = (1, 40)
 _LIBPOD = "/v4.0.0/libpod"
+# As docker 20 and 28, and podman 4, say it: with status 404, 400 and 500.
+_NO_ADDRESSES = ("non-overlapping IPv4 address pool", "fully subnetted", "could not find free subnet")
 
 
 class Engine:
@@ -129,6 +131,13 @@ class Engine:
             try:
                 await self.get(f"/networks/{name}")
             except NotFound:
+                if any(words in error.message for words in _NO_ADDRESSES):
+                    raise Unavailable(
+                        "Your server's machine has no addresses left for another person's network. Try again later, and "
+                        "tell the operator: docker makes as many networks as default-address-pools in its daemon.json gives "
+                        "room for, podman as default_subnet_pools in containers.conf.",
+                        detail=error.message,
+                    ) from error
                 raise error from None  # it was not that it is there already
 
     async def remove_network(self, name: str) -> None:

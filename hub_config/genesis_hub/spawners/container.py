@@ -261,13 +261,15 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
     async def _clear_away(self) -> None:
         """Remove the container and, where nobody else is in it, the person's network."""
         self.machines.release(self._key)
-        if not self.container:
+        if not self.node:
             return
         try:
-            await self._engine.remove(self.container)
+            if self.container:
+                await self._engine.remove(self.container)
             await self._engine.remove_network(self._network)
         except Unavailable:
-            self.machines.leave_behind(self.node, self.container)
+            if self.container:
+                self.machines.leave_behind(self.node, self.container)
 
 
 async def _never() -> int:

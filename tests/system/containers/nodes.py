@@ -193,8 +193,11 @@ class DockerNode(Node):
             "userland-proxy": False,
             "log-driver": "local",
             "log-opts": {"max-size": "10m"},
-            "default-address-pools": [{"base": "10.232.0.0/16", "size": 28}],
+            # Room for four, of which docker takes one: so that a fourth person sees what then happens.
+            "default-address-pools": [{"base": "10.232.0.0/26", "size": 28}],
         }
+        # Such as docker 29 has by itself; those before 25 do not know the variable.
+        self.environment["DOCKER_MIN_API_VERSION"] = "1.44"
         (self.folder / "daemon.json").write_text(json.dumps(settings))
 
     def client(self) -> list[str]:

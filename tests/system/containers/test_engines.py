@@ -139,7 +139,9 @@ async def test_a_network_that_is_asked_for_twice_at_once_is_one(node):
         ("tight", "wanted more than its 0.0 GiB of memory"),
     ],
 )
-def test_what_cannot_start_is_told_at_once(browser, cluster, limited, profile, words):
+def test_what_cannot_start_is_told_at_once_and_leaves_nothing(
+    browser, cluster, node, both, limited, profile, words
+):
     if profile == "tight" and not limited:
         pytest.skip("this engine holds no limits here")
     admin = browser("admin")
@@ -147,6 +149,18 @@ def test_what_cannot_start_is_told_at_once(browser, cluster, limited, profile, w
     assert words in answer.json()["message"]
     with pytest.raises(LookupError):
         cluster.container("admin")
+    assert ".admin" not in node.engine("network", "ls")
+
+
+def test_a_machine_without_addresses_left_says_so(browser, node, both):
+    if not isinstance(node, DockerNode):
+        pytest.skip("podman makes more networks than a test can")
+    node.engine("network", "create", "last")
+    try:
+        answer = browser("admin").hub("POST", "users/admin/server", json={"profile": "standard"})
+        assert "no addresses left for another person's network" in answer.json()["message"]
+    finally:
+        node.engine("network", "rm", "last")
 
 
 def test_images_are_listed_and_checked(cluster, node):
