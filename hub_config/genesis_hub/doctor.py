@@ -143,7 +143,7 @@ def _engines(site: Site, state: State) -> Iterator[Check]:
             continue
         found = f"{about.name}, {about.memory_bytes / 2**30:.1f} GiB"
         grave = [about.refusal] if about.refusal else list(about.faults())
-        notes = list(about.notes(node))
+        notes = [] if about.refusal else list(about.notes(node))
         for remark in grave:
             yield Check(node.name, "fail", found, remark)
         for remark in notes:

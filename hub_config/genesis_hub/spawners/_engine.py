@@ -1,7 +1,8 @@
 """The few requests that the hub makes of podman or docker, at the engine's socket.
 
-Both speak version 1.40 of Docker's API; docker 29 only newer ones, of which its oldest is taken. Remote machines are reached by forwarding their socket (``ssh -L``), so that who
-may start containers is decided by SSH keys and file modes, and no engine listens on a network.
+Both speak version 1.40 of Docker's API; docker 29 only newer ones, of which its oldest is taken. Remote machines are
+reached by forwarding their socket (``ssh -L``), so that who may start containers is decided by SSH keys and file modes,
+and no engine listens on a network.
 """
 
 from __future__ import annotations

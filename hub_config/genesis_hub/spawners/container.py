@@ -2,7 +2,8 @@
 
 Each is confined: an ordinary user, a read-only system, no capabilities, no way to gain any, the engine's system call
 filter, limits on memory, processors and processes that are always set. Each person has a network of their own, closed to
-those of others; what listens on the hub's loopback, its database first, cannot be reached from it.
+those of others; what listens on the hub's loopback, its database first, cannot be reached from it. Not every engine
+holds all of that: `_about` says what one does not, and the hub's log, `workbench doctor` and the guide repeat it.
 """
 
 from __future__ import annotations

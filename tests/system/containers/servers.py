@@ -70,7 +70,8 @@ def start(workbench: Workbench, people: dict[str, Browser]) -> None:
     """Start the servers of all who have none that runs, and wait for them."""
     for name, person in people.items():
         if not ready(person, name):
-            person.hub("POST", f"users/{name}/server", json={"profile": "standard"})
+            answer = person.hub("POST", f"users/{name}/server", json={"profile": "standard"})
+            assert answer.status_code in (201, 202), answer.text
     for name, person in people.items():
         workbench.until(lambda person=person, name=name: ready(person, name), timeout_s=90)
 

@@ -12,7 +12,8 @@ import pytest
 
 from genesis_hub import doctor, resources, supervisor
 from genesis_hub.ports import Ports
-from genesis_workbench.core.site import load_site
+from genesis_hub.spawners._about import About
+from genesis_workbench.core.site import NodeSection, load_site
 from genesis_workbench.core.state import State
 
 SITE = load_site(resources.site_file("laptop"))
@@ -85,3 +86,37 @@ def test_up_refuses_a_taken_port_a_second_start_and_a_folder_that_is_a_file(tmp_
     (tmp_path / "file").write_text("")
     with pytest.raises(supervisor.InvalidInput, match=r"cannot be written .*--state"):
         prepare(tmp_path, folder="file")
+
+
+def test_each_machine_for_containers_is_told_with_its_engine_and_what_that_does_not_hold(
+    tmp_path, monkeypatch
+):
+    known = {
+        "good": About(name="podman 4.3.1", memory_bytes=2**30),
+        "slack": About(name="podman 4.3.1, rootless", memory_bytes=2**30, unheld=("memory",)),
+        "short": About(name="docker 28", memory_bytes=2**30, survives=False),
+        "strange": About(name="docker 28", memory_bytes=2**30, refusal="nobody could write"),
+    }
+    real = doctor._asked
+
+    async def asked(node):
+        return known.get(node.name) or await real(node)
+
+    monkeypatch.setattr(doctor, "_asked", asked)
+    nodes = [NodeSection(name=name, socket=str(tmp_path / "none")) for name in (*known, "gone")]
+    site = load_site(resources.site_file("containers"))
+    containers = site.servers.containers.model_copy(update={"nodes": nodes})
+    servers = site.servers.model_copy(update={"containers": containers})
+    checks = list(doctor._engines(site.model_copy(update={"servers": servers}), State(tmp_path)))
+    assert [(check.name, check.state) for check in checks] == [
+        ("good", "ok"),
+        ("slack", "fail"),
+        ("short", "note"),
+        ("strange", "fail"),
+        ("gone", "fail"),
+    ]
+    assert checks[0].found == "podman 4.3.1, 1.0 GiB"
+    assert "no limit on memory" in checks[1].advice
+    assert "live-restore" in checks[2].advice
+    assert "does not answer" in checks[4].found
+    assert list(doctor._engines(SITE, State(tmp_path))) == []
