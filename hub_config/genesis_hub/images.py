@@ -76,7 +76,7 @@ async def checked(site: Site) -> list[Verdict]:
             except InvalidInput as error:
                 faults = error.message
             except NotFound:
-                faults = "it is not on this machine: load it there (podman save, podman load)"
+                faults = "it is not on this machine: load it there (save and load of podman or docker)"
             except GenesisError as error:
                 faults = error.message
             verdicts.append(Verdict(node.name, image or "(none)", faults))

@@ -73,7 +73,7 @@ def start(workbench: Workbench, people: dict[str, Browser]) -> None:
             answer = person.hub("POST", f"users/{name}/server", json={"profile": "standard"})
             assert answer.status_code in (201, 202), answer.text
     for name, person in people.items():
-        workbench.until(lambda person=person, name=name: ready(person, name), timeout_s=90)
+        workbench.until(lambda person=person, name=name: ready(person, name), timeout_s=150)
 
 
 def assert_confined(cluster: Cluster, name: str, *, limited: bool = True) -> None:
