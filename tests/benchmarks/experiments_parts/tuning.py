@@ -1,6 +1,6 @@
 """Functions on which our own optimiser was tuned: none of them is reported.
 
-Ten well known ones, each rotated about a point drawn at random and stretched, so that no optimum lies at the middle, at a
+Sixteen well known ones, each rotated about a point drawn at random and stretched, so that no optimum lies at the middle, at a
 corner or along an axis (Surjanovic and Bingham's Virtual Library of Simulation Experiments has their formulas). Points are
 in the unit cube; values are to be minimised, above a smallest value that is 0 within the cube up to its edge.
 """
@@ -82,6 +82,36 @@ def branin(z: Array) -> float:
     )
 
 
+def salomon(z: Array) -> float:
+    """Rings of equal height around a well."""
+    r = float(np.sqrt((z**2).sum()))
+    return float(1 - np.cos(2 * np.pi * r / 2) + 0.1 * r)
+
+
+def alpine(z: Array) -> float:
+    """Ridges that grow outwards, with edges."""
+    w = 2 * z
+    return float(np.abs(w * np.sin(w) + 0.1 * w).sum())
+
+
+def bohachevsky(z: Array) -> float:
+    """Waves on a bowl, closer along one axis than along the next."""
+    w = z[:, None]
+    waves = 0.3 * (1 - np.cos(3 * np.pi * w[0::2])).sum() + 0.4 * (1 - np.cos(4 * np.pi * w[1::2])).sum()
+    return float((z**2 * np.where(np.arange(len(z)) % 2, 2, 1)).sum() + 4 * waves)
+
+
+def egg_crate(z: Array) -> float:
+    """A bowl in which an egg crate stands."""
+    return float((z**2).sum() + 25 * (np.sin(z) ** 2).sum())
+
+
+def drop_wave(z: Array) -> float:
+    """Rings that flatten outwards, where nothing tells of the middle."""
+    r = float(np.sqrt((z**2).sum()))
+    return float(1 - (1 + np.cos(3 * r)) / (0.5 * r**2 + 2))
+
+
 _CENTRES = np.random.default_rng(7).uniform(-4, 4, size=(8, 20))
 
 
@@ -97,6 +127,7 @@ FUNCTIONS: dict[str, Callable[[Array], float]] = {
     each.__name__: each
     for each in (
         ackley, levy, rosenbrock, dixon_price, zakharov, griewank, styblinski_tang, powers, trid, branin, hartmann,
+        salomon, alpine, bohachevsky, egg_crate, drop_wave,
     )
 }  # fmt: skip
 
