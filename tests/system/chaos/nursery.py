@@ -132,7 +132,18 @@ class Daemons:
             return False
         command = [role, "-f", str(self._conf), *(["-N", node] if node else [])]
         subprocess.run(command, stdin=subprocess.DEVNULL, check=True, timeout=60)
+        self._take_back()
         return True
+
+    def _take_back(self) -> None:
+        """Do what an operator does then: take machines back that a controller which lost its memory has put aside.
+
+        One that died before it wrote down that a job had begun begins it again; the job's machine refuses it, which costs it
+        its place ("Duplicate jobid"). Where none is put aside Slurm refuses this.
+        """
+        command = ["scontrol", "update", "nodename=ALL", "state=resume"]
+        environment = {**os.environ, "SLURM_CONF": str(self._conf)}
+        subprocess.run(command, env=environment, check=False, capture_output=True, timeout=60)
 
 
 class Nursery:

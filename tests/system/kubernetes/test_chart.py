@@ -5,7 +5,9 @@ GENESIS_TEST_HUB_IMAGE names the hub image of the same build, on every node.
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -18,8 +20,9 @@ import pytest
 from harness import Browser, Workbench
 from system.kubernetes.conftest import missing
 from system.kubernetes.notebook import Kubectl, until
+from system.kubernetes.policies import Enforced
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 CHART = Path(__file__).parents[3] / "helm/genesis-workbench"
 STATE = "/var/lib/genesis-workbench"
@@ -133,7 +136,30 @@ def server_of(kubectl, name):
     return pod
 
 
-def test_somebody_signs_in_and_has_a_pod_that_outlives_the_hub(chart, pinned_image, tmp_path):
+@contextlib.contextmanager
+def enforced(kubectl, kubeconfig):
+    """Have the policies kept; a cluster that is not the one for tests must do so by itself."""
+    run = kubeconfig.parent / "run"
+    with Enforced(kubectl, run) if (run / "number").exists() else contextlib.nullcontext():
+        yield
+
+
+def knocks(kubectl, pod, *places):
+    """Return which of these places somebody's server can connect to."""
+    code = f"""
+import socket
+def opens(place):
+    try:
+        socket.create_connection(place, timeout=4).close()
+    except OSError:
+        return False
+    return True
+print([opens(place) for place in {places}])
+"""
+    return ast.literal_eval(kubectl("exec", "-i", pod, "--", "python", "-", given=code))
+
+
+def test_somebody_signs_in_and_has_a_pod_that_outlives_the_hub(chart, pinned_image, kubeconfig, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -142,7 +168,7 @@ def test_somebody_signs_in_and_has_a_pod_that_outlives_the_hub(chart, pinned_ima
     settings = [f"site.hub.port={port}", "servers.spawner=kubernetes", f"servers.image={pinned_image}"]
     settings += ["servers.seeMachines=true", "servers.home.bytes=1073741824"]
     lab = f"{workbench.user_origin('admin')}/user/admin/lab"
-    with chart(*settings, values=PROFILES) as kubectl:
+    with chart(*settings, values=PROFILES) as kubectl, enforced(kubectl, kubeconfig):
         told = kubectl("exec", POD, "--", "workbench", "users", "password", "admin", "--state", STATE)
         browser = Browser(workbench)
         with forwarded(kubectl, port):
@@ -153,7 +179,12 @@ def test_somebody_signs_in_and_has_a_pod_that_outlives_the_hub(chart, pinned_ima
             )  # the first look may take longer than a page waits
             browser.start_server("admin")
             assert browser.get(lab).status_code == 200
+            added = kubectl("exec", POD, "--", "workbench", "users", "add", "bob", "--state", STATE)
+            bob = Browser(workbench)
+            bob.sign_in("bob", added.partition("password ")[2].split()[0])
+            bob.start_server("bob")
         before = server_of(kubectl, "admin")
+        nobody_reaches_another(kubectl, before, server_of(kubectl, "bob"), port)
         mounted = [mount["mountPath"] for mount in before["spec"]["containers"][0]["volumeMounts"]]
         assert not any("serviceaccount" in path for path in mounted)
         # Another hub of the same release, at another address, is found again by the service's name.
@@ -165,3 +196,23 @@ def test_somebody_signs_in_and_has_a_pod_that_outlives_the_hub(chart, pinned_ima
             assert browser.hub("GET", "users/admin").json()["servers"][""]["ready"]
         assert server_of(kubectl, "admin")["metadata"]["uid"] == before["metadata"]["uid"]
         browser.close()
+        bob.close()
+
+
+def nobody_reaches_another(kubectl, hers, his, port):
+    """Knock from one server at what it must not reach: another's, the hub's own doors, the cluster's API."""
+    hub = json.loads(kubectl("get", "pod", POD, "-o", "json"))
+    ports = {each["name"]: each["containerPort"] for c in hub["spec"]["containers"] for each in c["ports"]}
+    at, name = hub["status"]["podIP"], his["metadata"]["name"]
+    api = kubectl("get", "endpoints", "kubernetes", "--namespace=default", "-o", "json")
+    (where,) = json.loads(api)["subsets"]
+    allowed = [(at, ports["hub"]), (at, ports["service"])]
+    closed = [
+        (hers["status"]["podIP"], 8888),
+        (at, port),
+        (where["addresses"][0]["ip"], where["ports"][0]["port"]),
+    ]
+    assert knocks(kubectl, name, *allowed) == [True, True]
+    assert knocks(kubectl, name, *closed) == [False, False, False]
+    # Each of them is there: the hub's pod, of which the policies say so, reaches what is its own.
+    assert knocks(kubectl, POD, *closed) == [True, True, True]
