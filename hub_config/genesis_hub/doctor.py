@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from genesis_hub.ports import Ports
 from genesis_hub.roles import SERVICE
 from genesis_hub.spawners._about import GUIDE, About
 from genesis_hub.spawners._engine import Engine
-from genesis_hub.supervisor import proxy_command
+from genesis_hub.supervisor import internal_tls, proxy_command
 from genesis_workbench import __version__
 from genesis_workbench.core.errors import GenesisError
 from genesis_workbench.core.site import NodeSection, Site
@@ -174,7 +175,9 @@ def _running(site: Site, state: State) -> Iterator[Check]:
         yield from _port_is_free(site)
         return
     yield Check("hub", "ok", f"JupyterHub {hub.json().get('version')} answers at {site.public_url}")
-    health = _get(f"http://{site.hub.private_address}:{ports.service}/services/{SERVICE}/health")
+    tls = internal_tls(site, state)
+    inside = f"{'https' if tls else 'http'}://{site.hub.private_address}:{ports.service}"
+    health = _get(f"{inside}/services/{SERVICE}/health", verify=tls.calling_hub() if tls else True)
     if health is None:
         yield Check(
             "service", "fail", "the API does not answer to servers", f"Read {state.logs / 'api.log'}."
@@ -224,9 +227,10 @@ def _port_is_free(site: Site) -> Iterator[Check]:
             yield Check("port", "fail", f"{address}:{port}: {error.strerror}", advice)
 
 
-def _get(url: str, host: str = "") -> httpx.Response | None:
+def _get(url: str, host: str = "", verify: ssl.SSLContext | bool = True) -> httpx.Response | None:
+    headers = {"Host": host} if host else {}
     try:
-        return httpx.get(url, headers={"Host": host} if host else {}, trust_env=False, timeout=10)
+        return httpx.get(url, headers=headers, trust_env=False, timeout=10, verify=verify)
     except httpx.TransportError:
         return None
 

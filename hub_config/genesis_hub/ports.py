@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from genesis_workbench.core.site import Site
+
 
 @dataclass(frozen=True)
 class Ports:
@@ -14,6 +16,14 @@ class Ports:
     proxy_api: int
     hub: int
     service: int
+
+    def service_beside(self, site: Site) -> str:
+        """Return where the proxy reaches the service: where only TLS is spoken with servers, by loopback.
+
+        A browser's Host header may be any, and node would look for it in the service's certificate.
+        """
+        address = "127.0.0.1" if site.internal_tls else site.hub.private_address
+        return f"http://{address}:{self.service}"
 
     def write(self, path: Path) -> None:
         """Keep them: servers that outlive a restart know the hub by its port."""

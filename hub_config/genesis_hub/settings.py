@@ -66,6 +66,8 @@ class Settings:
         c.ConfigurableHTTPProxy.auth_token = self.secrets.proxy_token
         c.JupyterHub.cleanup_servers = False
         c.JupyterHub.cleanup_proxy = False
+        if self.site.internal_tls:
+            self._internal_tls(c)
         if hub.origin_domain:
             c.JupyterHub.subdomain_host = self.site.public_url
             c.JupyterHub.subdomain_hook = lambda name, domain, kind: (
@@ -79,6 +81,15 @@ class Settings:
             "announcement": "",
             "teams": teams.accounts(self.site.servers.profiles),
         }
+
+    def _internal_tls(self, c: Any) -> None:
+        from genesis_hub import internal_tls  # slow to import, and only where it is used
+
+        tls = internal_tls.InternalTls(self.state.internal_tls, self.site)
+        internal_tls.listen_to_own_only()
+        c.JupyterHub.internal_ssl = True
+        c.JupyterHub.internal_certs_location = str(tls.store)
+        c.WorkbenchSpawner.tls = tls
 
     def _people(self, c: Any) -> None:
         kinds = {"people": self._people_file, "oidc": self._oidc, "ldap": self._ldap}
@@ -174,12 +185,16 @@ class Settings:
 
     def _inside(self, port: int) -> str:
         """Return where one of the hub's own processes listens."""
-        return f"http://{self.site.hub.private_address}:{port}"
+        return f"{self._scheme}://{self.site.hub.private_address}:{port}"
 
     def _from_servers(self, port: int) -> str:
         """Return where people's servers reach one of the hub's own processes."""
         hub = self.site.hub
-        return f"http://{hub.private_name or hub.private_address}:{port}"
+        return f"{self._scheme}://{hub.private_name or hub.private_address}:{port}"
+
+    @property
+    def _scheme(self) -> str:
+        return "https" if self.site.internal_tls else "http"
 
     def _slurm(self, c: Any) -> None:
         servers, compute = self.site.servers, self.site.compute
@@ -238,7 +253,7 @@ class Settings:
         c.JupyterHub.custom_scopes = roles.custom_scopes()
         c.JupyterHub.load_roles = [*roles.roles(), *teams.roles(self.site.servers.profiles)]
         # With hosts of its own the proxy's default target leads there: a hub that has no route to keep need not wait for it.
-        route = {} if self.site.hub.origin_domain else {"url": self._inside(self.ports.service)}
+        route = {} if self.site.hub.origin_domain else {"url": self.ports.service_beside(self.site)}
         c.JupyterHub.services = [
             {
                 **route,

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import httpx
 import psutil
@@ -24,9 +24,12 @@ from genesis_hub.people import People
 from genesis_hub.ports import Ports
 from genesis_hub.roles import SERVICE
 from genesis_hub.secrets import Secrets
-from genesis_workbench.core.errors import Conflict, InvalidInput, MissingDependency, Unavailable
+from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, MissingDependency, Unavailable
 from genesis_workbench.core.site import HubSection, Site, load_site
 from genesis_workbench.core.state import State
+
+if TYPE_CHECKING:
+    from genesis_hub.internal_tls import InternalTls
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _ROUTES_EVERY_S, _CULL_EVERY_S = 600.0, 60.0
@@ -94,7 +97,9 @@ class Supervisor:
         supervisor._take_lock()
         try:
             _claim(site.hub.address, site.hub.port)
-        except Conflict:
+            if tls := internal_tls(site, state):
+                tls.prepare()
+        except GenesisError:
             supervisor.release()
             raise
         (state.run / "port").write_text(str(site.hub.port))
@@ -132,6 +137,7 @@ class Supervisor:
         secrets = Secrets.load_or_make(self.state.secrets)
         inside = self.site.hub.private_address
         ports = _ports(self.state, self.site.hub)
+        tls = internal_tls(self.site, self.state)
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -144,12 +150,13 @@ class Supervisor:
             *proxy_command(),
             *("--ip", self.site.hub.address, "--port", str(self.site.hub.port)),
             *("--api-ip", "127.0.0.1", "--api-port", str(ports.proxy_api)),
-            *("--error-target", f"http://{inside}:{ports.hub}/hub/error"),
+            *("--error-target", f"{self._hub_url(ports)}/hub/error"),
             *("--log-level", "warn"),
+            *(tls.proxy_options() if tls else ()),
         ]
         if self.site.hub.origin_domain:
             # Hosts that the hub does not know are dashboards' origins: the service is their gate.
-            proxy += ["--host-routing", "--default-target", f"http://{inside}:{ports.service}"]
+            proxy += ["--host-routing", "--default-target", ports.service_beside(self.site)]
 
         def program(name: str, command: list[str], **more: str) -> Program:
             return Program(name, command, {**environment, **more}, self.state.logs / f"{name}.log")
@@ -179,8 +186,10 @@ class Supervisor:
                     inside,
                     "--port",
                     str(ports.service),
+                    *(tls.service_options() if tls else ()),
                 ],
                 **self._as_service(ports, secrets),
+                **(tls.service_variables() if tls else {}),
             ),
             program("runner", [sys.executable, "-m", "genesis_services", "runner"]),
         ]
@@ -190,7 +199,7 @@ class Supervisor:
         prefix = f"/services/{SERVICE}/"
         return {
             "JUPYTERHUB_API_TOKEN": secrets.service_token,
-            "JUPYTERHUB_API_URL": f"http://{self.site.hub.private_address}:{ports.hub}/hub/api",
+            "JUPYTERHUB_API_URL": f"{self._hub_url(ports)}/hub/api",
             "JUPYTERHUB_BASE_URL": "/",
             "JUPYTERHUB_HOST": self.site.public_url,
             "JUPYTERHUB_SERVICE_NAME": SERVICE,
@@ -249,11 +258,19 @@ class Supervisor:
 
     def _hub(self, token: str) -> httpx.Client:
         """Return a client of the hub's API."""
-        inside = self.site.hub.private_address
-        url = f"http://{inside}:{_ports(self.state, self.site.hub).hub}/hub/api"
+        tls = internal_tls(self.site, self.state)
         return httpx.Client(
-            base_url=url, headers={"Authorization": f"token {token}"}, trust_env=False, timeout=20
+            base_url=f"{self._hub_url(_ports(self.state, self.site.hub))}/hub/api",
+            headers={"Authorization": f"token {token}"},
+            trust_env=False,
+            timeout=20,
+            verify=tls.calling_hub() if tls else True,
         )
+
+    def _hub_url(self, ports: Ports) -> str:
+        """Return where the hub listens."""
+        scheme = "https" if self.site.internal_tls else "http"
+        return f"{scheme}://{self.site.hub.private_address}:{ports.hub}"
 
     def _routes_restored(self) -> bool:
         """Ask the hub to compare the proxy's routes with its servers, and to mend what differs."""
@@ -359,6 +376,15 @@ def _make_folders(state: State) -> None:
         raise InvalidInput(
             f"The state folder {state.folder} cannot be written ({error.strerror}). Name another one with --state."
         ) from error
+
+
+def internal_tls(site: Site, state: State) -> InternalTls | None:
+    """Return the certificates of an installation; None where nothing is encrypted."""
+    if not site.internal_tls:
+        return None
+    from genesis_hub.internal_tls import InternalTls  # slow to import
+
+    return InternalTls(state.internal_tls, site)
 
 
 def _port(address: str, port: int) -> int:

@@ -7,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from genesis_workbench.core import garbage
+from genesis_workbench.core import certificates, garbage
 from genesis_workbench.core.errors import GenesisError
 
 
@@ -18,6 +18,7 @@ def main() -> None:
     api = commands.add_parser("api", help="the REST API and the gate of dashboards")
     api.add_argument("--address", default="127.0.0.1", help="address to listen on")
     api.add_argument("--port", type=int, required=True, help="port on that address")
+    api.add_argument("--callers", default="", help="authorities of those who may call there, by TLS")
     commands.add_parser("runner", help="advances experiments and harvests sources")
     once = commands.add_parser("harvest", help="harvests sources now")
     once.add_argument("sources", nargs="*")
@@ -33,21 +34,11 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     if arguments.command == "api":
-        import uvicorn
-
+        from genesis_services import listening
         from genesis_services.application import application
 
-        uvicorn.run(
-            application(),
-            host=arguments.address,
-            port=arguments.port,
-            log_level="info",
-            access_log=False,  # addresses carry one-time codes
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=2,
-            ws="websockets-sansio",
-        )
+        tls = certificates.listening(arguments.callers) if arguments.callers else None
+        listening.run(application(), arguments.address, arguments.port, tls)
     else:
         from genesis_services.runner import run
 

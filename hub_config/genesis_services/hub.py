@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
+from genesis_workbench.core import certificates
 from genesis_workbench.core.errors import Unavailable
 
 
@@ -20,6 +21,7 @@ class Hub:
             headers={"Authorization": f"token {token}"},
             timeout=httpx.Timeout(20, connect=3),
             trust_env=False,
+            verify=certificates.calling(),
         )
 
     @classmethod

@@ -1,12 +1,13 @@
 """A person's server as a batch job: asked for, looked at and ended in that person's name.
 
-``python -m genesis_workbench.compute.batch_server start|look|end|queues`` reads JSON and answers with one JSON line. The hub
+``python -m genesis_workbench.compute.batch_server start|look|certify|end|queues`` reads JSON and answers with one JSON line. The hub
 runs it as the person (by sudo where people have accounts of their own), so the hub itself needs no right over anybody's
 jobs or files, and what a person's server says of itself is never believed to be about another's. ``serve`` is what the
 job runs.
 
 Nothing secret is on a command line or in the queue: the environment travels on standard input into a file of mode 0600 in
-the person's home, which the job removes as soon as it has read it.
+the person's home, which the job removes as soon as it has read it. Where the hub encrypts, the job makes its key on the machine that
+it is given, and only then says where it is: the hub answers with a certificate for that address. The key never leaves the machine.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import shlex
 import shutil
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -27,13 +29,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from genesis_workbench.compute.job import Resources
 from genesis_workbench.compute.slurm import Slurm, directives
-from genesis_workbench.core.errors import GenesisError, InvalidInput
+from genesis_workbench.core import certificates
+from genesis_workbench.core.errors import GenesisError, InvalidInput, Unavailable
 from genesis_workbench.core.homes import copy_tutorials, runtime_folder
 from genesis_workbench.core.identifiers import check_slug
 from genesis_workbench.core.site import ComputeSection, this_site
 
-_LAUNCH, _ADDRESS, _LOG = "launch.json", "address.json", "server.log"
+_LAUNCH, _ADDRESS, _LOG, _CERTIFIED = "launch.json", "address.json", "server.log", "certified.json"
 _LAST_LINES, _LAST_BYTES = 12, 4000
+_CERTIFIED_S = 300
 
 
 class Server(BaseModel):
@@ -54,6 +58,8 @@ class Server(BaseModel):
     queue: str = Field("", max_length=100)
     account: str = Field("", max_length=100)
     tutorials: str = Field("", description="Folder of tutorials that are copied into the home.")
+    certificate: str = Field("", description="Its certificate, where the hub encrypts.")
+    trusted: str = Field("", description="Certificates of the authorities that it trusts then.")
 
     @property
     def folder(self) -> Path:
@@ -110,7 +116,8 @@ def look(server: Server, site: ComputeSection) -> dict[str, Any]:
     -------
     dict
         ``state`` (waiting, starting, running or ended), ``reason``, ``position`` and ``estimated_start`` while it waits,
-        ``address`` (host and port) once it listens, ``exit_code`` and ``log`` (its last lines) when it has ended.
+        ``address`` (host and port) once it listens, ``exit_code`` and ``log`` (its last lines) when it has ended. While it waits
+        for a certificate, its ``address`` holds the ``request`` for one.
     """
     slurm = Slurm(site.slurm)
     job = slurm.mine().get(server.job)
@@ -119,7 +126,8 @@ def look(server: Server, site: ComputeSection) -> dict[str, Any]:
         return {"state": "waiting", "reason": slurm.explain(job), **where}
     address = _read(server.folder / _ADDRESS)
     if job is not None and job.state not in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"):
-        return {"state": "running" if address else "starting", "reason": "", "address": address}
+        listens = address is not None and "request" not in address
+        return {"state": "running" if listens else "starting", "reason": "", "address": address}
     ended = slurm.ended(server.job) if server.job else None
     return {
         "state": "ended",
@@ -127,6 +135,18 @@ def look(server: Server, site: ComputeSection) -> dict[str, Any]:
         "exit_code": ended.exit_code if ended else None,
         "log": _last_lines(server.folder / _LOG),
     }
+
+
+def certify(server: Server, site: ComputeSection) -> dict[str, Any]:
+    """Hand over the certificate that was asked for."""
+    address = _read(server.folder / _ADDRESS)
+    if address is None or "request" not in address:
+        return {}  # the answer to an earlier call was lost
+    certified = {"certificate": server.certificate, "trusted": server.trusted}
+    # Into the file that is there: through NFS, another machine may look for a while past one that is new.
+    (server.folder / _CERTIFIED).write_text(json.dumps(certified))
+    _write(server.folder / _ADDRESS, {"host": address["host"], "port": address["port"]})
+    return {}
 
 
 def queues(server: Server, site: ComputeSection) -> dict[str, Any]:
@@ -139,7 +159,7 @@ def end(server: Server, site: ComputeSection) -> dict[str, Any]:
     """End the job, whether it waits or runs."""
     slurm = Slurm(site.slurm)
     slurm.cancel(*{*([server.job] if server.job else []), *slurm.named(_job_name(server))})
-    for name in (_LAUNCH, _ADDRESS):
+    for name in (_LAUNCH, _ADDRESS, _CERTIFIED):
         (server.folder / name).unlink(missing_ok=True)
     return {}
 
@@ -155,14 +175,63 @@ def serve(folder: Path, site: ComputeSection) -> None:
         port = probe.getsockname()[1]
     environment = {**os.environ, **launch["environment"]}
     told = urlsplit(environment["JUPYTERHUB_SERVICE_URL"])
-    environment["JUPYTERHUB_SERVICE_URL"] = urlunsplit(("http", f"{host}:{port}", told.path, "", ""))
-    environment["JUPYTER_RUNTIME_DIR"] = str(runtime_folder(Path.home()))
+    environment["JUPYTERHUB_SERVICE_URL"] = urlunsplit((told.scheme, f"{host}:{port}", told.path, "", ""))
+    private = runtime_folder(Path.home())
+    environment["JUPYTER_RUNTIME_DIR"] = str(private)
     _write(folder / _LAUNCH, {"job_name": launch["job_name"]})  # the token is in no file from here on
-    _write(folder / _ADDRESS, {"host": host, "port": port})
+    address = {"host": host, "port": port}
+    if told.scheme == "https":
+        environment |= _certified(folder, private / folder.name, address)
+    else:
+        _write(folder / _ADDRESS, address)
     os.chdir(Path.home())
     container = [word.replace("{image}", launch["image"]) for word in site.slurm.container]
     command = [*(container if launch["image"] else []), *launch["command"]]
     os.execvpe(command[0], command, environment)  # noqa: S606 - no shell: a program and its arguments
+
+
+def _certified(folder: Path, private: Path, address: dict[str, Any]) -> dict[str, str]:
+    """Make a key, wait until the hub vouches for it, and return the variables that name both.
+
+    Raises
+    ------
+    Unavailable
+        If the hub does not answer in time: it has given up the server.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    asked = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    (folder / _CERTIFIED).touch(mode=0o600)
+    _write(folder / _ADDRESS, {**address, "request": asked.public_bytes(Encoding.PEM).decode()})
+    deadline = time.monotonic() + _CERTIFIED_S
+    while (answer := _told(folder / _CERTIFIED)) is None:
+        if time.monotonic() > deadline:
+            raise Unavailable(f"The hub gave this server no certificate within {_CERTIFIED_S} s.")
+        time.sleep(0.2)
+    private.mkdir(mode=0o700, exist_ok=True)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    paths = {}
+    for variable, name, text in (
+        (certificates.KEY, "key.pem", pem),
+        (certificates.CERTIFICATE, "certificate.pem", answer["certificate"]),
+        (certificates.TRUSTED, "trusted.pem", answer["trusted"]),
+    ):
+        _write_text(private / name, text)
+        paths[variable] = str(private / name)
+    return paths
+
+
+def _told(path: Path) -> dict[str, str] | None:
+    """Read what another machine writes; None while it is not whole."""
+    try:
+        found: dict[str, str] = json.loads(path.read_text())
+    except (ValueError, FileNotFoundError):
+        return None
+    return found
 
 
 def _job_name(server: Server) -> str:
@@ -211,10 +280,14 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
+    _write_text(path, json.dumps(value))
+
+
+def _write_text(path: Path, text: str) -> None:
     """Write a file of mode 0600 in one step."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(value, file)
+        file.write(text)
     partial.replace(path)
 
 
@@ -229,7 +302,8 @@ def _main(words: list[str]) -> int:
         serve(Path(options[0]), site)
     try:
         server = Server.model_validate_json(sys.stdin.buffer.read(2**20))
-        answer = {"start": start, "look": look, "end": end, "queues": queues}[verb](server, site)
+        verbs = {"start": start, "look": look, "certify": certify, "end": end, "queues": queues}
+        answer = verbs[verb](server, site)
     except ValidationError as error:
         fault = error.errors()[0]
         answer = {"error": f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}", "code": "invalid-input"}

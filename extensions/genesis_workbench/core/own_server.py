@@ -6,6 +6,7 @@ import os
 
 import httpx
 
+from genesis_workbench.core import certificates
 from genesis_workbench.core.errors import Unavailable
 
 
@@ -23,7 +24,7 @@ def end() -> None:
     headers = {"Authorization": f"token {os.environ['JUPYTERHUB_API_TOKEN']}"}
     try:
         # The token must not travel through a proxy of the environment.
-        with httpx.Client(trust_env=False, timeout=30) as hub:
+        with httpx.Client(trust_env=False, timeout=30, verify=certificates.calling()) as hub:
             hub.delete(url, headers=headers).raise_for_status()
     except httpx.HTTPError as error:
         raise Unavailable("The hub does not end this server now.", detail=str(error)) from error

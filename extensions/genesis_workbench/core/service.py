@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from genesis_workbench.core import certificates
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import BY_CODE, DeadlineExceeded, GenesisError, Unavailable
 
@@ -44,6 +45,7 @@ class Service:
             # The token must not travel through a proxy of the environment, nor follow a redirect.
             trust_env=False,
             follow_redirects=False,
+            verify=certificates.calling(),
         )
 
     def get(self, path: str, **params: Any) -> Any:

@@ -5,6 +5,7 @@ Secrets are not in it: they come from the state folder or, on a site, from mount
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tomllib
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ from genesis_workbench.core.access import Label
 from genesis_workbench.core.errors import InvalidInput
 
 SITE_VARIABLE = "GENESIS_SITE"
+_WITH_TLS = ("container", "slurm")  # spawners that give people's servers certificates
 
 
 class Section(BaseModel):
@@ -48,6 +50,12 @@ class HubSection(Section):
         0, ge=0, le=65535, description="Port of the hub there; 0 takes a free one, once, and keeps it."
     )
     service_port: int = Field(0, ge=0, le=65535, description="Port of the service there; likewise.")
+    internal_tls: bool | Literal["auto"] = Field(
+        "auto",
+        description="Whether hub, proxy, service and people's servers speak TLS with each other and show certificates of this "
+        "installation; 'auto': where servers are containers or batch jobs and `private_address` is not loopback. Not for "
+        "servers on Kubernetes, whose network encrypts.",
+    )
     origin_domain: str = Field(
         "localhost",
         description="Domain under which each person's server and each dashboard gets an origin of its own "
@@ -697,6 +705,31 @@ class Site(Section):
         """URL that people type, without a trailing slash."""
         return (self.hub.public_url or f"http://{self.hub.address}:{self.hub.port}").rstrip("/")
 
+    @property
+    def internal_tls(self) -> bool:
+        """Whether hub, proxy, service and people's servers speak TLS with each other."""
+        if self.hub.internal_tls != "auto":
+            return self.hub.internal_tls
+        return self.servers.spawner in _WITH_TLS and not _is(self.hub.private_address, "is_loopback")
+
+    @model_validator(mode="after")
+    def _encrypts_where_it_can(self) -> Self:
+        spawner = self.servers.spawner
+        if self.hub.internal_tls is True and spawner not in _WITH_TLS:
+            why = {
+                "kubernetes": "the workbench does not give certificates to pods; let the cluster's network encrypt",
+                "local": "people's servers are processes of the hub's machine, and nothing leaves it",
+            }
+            raise ValueError(
+                f"hub.internal_tls cannot be true where servers.spawner is {spawner!r}: {why[spawner]}"
+            )
+        if self.internal_tls and _is(self.hub.private_address, "is_unspecified"):
+            raise ValueError(
+                f"hub.private_address is {self.hub.private_address}, which no certificate can name: name one address of the "
+                "hub's machine, or set hub.internal_tls to false where the network encrypts"
+            )
+        return self
+
     def at_port(self, port: int) -> Site:
         """Return the site as it is reached at `port`."""
         return self.model_copy(update={"hub": self.hub.model_copy(update={"port": port})})
@@ -714,6 +747,14 @@ class Site(Section):
         public = urlsplit(self.public_url)
         port = f":{public.port}" if public.port else ""
         return f"{public.scheme}://{label}--{kind}.{self.hub.origin_domain}{port}"
+
+
+def _is(address: str, what: Literal["is_loopback", "is_unspecified"]) -> bool:
+    """Tell what kind of address it is; a name is of none."""
+    try:
+        return bool(getattr(ipaddress.ip_address(address), what))
+    except ValueError:
+        return False
 
 
 def this_site() -> Site:

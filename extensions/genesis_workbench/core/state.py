@@ -20,6 +20,11 @@ class State:
         return self.folder / "secrets.json"
 
     @property
+    def internal_tls(self) -> Path:
+        """Authorities, keys and certificates of this installation's own processes (mode 0700)."""
+        return self.folder / "internal-tls"
+
+    @property
     def people(self) -> Path:
         """Names, password hashes and groups (mode 0600)."""
         return self.folder / "people.json"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from genesis_workbench.core import certificates
 from genesis_workbench.core.errors import GenesisError, Unavailable
 from genesis_workbench.core.service import service
 from genesis_workbench.dashboards.publishing import DASHBOARD_VARIABLE, PARAMETERS_VARIABLE
@@ -71,6 +72,7 @@ def serve(script: Path, *, title: str, address: str, port: int, prefix: str, key
         title={"/": title},
         start=False,
         show=False,
+        http_server_kwargs={"ssl_options": certificates.listening()},
     )
     refusing = Application([(r".*", Refused)])
     tornado: Any = server._tornado

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import html
 import re
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from jupyterhub.spawner import SpawnException
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
+from traitlets import Any as AnyTrait
 from traitlets import Bool, Float, Integer, List, Unicode
 from traitlets.config import Configurable
 
@@ -50,6 +52,10 @@ class WorkbenchSpawner(Configurable):
     ).tag(config=True)
 
     home_bytes = Integer(0, help="What one home may hold; 0 for no limit.").tag(config=True)
+
+    tls: Any = AnyTrait(None, help="Certificates of this installation; None where nothing is encrypted.").tag(
+        config=True
+    )
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -122,6 +128,14 @@ class WorkbenchSpawner(Configurable):
     def home_folder(self) -> Path | None:
         """Return the person's home where the hub sees it."""
         return None
+
+    async def create_certs(self) -> dict[str, str]:
+        """Return where the server finds its key and certificate, if that is known before its start.
+
+        JupyterHub would make one pair for all servers of a person, keep it, and have it carried to where they run. Here each start
+        has its own, made when the machine is known, and the hub keeps no key.
+        """
+        return {}
 
     @property
     def rescue(self) -> bool:
@@ -210,12 +224,11 @@ class WorkbenchSpawner(Configurable):
         return [python, "-m", *words]
 
 
-async def first_answer(host: str, port: int) -> int:
-    """Return the port as soon as somebody speaks HTTP there."""
+async def first_answer(host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+    """Return the port as soon as somebody speaks HTTP there, over `tls` if given."""
     client = AsyncHTTPClient()
-    asked = HTTPRequest(
-        f"http://{host}:{port}/", follow_redirects=False, connect_timeout=2, request_timeout=5
-    )
+    url = f"{'https' if tls else 'http'}://{host}:{port}/"
+    asked = HTTPRequest(url, follow_redirects=False, connect_timeout=2, request_timeout=5, ssl_options=tls)
     while True:
         try:
             await client.fetch(asked, raise_error=False)

@@ -8,13 +8,16 @@ and no engine listens on a network.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import tarfile
 from functools import cache
 from typing import Any
 
 import httpx
 
 from genesis_hub.spawners._about import About, of_docker, of_podman
+from genesis_hub.spawners._confinement import USER
 from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, NotFound, Unavailable
 
 _VERSION = (1, 40)
@@ -77,6 +80,16 @@ class Engine:
             await self.remove(name)
             made = await self._ask("POST", "/containers/create", body=body, name=name)
         return str(made["Id"])
+
+    async def put(self, container: str, folder: str, files: dict[str, bytes]) -> None:
+        """Write files into a folder of a container: root's, which the user of the image reads."""
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w") as archive:
+            for name, text in files.items():
+                entry = tarfile.TarInfo(name)
+                entry.size, entry.mode, entry.gid = len(text), 0o440, USER
+                archive.addfile(entry, io.BytesIO(text))
+        await self._send("PUT", f"/containers/{container}/archive", content=content.getvalue(), path=folder)
 
     async def start(self, container: str) -> None:
         """Start a container."""
@@ -170,12 +183,22 @@ class Engine:
         return answer.json() if answer.content.strip() else {}
 
     async def _send(
-        self, method: str, path: str, *, body: Any = None, deadline_s: float | None = 30, **query: Any
+        self,
+        method: str,
+        path: str,
+        /,  # a query may have a `path` too
+        *,
+        body: Any = None,
+        content: bytes | None = None,
+        deadline_s: float | None = 30,
+        **query: Any,
     ) -> httpx.Response:
         url = path if path == "/version" or path.startswith(_LIBPOD) else await self._spoken() + path
         timeout = httpx.Timeout(deadline_s, connect=3)
         try:
-            answer = await self._http.request(method, url, json=body, params=query, timeout=timeout)
+            answer = await self._http.request(
+                method, url, json=body, content=content, params=query, timeout=timeout
+            )
         except httpx.HTTPError as error:
             self._said, self._about = {}, None  # it may come back as another version
             raise Unavailable(

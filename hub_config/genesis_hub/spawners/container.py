@@ -34,6 +34,7 @@ from genesis_workbench.core.errors import GenesisError, NotFound, Unavailable
 from genesis_workbench.core.site import ContainersSection, NodeSection, ProfileSection
 
 _HOME, _SITE, _PORT = "/home/user", "/etc/genesis-workbench/site.toml", 8888
+_TLS = "/etc/genesis-workbench/tls"
 _GRACE_S = 10
 _KILLED = 137
 _LOST = 1
@@ -64,6 +65,14 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
         """Forget a server that has ended."""
         super().clear_state()
         self.node, self.container = "", ""
+
+    async def create_certs(self) -> dict[str, str]:
+        """Return where in the container its key and its certificate will be."""
+        return {
+            "keyfile": f"{_TLS}/key.pem",
+            "certfile": f"{_TLS}/certificate.pem",
+            "cafile": f"{_TLS}/trusted.pem",
+        }
 
     async def start(self) -> tuple[str, int]:
         """Place, create and start the container, and wait until it answers or ends."""
@@ -195,6 +204,11 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
                 "Mounts": list(self._mounts(about.owner)),
             },
         }
+        if self.tls:
+            # A volume without a name goes with its container. Docker writes into none that is for reading only, where the
+            # folder, which is root's, has to do.
+            volume = {"Type": "volume", "Target": _TLS, "ReadOnly": about.podman}
+            body["HostConfig"]["Mounts"].append(volume)
         try:
             self.container = await engine.create(f"{self._network}.{self.name or 'lab'}", body)
         except NotFound as error:
@@ -203,6 +217,10 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
                 "machines lack it.",
                 detail=error.message,
             ) from error
+        if self.tls:
+            made = self.tls.server(self.user.name, node.address)
+            files = {"key.pem": made.key, "certificate.pem": made.certificate, "trusted.pem": made.trusted}
+            await engine.put(self.container, _TLS, files)
         await engine.start(self.container)
 
     def _mounts(self, owner: tuple[int, int]) -> Iterator[dict[str, Any]]:
@@ -242,8 +260,9 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
         """Wait until the server answers; a container that ends is told at once, with its last words."""
         about = await self._engine.inspect(self.container)
         bound = (about["NetworkSettings"]["Ports"] or {}).get(f"{_PORT}/tcp") or []
+        tls = self.tls.calling_servers() if self.tls else None
         answers = asyncio.ensure_future(
-            first_answer(node.address, int(bound[0]["HostPort"])) if bound else _never()
+            first_answer(node.address, int(bound[0]["HostPort"]), tls) if bound else _never()
         )
         ended = asyncio.ensure_future(self._engine.ended(self.container))
         try:

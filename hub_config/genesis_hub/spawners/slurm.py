@@ -11,6 +11,7 @@ import asyncio
 import json
 import secrets
 import sys
+from datetime import timedelta
 from typing import Any
 
 from jupyterhub.spawner import Spawner
@@ -22,6 +23,7 @@ from genesis_workbench.core.errors import BY_CODE, DeadlineExceeded, GenesisErro
 
 _PROGRAM = "genesis_workbench.compute.batch_server"
 _ANSWER_S = 60
+_AFTER = timedelta(hours=1)  # a job may outlast its walltime a little, and clocks differ
 
 
 class SlurmSpawner(WorkbenchSpawner, Spawner):
@@ -77,14 +79,30 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
                 now = {"state": "waiting", "reason": error.message}
             if now["state"] != "ended":
                 self.tell(*_words(now))
+            where = now.get("address") or {}
             if now["state"] == "running":
-                where = now["address"]
-                return f"http://{where['host']}:{where['port']}"
+                return f"{'https' if self.tls else 'http'}://{where['host']}:{where['port']}"
+            if "request" in where and self.tls:
+                await self._certify(where, profile.walltime_s)
+                continue
             if now["state"] == "ended":
                 log = now.get("log") or []
                 message = f"Your server ended before it could be reached. {now['reason']}"
                 raise ended_at_once("ended", f"{message} {_last(log)}", log)
             await asyncio.sleep(self.poll_s)
+
+    async def _certify(self, where: dict[str, Any], walltime_s: float) -> None:
+        """Vouch for the key that the job has made, at the address that it says it has."""
+        try:
+            life = timedelta(seconds=walltime_s) + _AFTER
+            made = self.tls.certify(where["request"], self.user.name, where["host"], life)
+            files = {"certificate": made.certificate.decode(), "trusted": made.trusted.decode()}
+            await self._ask("certify", files)
+        except Unavailable as error:  # asked again at the next look
+            self.log.warning("job %s has no certificate yet: %s", self.job, error.message)
+            await asyncio.sleep(self.poll_s)
+        except GenesisError as error:
+            raise refused("certificate", error) from error
 
     async def poll(self) -> int | None:
         """Return None while the job waits or runs, else its exit status."""
