@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +19,7 @@ from urllib.parse import urljoin
 
 import httpx
 import psutil
+from websockets.sync.client import connect
 
 BIN = Path(sys.executable).parent
 START_S = 90
@@ -277,3 +279,37 @@ class Browser:
     def close(self) -> None:
         """Close the connections."""
         self.http.close()
+
+
+def run_in_kernel(workbench: Workbench, name: str, token: str, code: str) -> str:
+    """Run code in a kernel of somebody's server, by their token, and return what it prints."""
+    origin = workbench.user_origin(name).replace(f"{name}--user.localhost", "127.0.0.1")
+    headers = {"Host": f"{name}--user.localhost:{workbench.port}", "Authorization": f"token {token}"}
+    url = f"{origin}/user/{name}/api/kernels"
+    kernel = httpx.post(url, headers=headers, json={"name": "python3"}, timeout=60, trust_env=False)
+    assert kernel.status_code == 201, kernel.text
+    message = {
+        "header": {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "username": name, "session": "test", "version": "5.3",
+                   "date": ""},
+        "parent_header": {}, "metadata": {}, "channel": "shell", "buffers": [],
+        "content": {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False},
+    }  # fmt: skip
+    printed = ""
+    channel = (
+        f"ws://{name}--user.localhost:{workbench.port}/user/{name}/api/kernels/{kernel.json()['id']}/channels"
+    )
+    loopback = socket.create_connection(("127.0.0.1", workbench.port), timeout=60)
+    with connect(
+        channel, sock=loopback, additional_headers={"Authorization": f"token {token}"}
+    ) as connection:
+        connection.send(json.dumps(message))
+        while True:
+            got = json.loads(connection.recv(timeout=180))
+            if got["parent_header"].get("msg_id") != message["header"]["msg_id"]:
+                continue
+            if got["msg_type"] == "stream" and got["content"]["name"] == "stdout":
+                printed += got["content"]["text"]
+            if got["msg_type"] == "error":
+                raise AssertionError("\n".join(got["content"]["traceback"]))
+            if got["msg_type"] == "status" and got["content"]["execution_state"] == "idle":
+                return printed

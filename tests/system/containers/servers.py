@@ -133,3 +133,14 @@ def assert_nothing_is_left(workbench: Workbench, cluster: Cluster, person: Brows
     workbench.until(lambda: "" not in person.hub("GET", f"users/{name}").json()["servers"])
     assert found not in node.engine("ps", "--all", "--format={{.Names}}")
     assert found.rpartition(".")[0] not in node.engine("network", "ls", "--format={{.Name}}").split()
+
+
+def published(cluster: Cluster, name: str) -> tuple[str, int]:
+    """Return where somebody's server is reached from the hub's machine."""
+    bound = cluster.about(name)["NetworkSettings"]["Ports"]["8888/tcp"][0]
+    return cluster.container(name)[0].address, int(bound["HostPort"])
+
+
+def own_port(cluster: Cluster, of: str) -> int:
+    """Return the port of one of the hub's own processes."""
+    return int(json.loads((cluster.folder / "state/run/ports.json").read_text())[of])

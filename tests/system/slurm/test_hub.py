@@ -6,19 +6,19 @@ import contextlib
 import json
 import os
 import shutil
-import socket
+import ssl
 import subprocess
 import tempfile
-import uuid
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
 import pytest
-from websockets.sync.client import connect
 
-from harness import Browser, Workbench
+from harness import Browser, Workbench, run_in_kernel
 from system.accounts import Account, shared_python
+from system.containers.nodes import Network
 from system.slurm.cluster import PATH, SlurmCluster
 from system.slurm.conftest import needed
 
@@ -28,6 +28,8 @@ pytestmark = [
 ]
 SITE = """
 name = "test"
+[hub]
+private_address = "{address}"
 [servers]
 spawner = "slurm"
 # What sudo does on a site, without its rules (see test_sudo_is_enough).
@@ -51,7 +53,7 @@ title = "For others"
 groups = ["others"]
 [compute]
 scheduler = "slurm"
-interface = "lo"
+interface = "{interface}"
 python = "{python}"
 worker_memory_bytes = 314572800
 [compute.slurm]
@@ -83,11 +85,24 @@ def python(folder):
 
 
 @pytest.fixture(scope="module")
-def site(folder, python):
+def network():
+    """A network of hub and machines, which are all this machine: beyond loopback everything is encrypted."""
+    with Network() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def site(folder, python, network):
     """A Slurm, and the site file of a hub on it."""
     with SlurmCluster(memory_mib=4000) as slurm:
         text = SITE.format(
-            folder=folder, conf=slurm.conf, path=PATH, python=python, library=python.parent.parent / "lib"
+            folder=folder,
+            conf=slurm.conf,
+            path=PATH,
+            python=python,
+            library=python.parent.parent / "lib",
+            address=network.address(1),
+            interface=network.name,
         )
         (folder / "site.toml").write_text(text)
         yield slurm
@@ -121,40 +136,6 @@ def signed_in(workbench):
     yield made
     for browser in made.values():
         browser.close()
-
-
-def run_in_kernel(workbench, name, token, code):
-    """Run code in a kernel of somebody's server and return what it prints."""
-    origin = workbench.user_origin(name).replace(f"{name}--user.localhost", "127.0.0.1")
-    headers = {"Host": f"{name}--user.localhost:{workbench.port}", "Authorization": f"token {token}"}
-    url = f"{origin}/user/{name}/api/kernels"
-    kernel = httpx.post(url, headers=headers, json={"name": "python3"}, timeout=60, trust_env=False)
-    assert kernel.status_code == 201, kernel.text
-    message = {
-        "header": {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "username": name, "session": "test", "version": "5.3",
-                   "date": ""},
-        "parent_header": {}, "metadata": {}, "channel": "shell", "buffers": [],
-        "content": {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False},
-    }  # fmt: skip
-    printed = ""
-    channel = (
-        f"ws://{name}--user.localhost:{workbench.port}/user/{name}/api/kernels/{kernel.json()['id']}/channels"
-    )
-    loopback = socket.create_connection(("127.0.0.1", workbench.port), timeout=60)
-    with connect(
-        channel, sock=loopback, additional_headers={"Authorization": f"token {token}"}
-    ) as connection:
-        connection.send(json.dumps(message))
-        while True:
-            got = json.loads(connection.recv(timeout=180))
-            if got["parent_header"].get("msg_id") != message["header"]["msg_id"]:
-                continue
-            if got["msg_type"] == "stream" and got["content"]["name"] == "stdout":
-                printed += got["content"]["text"]
-            if got["msg_type"] == "error":
-                raise AssertionError("\n".join(got["content"]["traceback"]))
-            if got["msg_type"] == "status" and got["content"]["execution_state"] == "idle":
-                return printed
 
 
 def _variable(process, name):
@@ -203,6 +184,43 @@ def test_a_server_is_a_job_of_its_person_and_opens_a_cluster(workbench, signed_i
         trust_env=False,
     )
     assert refused.status_code == 403
+
+
+def test_what_a_job_and_the_hub_say_to_each_other_is_encrypted_and_a_key_stays_on_its_machine(
+    workbench, signed_in, network, people, tmp_path
+):
+    told = {}
+    for name, account in people.items():
+        owned = (each for each in psutil.process_iter() if _owner(each) == account.entry.pw_uid)
+        told[name] = next(each for each in owned if _variable(each, "JUPYTERHUB_SSL_KEYFILE")).environ()
+    where = urlsplit(told["games"]["JUPYTERHUB_SERVICE_URL"])
+    assert (where.scheme, where.hostname) == ("https", network.address(1))
+    ports = json.loads((workbench.state / "run/ports.json").read_text())
+    stranger = ssl.create_default_context()
+    stranger.check_hostname, stranger.verify_mode = False, ssl.CERT_NONE
+    for port in (where.port, ports["hub"], ports["service"]):
+        for scheme in ("http", "https"):
+            with pytest.raises(httpx.TransportError):
+                httpx.get(
+                    f"{scheme}://{network.address(1)}:{port}/", verify=stranger, trust_env=False, timeout=10
+                )
+    # Another person's server may call the hub, but not this one.
+    stranger.load_cert_chain(told["news"]["JUPYTERHUB_SSL_CERTFILE"], told["news"]["JUPYTERHUB_SSL_KEYFILE"])
+    with pytest.raises(httpx.TransportError, match=r"(?i)unknown.ca"):
+        httpx.get(f"https://{network.address(1)}:{where.port}/", verify=stranger, trust_env=False, timeout=10)
+    assert (
+        httpx.get(
+            f"https://{network.address(1)}:{ports['hub']}/hub/api/", verify=stranger, trust_env=False
+        ).status_code
+        == 200
+    )
+    key = Path(told["games"]["JUPYTERHUB_SSL_KEYFILE"])
+    assert (key.stat().st_mode & 0o777, key.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    secret = key.read_bytes().splitlines()[1]
+    for place in (people["games"].home, workbench.state):
+        for file in place.rglob("*"):
+            if file.is_file() and file.stat().st_size < 2**20:
+                assert secret not in file.read_bytes(), file
 
 
 @pytest.mark.slow
