@@ -19,7 +19,7 @@ import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -247,25 +247,32 @@ class InternalTls:
         return self._folder / f"trusted-{name}.pem"
 
 
-def listen_to_own_only() -> None:
-    """Make the hub answer those alone whom an authority of this installation vouches for.
+def own_contexts() -> None:
+    """Have the hub make each of its contexts once, and answer those alone whom this installation vouches for.
 
-    JupyterHub loads the system's authorities too (6.1, `make_ssl_context`), where it listens as where it calls: whoever has any
-    public certificate would pass. Where it calls they stay, since it calls identity providers.
+    JupyterHub (6.1, `make_ssl_context`) reads the system's authorities for each context, and makes one for every server that starts
+    or is looked for: some 50 ms each of the hub's only thread. It reads them for where it listens, too, so that whoever has any public
+    certificate would pass. Where it calls they stay, since it calls identity providers.
     """
-    from jupyterhub import app
+    from jupyterhub import app, user
 
-    made = app.make_ssl_context
+    calling = cache(app.make_ssl_context)
 
-    def listening(keyfile: str, certfile: str, *more: Any, **options: Any) -> Any:
-        if options.get("purpose") is not ssl.Purpose.CLIENT_AUTH:
-            return made(keyfile, certfile, *more, **options)
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=options["cafile"])
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_cert_chain(certfile, keyfile)
-        return context
+    def context(
+        keyfile: str,
+        certfile: str,
+        cafile: str | None = None,
+        *,
+        purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH,
+    ) -> Any:
+        if purpose is ssl.Purpose.SERVER_AUTH:
+            return calling(keyfile, certfile, cafile)
+        made = ssl.create_default_context(purpose, cafile=cafile)
+        made.verify_mode = ssl.CERT_REQUIRED
+        made.load_cert_chain(certfile, keyfile)
+        return made
 
-    app.make_ssl_context = listening
+    app.make_ssl_context = user.make_ssl_context = context
 
 
 def _certificate(

@@ -86,7 +86,7 @@ class Settings:
         from genesis_hub import internal_tls  # slow to import, and only where it is used
 
         tls = internal_tls.InternalTls(self.state.internal_tls, self.site)
-        internal_tls.listen_to_own_only()
+        internal_tls.own_contexts()
         c.JupyterHub.internal_ssl = True
         c.JupyterHub.internal_certs_location = str(tls.store)
         c.WorkbenchSpawner.tls = tls

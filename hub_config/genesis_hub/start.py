@@ -7,13 +7,20 @@ such a format. Without the package jsonschema does not check them.
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
+
+from genesis_workbench.core import certificates
 
 
 def run(module: str, arguments: list[str]) -> None:
     """Become ``python -m module arguments``."""
     sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # what Python knows to be missing
+    if certificates.KEY in os.environ:
+        from jupyterhub.services import auth
+
+        certificates.shared(auth)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import Request
-from jupyterhub.services.auth import HubOAuth
+from jupyterhub.services import auth
 from tornado.web import HTTPError
 
+from genesis_workbench.core import certificates
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import PermissionRefused, SignInRequired, Unavailable
 from genesis_workbench.core.scopes import BY_NAME
@@ -21,7 +22,8 @@ class Identity:
     """Asks the hub. Reads its own token and the hub's address from JUPYTERHUB_* variables."""
 
     def __init__(self) -> None:
-        self.oauth = HubOAuth(cache_max_age=CACHE_S)
+        certificates.shared(auth)
+        self.oauth = auth.HubOAuth(cache_max_age=CACHE_S)
 
     async def person(self, token: str, *, fresh: bool = False) -> Person:
         """Return the person a token belongs to, with their groups and the token's scopes.

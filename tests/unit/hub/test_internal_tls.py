@@ -272,11 +272,14 @@ def test_who_speaks_with_whom(tls, parties, monkeypatch):
     assert not shake(alice, tls.calling_hub(), "10.0.0.3")
 
 
-def test_the_hub_answers_only_whom_this_installation_vouches_for(tls, monkeypatch):
-    from jupyterhub import app, utils
+def test_the_hub_answers_only_whom_this_installation_vouches_for_and_reads_the_systems_authorities_once(
+    tls, monkeypatch
+):
+    from jupyterhub import app, user, utils
 
-    monkeypatch.setattr(app, "make_ssl_context", utils.make_ssl_context)
-    internal_tls.listen_to_own_only()
+    for module in (app, user):
+        monkeypatch.setattr(module, "make_ssl_context", utils.make_ssl_context)
+    internal_tls.own_contexts()
     pair = [str(tls.store / f"hub-internal/hub-internal.{each}") for each in ("key", "crt")]
     trusted = str(tls.store.parent / "trusted-servers.pem")
     listening = app.make_ssl_context(*pair, cafile=trusted, purpose=ssl.Purpose.CLIENT_AUTH)
@@ -284,3 +287,18 @@ def test_the_hub_answers_only_whom_this_installation_vouches_for(tls, monkeypatc
     assert listening.cert_store_stats()["x509"] == 1
     calling = app.make_ssl_context(*pair, trusted)
     assert calling.check_hostname
+    assert user.make_ssl_context(*pair, trusted) is calling
+    assert user.make_ssl_context("", "", "") is None
+
+
+def test_a_servers_questions_to_the_hub_share_a_context(parties, monkeypatch):
+    from jupyterhub.services import auth
+
+    monkeypatch.setattr(auth, "make_ssl_context", auth.make_ssl_context)
+    certificates.shared(auth)  # nothing is encrypted yet
+    assert auth.make_ssl_context("", "") is None
+    parties("alice", "10.0.0.3")
+    certificates.shared(auth)
+    shared = auth.make_ssl_context("key", "certificate", cafile="trusted")
+    assert shared is auth.make_ssl_context("key", "certificate", cafile="trusted")
+    assert shared.cert_store_stats()["x509"] == 2
