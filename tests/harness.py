@@ -84,7 +84,8 @@ class Workbench:
             start_new_session=True,
             env={**(self._environment or os.environ), "PYTHONWARNINGS": "default"},
         )
-        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+        self._lines = queue.Queue()  # in that of an earlier start its last words are left
+        threading.Thread(target=self._read, args=(self.process, self._lines), daemon=True).start()
         deadline = time.monotonic() + START_S
         while "Ctrl-C" not in (line := self._next(deadline)):
             if " is at http" in line:
@@ -184,12 +185,12 @@ class Workbench:
             assert time.monotonic() < deadline, f"not within {timeout_s} s"
             time.sleep(0.2)
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
+    def _read(self, process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             self.output.append(line)
-            self._lines.put(line)
-        self._lines.put("")
+            lines.put(line)
+        lines.put("")
 
     def _next(self, deadline: float) -> str:
         try:

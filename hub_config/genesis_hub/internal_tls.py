@@ -13,13 +13,14 @@ person's server cannot stand in for another's, even at the same address.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,6 +34,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -112,6 +114,13 @@ class InternalTls:
             )
         for name, trusted in (("hub", [_HUB]), ("servers", [_SERVERS]), ("all", [_HUB, _SERVERS])):
             _write(self._trusting(name), b"".join(self._crt(each).read_bytes() for each in trusted))
+
+    @cached_property
+    def authority(self) -> str:
+        """What tells this installation's certificates from another's, renewals apart."""
+        _, key = self._load(_SERVERS)
+        public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return hashlib.sha256(public).hexdigest()[:16]
 
     def proxy_options(self) -> list[str]:
         """Return how the proxy calls the hub and people's servers."""

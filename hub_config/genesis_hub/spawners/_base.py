@@ -60,6 +60,23 @@ class WorkbenchSpawner(Configurable):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._told: list[dict[str, Any]] = []
+        self._authority = ""  # who vouches for the server that runs
+
+    @property
+    def authority(self) -> str:
+        """Who vouches for the servers of this hub; empty where nothing is encrypted."""
+        return str(self.tls.authority) if self.tls else ""
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether hub and server cannot reach each other any more: encryption was switched on or off since, or begun anew."""
+        if self._authority == self.authority:
+            return False
+        self.last_words = (
+            "The hub and people's servers speak with each other in another way since it was started again, so your "
+            "server was ended. Your files are kept: start it again."
+        )
+        return True
 
     @property
     def groups(self) -> list[str]:

@@ -55,11 +55,12 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
         """Take up a server that an earlier hub started."""
         super().load_state(state)
         self.node, self.container = state.get("node", ""), state.get("container", "")
+        self._authority = state.get("authority", "")
 
     def get_state(self) -> dict[str, Any]:
         """Return what the next hub needs to find the server."""
-        there = {"node": self.node, "container": self.container} if self.container else {}
-        return {**super().get_state(), **there}
+        there = {"node": self.node, "container": self.container, "authority": self._authority}
+        return {**super().get_state(), **(there if self.container else {})}
 
     def clear_state(self) -> None:
         """Forget a server that has ended."""
@@ -78,6 +79,7 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
         """Place, create and start the container, and wait until it answers or ends."""
         profile = self.profile()
         await self.refuse_full_home()
+        self._authority = self.authority
         self.ip, self.port = "0.0.0.0", _PORT  # noqa: S104 - within its own network
         try:
             image = pinned(profile.image or self.section.image)
@@ -98,12 +100,18 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
             raise
 
     async def poll(self) -> int | None:
-        """Return None while the container runs, else its exit status.
+        """Return None while the container runs, else its exit status."""
+        if self.container and self.cut_off:
+            await self.stop()
+            self.container = ""
+            return _LOST
+        return await self._state() if self.container else 0
 
-        A machine that does not answer takes its servers with it only after a while: its engine may just be restarting.
+    async def _state(self) -> int | None:
+        """Ask the container's machine.
+
+        One that does not answer takes its servers with it only after a while: its engine may just be restarting.
         """
-        if not self.container:
-            return 0
         try:
             about = await self._engine.inspect(self.container)
         except NotFound:

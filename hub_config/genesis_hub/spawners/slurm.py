@@ -22,7 +22,7 @@ from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner, end
 from genesis_workbench.core.errors import BY_CODE, DeadlineExceeded, GenesisError, Unavailable
 
 _PROGRAM = "genesis_workbench.compute.batch_server"
-_ANSWER_S = 60
+_ANSWER_S, _LOST = 60, 1
 _AFTER = timedelta(hours=1)  # a job may outlast its walltime a little, and clocks differ
 
 
@@ -43,10 +43,12 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
         """Take up a server that an earlier hub started."""
         super().load_state(state)
         self.job, self._start_id = state.get("job", ""), state.get("start", "")
+        self._authority = state.get("authority", "")
 
     def get_state(self) -> dict[str, Any]:
         """Return what the next hub needs to find the server."""
-        return {**super().get_state(), "job": self.job, "start": self._start_id} if self.job else {}
+        there = {"job": self.job, "start": self._start_id, "authority": self._authority}
+        return {**super().get_state(), **(there if self.job else {})}
 
     def clear_state(self) -> None:
         """Forget a server that has ended."""
@@ -56,7 +58,8 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
     async def start(self) -> str:
         """Submit the job and wait until it listens; the hub's own limit ends the wait."""
         profile = self.profile()
-        self._start_id = secrets.token_hex(8)
+        self._start_id, self._authority = secrets.token_hex(8), self.authority
+        self.last_words = ""
         self.tell(10, "Asking the queue for a machine.")
         asked = {
             "command": [*self.command("python" if profile.image else self._python()), *self.get_args()],
@@ -109,6 +112,9 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
         if not self.job:
             return 0
         try:
+            if self.cut_off:
+                await self.stop()
+                return _LOST
             now = await self._ask("look", {})
         except (Unavailable, DeadlineExceeded) as error:
             self.log.warning("the queue does not say where job %s is: %s", self.job, error.message)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+import shutil
 import socket
 import ssl
 import threading
@@ -17,7 +18,7 @@ from websockets.asyncio.client import connect
 
 from genesis_workbench.core.service import Service
 from harness import run_in_kernel
-from system.containers.servers import own_port, published
+from system.containers.servers import own_port, published, ready
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 TLS = "/etc/genesis-workbench/tls"
@@ -186,6 +187,22 @@ def test_doctor_calls_as_servers_do(workbench, cluster, both):
     found = json.loads(workbench.run("doctor", "--json", "--site", str(cluster.site_file)))
     states = {each["name"]: each["state"] for each in found}
     assert states["hub"] == states["service"] == states["websocket"] == "ok"
+
+
+def test_a_hub_that_begins_anew_ends_the_servers_that_it_cannot_reach_and_says_so(workbench, cluster, both):
+    node, name = cluster.container("alice")
+    port = workbench.port
+    workbench.stop()
+    shutil.rmtree(workbench.state / "internal-tls")
+    workbench.start(port)
+    for who, person in both.items():
+        workbench.until(lambda: "" not in person.hub("GET", f"users/{who}").json()["servers"])  # noqa: B023 - at once
+    assert name not in node.engine("ps", "--all", "--format={{.Names}}")
+    page = both["alice"].get(f"{workbench.public_url}/hub/spawn").text
+    assert "speak with each other in another way" in page
+    both["alice"].hub("POST", "users/alice/server", json={"profile": "standard"})
+    workbench.until(lambda: ready(both["alice"], "alice"), timeout_s=90)
+    assert both["alice"].get(f"{workbench.user_origin('alice')}/user/alice/lab").status_code == 200
 
 
 def test_a_server_that_has_ended_leaves_no_key(workbench, cluster, both):
