@@ -44,13 +44,8 @@ from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.site import Site
 
 _HUB, _PROXY, _SERVERS = "hub-ca", "proxy-client-ca", "notebooks-ca"
-_AUTHORITIES = (
-    _HUB,
-    _PROXY,
-    _SERVERS,
-    "proxy-api-ca",
-    "services-ca",
-)  # the last two JupyterHub only looks for
+_LOOKED_FOR = ("proxy-api-ca", "services-ca")  # JupyterHub would make them; nobody has their certificates
+_AUTHORITIES = (_HUB, _PROXY, _SERVERS, *_LOOKED_FOR)
 _LIFE = timedelta(days=5 * 365)
 SERVER_LIFE = timedelta(days=365)
 """How long the certificate of a server without a walltime is good. It cannot be renewed while the server runs."""
@@ -92,9 +87,8 @@ class InternalTls:
         """
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._folder.chmod(0o700)  # certipy opens the folders below it
-        (self.store / "certipy.json").unlink(
-            missing_ok=True
-        )  # it holds whole paths; the folder may have moved
+        index = self.store / "certipy.json"
+        index.unlink(missing_ok=True)  # it holds whole paths, and the folder may have moved
         store = CertStore(containing_dir=str(self.store))
         for name in _AUTHORITIES:
             self._keep_authority(name)

@@ -67,9 +67,11 @@ class WorkbenchSpawner(Configurable):
         """Who vouches for the servers of this hub; empty where nothing is encrypted."""
         return str(self.tls.authority) if self.tls else ""
 
-    @property
     def cut_off(self) -> bool:
-        """Whether hub and server cannot reach each other any more: encryption was switched on or off since, or begun anew."""
+        """Tell whether hub and server cannot reach each other any more, since encryption was switched or begun anew.
+
+        What is said to the person then is in `last_words`.
+        """
         if self._authority == self.authority:
             return False
         self.last_words = (

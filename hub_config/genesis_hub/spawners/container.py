@@ -101,7 +101,7 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
 
     async def poll(self) -> int | None:
         """Return None while the container runs, else its exit status."""
-        if self.container and self.cut_off:
+        if self.container and self.cut_off():
             await self.stop()
             self.container = ""
             return _LOST

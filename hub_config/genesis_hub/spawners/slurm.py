@@ -101,7 +101,7 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
             made = self.tls.certify(where["request"], self.user.name, where["host"], life)
             files = {"certificate": made.certificate.decode(), "trusted": made.trusted.decode()}
             await self._ask("certify", files)
-        except Unavailable as error:  # asked again at the next look
+        except (Unavailable, DeadlineExceeded) as error:  # asked again at the next look
             self.log.warning("job %s has no certificate yet: %s", self.job, error.message)
             await asyncio.sleep(self.poll_s)
         except GenesisError as error:
@@ -112,7 +112,7 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
         if not self.job:
             return 0
         try:
-            if self.cut_off:
+            if self.cut_off():
                 await self.stop()
                 return _LOST
             now = await self._ask("look", {})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import socketserver
+import tarfile
 import threading
 from types import SimpleNamespace
 
@@ -311,3 +313,24 @@ async def test_an_engine_that_is_not_there_is_named(tmp_path):
     with pytest.raises(Unavailable, match="none does not answer"):
         await engine.inspect("x")
     await engine.close()
+
+
+async def test_files_are_put_into_a_container_for_its_user_to_read_without_a_byte_too_many(monkeypatch):
+    sent = {}
+
+    async def send(method, path, /, *, content, **query):
+        sent.update(method=method, at=path, content=content, query=query)
+
+    engine = Engine("/nowhere")
+    monkeypatch.setattr(engine, "_send", send)
+    await engine.put("c1", "/etc/x", {"key.pem": b"secret", "certificate.pem": b"c" * 600})
+    await engine.close()
+    assert (sent["method"], sent["at"], sent["query"]) == (
+        "PUT",
+        "/containers/c1/archive",
+        {"path": "/etc/x"},
+    )
+    assert len(sent["content"]) == (1 + 1 + 1 + 2 + 2) * tarfile.BLOCKSIZE  # heads, content, the end
+    with tarfile.open(fileobj=io.BytesIO(sent["content"])) as archive:
+        found = {each.name: (each.mode, each.uid, each.gid, each.size) for each in archive.getmembers()}
+    assert found == {"key.pem": (0o440, 0, 1000, 6), "certificate.pem": (0o440, 0, 1000, 600)}
