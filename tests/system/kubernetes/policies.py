@@ -108,7 +108,7 @@ def compiled(policies: list[Thing], pods: list[Thing]) -> Iterator[str]:
                         end = "src" if theirs == "-s" else "dst"
                         at = [f"{theirs} {other}"] if other else []
                         at += [f"-m iprange ! --{end}-range {_range(block)}" for block in excepted]
-                        for port in _ports(rule.get("ports"), ports_of or pod):
+                        for port in _ports(rule.get("ports"), (ports_of if way == "Egress" else None) or pod):
                             yield " ".join([f"-A {chain}", *at, *port, "-j RETURN"])
             yield f"-A {chain} -j DROP"
 
@@ -142,9 +142,9 @@ def _ports(ports: list[Thing] | None, pod: Thing) -> Iterator[list[str]]:
             named = [
                 p for c in pod["spec"]["containers"] for p in c.get("ports") or [] if p.get("name") == port
             ]
-            assert named, f"{pod['metadata']['name']} has no port {port}"
-            port = named[0]["containerPort"]
-        yield [f"-p {protocol} --dport {port}"]
+            yield from ([f"-p {protocol} --dport {each['containerPort']}"] for each in named)
+        else:
+            yield [f"-p {protocol} --dport {port}"]
 
 
 def _range(block: str) -> str:
