@@ -40,11 +40,11 @@ OTHERS: dict[str, dict[str, int]] = {
 }  # fmt: skip
 """The functions of each other suite, and how many parameters each has."""
 
-BELOW = {"PressureVessel": 5871.906, "WeldedBeamSO": 1.587077}
-"""Smallest values that differential evolution finds where botorch names larger ones.
+BELOW = {"PressureVessel": 5633.95, "WeldedBeamSO": 1.587077}
+"""Smallest values where botorch names larger ones.
 
-Its vessel's price counts a plate's thickness in sixteenths of an inch, rounded, and its limits do not; its beam has other limits
-than the literature's.
+Its vessel's price counts a plate's thickness in sixteenths of an inch, rounded, and its limits do not: found by going through
+all thicknesses. Its beam has other limits than the literature's: found by differential evolution.
 """
 
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
