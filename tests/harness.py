@@ -173,6 +173,18 @@ class Workbench:
                 continue
         raise LookupError(f"no process {word!r} now")
 
+    def kill_hub(self) -> None:
+        """Kill the hub, and wait until another one answers in its place."""
+        old = self.program("jupyterhub")
+        old.kill()
+        page = f"{self.public_url}/hub/login"
+        self.until(
+            lambda: (
+                self.program("jupyterhub").pid != old.pid
+                and httpx.get(page, trust_env=False).status_code == httpx.codes.OK
+            )
+        )
+
     def until(self, true: Callable[[], Any], timeout_s: float = 60) -> Any:
         """Wait until `true` returns something true, and return it; a lost connection or process counts as not yet."""
         deadline = time.monotonic() + timeout_s

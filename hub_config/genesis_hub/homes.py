@@ -14,9 +14,8 @@ import json
 import os
 import shutil
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from genesis_workbench.core.site import ProfileSection
 
@@ -81,10 +80,6 @@ class Home:
     def _when(self) -> str:
         return f" when your last server started, {_ago(time.time() - self.seen)}" if self.seen else ""
 
-    def state(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
-        return asdict(self)
-
 
 async def measure(folder: Path, limit_bytes: int) -> Home:
     """Return how full a home is; an answer of the last minute where there is one."""
@@ -119,9 +114,8 @@ def look(folder: Path, limit_bytes: int, deadline_s: float = _DEADLINE_S) -> Hom
         )
     disk, around = shutil.disk_usage(folder), shutil.disk_usage(folder.parent)
     if os.path.ismount(folder) and 0 < disk.total <= _MADE_FOR_IT * limit_bytes:
-        return Home(
-            disk.used, disk.total, disk.free
-        )  # a disk of its own, such as a cluster makes for a claim
+        # A disk of its own, such as a cluster makes for a claim.
+        return Home(disk.used, disk.total, disk.free)
     if disk.total != around.total and folder.stat().st_dev == folder.parent.stat().st_dev:
         # The same disk, but of another size: that is how a project quota shows.
         return Home(disk.used, disk.total, min(disk.free, around.free))
@@ -131,23 +125,23 @@ def look(folder: Path, limit_bytes: int, deadline_s: float = _DEADLINE_S) -> Hom
 
 def report(home: Home) -> str:
     """Return the line in which a server tells of its home."""
-    return _REPORT + json.dumps(home.state())
+    return _REPORT + json.dumps(asdict(home))
 
 
 def reported(log: str) -> Home | None:
-    """Return what a server's log told of its home; None where it told nothing."""
+    """Return what a server's log told of its home; None where it told nothing that can be read.
+
+    What its person runs can write into that log too.
+    """
     for line in log.splitlines():
         if line.startswith(_REPORT):
-            return remembered({**json.loads(line.removeprefix(_REPORT)), "seen": time.time()})
+            try:
+                told = json.loads(line.removeprefix(_REPORT))
+                used, limit, left = (int(told[name]) for name in ("used_bytes", "limit_bytes", "left_bytes"))
+                return Home(used, limit, left, bool(told["whole"]), seen=time.time())
+            except (ValueError, TypeError, KeyError, OverflowError):
+                return None
     return None
-
-
-def remembered(state: Any) -> Home | None:
-    """Return what :meth:`Home.state` has kept; None where nothing was."""
-    if not state:
-        return None
-    known = {each.name for each in fields(Home)}  # an image may be older or newer than the hub
-    return Home(**{name: value for name, value in state.items() if name in known})
 
 
 def _ago(seconds: float) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -136,7 +137,7 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
     async def home(self) -> homes.Home | None:
         """Return how full the home was when one of the person's servers last started; only servers see it."""
         states = [each.state or {} for each in self.user.orm_user._orm_spawners]
-        seen = filter(None, (homes.remembered(each.get("home")) for each in states))
+        seen = (homes.Home(**each["home"]) for each in states if each.get("home"))
         return max(seen, key=lambda home: home.seen, default=None)
 
     def sized(self, profile: ProfileSection) -> ProfileSection:
@@ -208,14 +209,15 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
         where = urlsplit(url)
         await first_answer(str(where.hostname), where.port or self.port)
         self.pod_id = self._pod["metadata"]["uid"] if self._pod else ""
-        self._note_home(await self._log(limit_bytes=_FIRST_BYTES))
+        if not self.dashboard:
+            self._note_home(await self._log(limit_bytes=_FIRST_BYTES))
         return url
 
     def _note_home(self, log: str) -> homes.Home | None:
         """Keep what the server's log tells of the home."""
         home = homes.reported(log)
         if home is not None:
-            self.seen_home = home.state()
+            self.seen_home = asdict(home)
         return home
 
     async def _failure(self, stale: str, until_s: float) -> SpawnException:

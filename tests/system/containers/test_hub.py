@@ -25,15 +25,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 def test_servers_are_spread_by_free_memory_and_confined(workbench, cluster, both):
     assert cluster.container("alice")[0] != cluster.container("bob")[0]
     assert_confined(cluster, "alice")
-    for place in (
-        "/x",
-        "/etc/x",
-        "/usr/x",
-        str(cluster.folder / "data/x"),
-        "/etc/genesis-workbench/site.toml",
-    ):
-        with pytest.raises(AssertionError, match=r"Read-only file system|Permission denied"):
-            cluster.inside("alice", "touch", place)
 
 
 def test_home_group_folder_and_shared_data_are_there(workbench, cluster, both):

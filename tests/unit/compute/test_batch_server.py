@@ -32,7 +32,9 @@ def test_a_job_asks_and_the_hub_answers(server, tmp_path):
     job = threading.Thread(target=lambda: found.update(_certified(server.folder, private, ADDRESS)))
     job.start()
     told = server.folder / "address.json"
+    deadline = time.monotonic() + 30
     while not told.exists():
+        assert time.monotonic() < deadline, "the job asks for no certificate"
         time.sleep(0.01)
     request = json.loads(told.read_text())["request"]
     assert x509.load_pem_x509_csr(request.encode()).is_signature_valid

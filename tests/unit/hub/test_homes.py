@@ -122,14 +122,30 @@ def test_a_server_that_alone_sees_the_home_says_how_full_it_is_and_does_not_star
     assert [each.name for each in home.iterdir()] == ["deep"], "nothing is written into a full home"
 
 
-def test_what_was_seen_before_is_told_as_such_and_outlives_newer_and_older_images():
-    kept = {**homes.Home(3 * 2**30, 10 * 2**30, 2**40).state(), "seen": time.time() - 3 * 3600, "newer": 1}
-    assert (
-        homes.remembered(kept).words
-        == "Your home held when your last server started, 3 hours ago: 3.00 GiB of 10.00 GiB."
-    )
-    assert homes.remembered({}) is None
-    assert homes.reported("[I 2026] Jupyter says hello") is None
+def test_what_was_seen_before_is_told_as_such():
+    seen = homes.Home(3 * 2**30, 10 * 2**30, 2**40, seen=time.time() - 3 * 3600)
+    assert seen.words == "Your home held when your last server started, 3 hours ago: 3.00 GiB of 10.00 GiB."
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[I 2026] Jupyter says hello",
+        "home: {",
+        "home: []",
+        "home: {}",
+        'home: {"used_bytes": "many"}',
+        'home: {"used_bytes": NaN, "limit_bytes": 1, "left_bytes": 1, "whole": true}',
+        'home: {"used_bytes": Infinity, "limit_bytes": 1, "left_bytes": 1, "whole": true}',
+    ],
+)
+def test_a_line_that_anybody_may_have_written_into_the_log_breaks_nothing(line):
+    assert homes.reported(line) is None
+
+
+def test_an_image_may_tell_more_than_the_hub_knows(home):
+    told = homes.report(homes.look(home, 10 * MIB)).replace("{", '{"newer": 1, ')
+    assert homes.reported(told).limit_bytes == 10 * MIB
 
 
 async def test_who_has_deleted_files_since_their_home_was_seen_full_may_start_again(spawner):
