@@ -799,6 +799,9 @@ def _explain(error: ValidationError) -> list[str]:
             lines.append(f"unknown key {key!r} ({hint})")
         elif fault["type"] == "missing":
             lines.append(f"the key {key!r} is missing")
+        elif fault["type"] == "value_error" and isinstance(fault["input"], dict):
+            # A rule over several keys of a table names them itself, with what they are.
+            lines.append(f"{key!r}: {fault['ctx']['error']}" if key else str(fault["ctx"]["error"]))
         else:
             lines.append(f"{key!r} is {fault['input']!r}: {fault['msg']}")
     return lines

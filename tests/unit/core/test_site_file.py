@@ -15,6 +15,28 @@ def test_an_unknown_key_names_the_nearest_known_one(tmp_path):
         load_site(file)
 
 
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            "[hub]\ninternal_tls = true",
+            "used: hub.internal_tls cannot be true where servers.spawner is 'local'",
+        ),
+        (
+            '[[servers.profiles]]\nname = "team"\ntitle = "T"\ncollaboration = true',
+            "'servers.profiles.0': collaboration = true needs `groups`",
+        ),
+    ],
+)
+def test_a_rule_over_several_keys_is_told_without_the_whole_table(tmp_path, table, said):
+    file = tmp_path / "site.toml"
+    file.write_text(f'name = "x"\n{table}\n')
+    with pytest.raises(InvalidInput) as told:
+        load_site(file)
+    assert said in told.value.message
+    assert "{" not in told.value.message
+
+
 def test_origins_differ_by_person(tmp_path):
     file = tmp_path / "site.toml"
     file.write_text('name = "x"\n')
