@@ -9,12 +9,13 @@ fidelity
 chemistry
     BoFire's reaction and its detergent (:mod:`.chemistry`), with limits.
 
-Outside of bbob an instance is no more than another seed.
+A group is one of the five of BBOB, or another suite. Of each group a seed has one function, the next seed the next one, at an instance
+of its own; outside of bbob an instance is no more than another seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,8 +29,6 @@ GROUPS = {
     "multimodal": range(15, 20),
     "weak structure": range(20, 25),
 }
-# One of each group after the other, so that a run cut short has some of each.
-BBOB = [f for place in range(5) for members in GROUPS.values() for f in list(members)[place : place + 1]]
 OTHERS: dict[str, dict[str, int]] = {
     "limits": {
         "ConstrainedGramacy": 2, "TensionCompressionString": 3, "PressureVessel": 4, "WeldedBeamSO": 4,
@@ -72,16 +71,17 @@ class Problem:
 
 
 def problems(
-    suites: list[str], dims: list[int], instances: list[int], settings: list[str], functions: list[int]
+    suites: list[str], dims: list[int], seeds: Iterable[int], settings: list[str]
 ) -> Iterator[Problem]:
-    """Iterate over problems; `dims` and `functions` choose among BBOB's."""
-    for suite in suites:
-        members = OTHERS.get(suite) or {f: d for d in dims for f in BBOB if f in functions}
-        for d in dims if suite == "bbob" else [0]:
-            for instance in instances:
+    """Iterate over problems, all of one seed before the next; `dims` are BBOB's, the others have their own."""
+    for seed in seeds:
+        for suite in suites:
+            own = OTHERS.get(suite, {})
+            for d in [0] if own else dims:
                 for setting in settings:
-                    for function, own in members.items():
-                        yield Problem(suite, function, instance, d or own, setting)
+                    for members in [list(own)] if own else map(list, GROUPS.values()):
+                        function = members[(seed - 1) % len(members)]
+                        yield Problem(suite, function, seed, own.get(str(function), d), setting)
 
 
 def group(suite: str, function: int | str) -> str:

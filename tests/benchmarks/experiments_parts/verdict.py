@@ -29,8 +29,8 @@ def read(results: Path) -> Runs:
 
 
 def regret(row: dict[str, Any]) -> float:
-    """Return the last regret of a run."""
-    return max(float(row["regret"][-1]), SMALLEST)
+    """Return the best regret of a run."""
+    return max(float(row["regret"]), SMALLEST)
 
 
 def whole(runs: Runs, optimisers: Iterable[str]) -> Runs:
@@ -113,8 +113,7 @@ def acceleration(runs: Runs) -> dict[str, Any]:
         if suite != "bbob":
             continue
         reached = [place for place, value in rows["random"]["further"] if value <= regret(rows["ours"])]
-        used = 1 + next(i for i, v in enumerate(rows["ours"]["regret"]) if v <= rows["ours"]["regret"][-1])
-        factors.append((reached[0] if reached else FURTHER * budget) / used)
+        factors.append((reached[0] if reached else FURTHER * budget) / rows["ours"]["reached"])
     if not factors:
         return {}
     low, high = resampled(np.array(factors), np.median)
