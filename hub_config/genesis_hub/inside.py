@@ -12,14 +12,14 @@ from pathlib import Path
 
 from genesis_hub import homes, resources, start
 from genesis_hub.teams import is_team
-from genesis_workbench.core.homes import copy_tutorials
+from genesis_workbench.core.homes import RESCUE_VARIABLE, copy_tutorials, look
 
 
 def main() -> None:
     """Copy the tutorials that are not there yet, then run the module."""
-    rescue = homes.RESCUE_VARIABLE in os.environ
+    rescue = RESCUE_VARIABLE in os.environ
     if limit := os.environ.get(homes.LIMIT_VARIABLE):
-        home = homes.look(Path.home(), int(limit))
+        home = look(Path.home(), int(limit), write=True)
         print(homes.report(home), flush=True)  # noqa: T201 - the hub reads it
         if home.full and not rescue:
             raise SystemExit(home.words)

@@ -44,6 +44,7 @@ def test_a_full_home_is_refused_rescued_and_opened_again(workbench, alice):
     home = workbench.state / "homes/alice"
     (home / "results").mkdir(parents=True)
     (home / "results/big.bin").write_bytes(os.urandom(2**23))
+    (home / "results/notes.txt").write_text("old")
     refused = alice.hub("POST", "users/alice/server", json={})
     assert refused.status_code == 400
     assert "Your home is full: 0.01 GiB of 0.01 GiB. Start the Rescue server" in refused.json()["message"]
@@ -55,6 +56,9 @@ def test_a_full_home_is_refused_rescued_and_opened_again(workbench, alice):
     assert sorted(home.rglob("*")) == before  # not a file was written
     token = alice.make_token("alice")
     contents = f"{workbench.user_origin('alice')}/user/alice/api/contents"
+    answer = alice.http.delete(f"{contents}/results/notes.txt", headers={"Authorization": f"token {token}"})
+    assert answer.status_code == 204, answer.text
+    assert [each.name for each in (home / "results").iterdir()] == ["big.bin"]  # no folder of copies beside it
     # A folder with files in it, for good: a trash in the home would help nobody.
     answer = alice.http.delete(f"{contents}/results", headers={"Authorization": f"token {token}"})
     assert answer.status_code == 204, answer.text

@@ -1,13 +1,14 @@
 """A person's server as a batch job: asked for, looked at and ended in that person's name.
 
-``python -m genesis_workbench.compute.batch_server start|look|certify|end|queues`` reads JSON and answers with one JSON line. The hub
+``python -m genesis_workbench.compute.batch_server start|look|certify|end|queues|home`` reads JSON and answers with one JSON line. The hub
 runs it as the person (by sudo where people have accounts of their own), so the hub itself needs no right over anybody's
 jobs or files, and what a person's server says of itself is never believed to be about another's. ``serve`` is what the
 job runs.
 
-Nothing secret is on a command line or in the queue: the environment travels on standard input into a file of mode 0600 in
-the person's home, which the job removes as soon as it has read it. Where the hub encrypts, the job makes its key on the machine that
-it is given, and only then says where it is: the hub answers with a certificate for that address. The key never leaves the machine.
+Nothing secret is on a command line or in the queue: the environment travels on standard input into a file of mode 0600, which the
+job empties as soon as it has read it. That file is in the person's home, or in a folder of the site's for them, which has room when a
+home is full. Where the hub encrypts, the job makes its key on the machine that it is given, and only then says where it is: the hub
+answers with a certificate for that address. The key never leaves the machine.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ import contextlib
 import hashlib
 import json
 import os
+import pwd
 import shlex
 import shutil
 import socket
+import stat
+import subprocess
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -30,14 +35,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from genesis_workbench.compute.job import Resources
 from genesis_workbench.compute.slurm import Slurm, directives
 from genesis_workbench.core import certificates
-from genesis_workbench.core.errors import GenesisError, InvalidInput, Unavailable
-from genesis_workbench.core.homes import copy_tutorials, runtime_folder
+from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, Unavailable
+from genesis_workbench.core.homes import NO_ROOM, copy_tutorials, rescue_variables, runtime_folder
+from genesis_workbench.core.homes import look as look_at_home
 from genesis_workbench.core.identifiers import check_slug
 from genesis_workbench.core.site import ComputeSection, this_site
 
 _LAUNCH, _ADDRESS, _LOG, _CERTIFIED = "launch.json", "address.json", "server.log", "certified.json"
 _LAST_LINES, _LAST_BYTES = 12, 4000
-_CERTIFIED_S = 300
+_CERTIFIED_S, _QUOTA_S = 300, 10
 
 
 class Server(BaseModel):
@@ -60,11 +66,30 @@ class Server(BaseModel):
     tutorials: str = Field("", description="Folder of tutorials that are copied into the home.")
     certificate: str = Field("", description="Its certificate, where the hub encrypts.")
     trusted: str = Field("", description="Certificates of the authorities that it trusts then.")
+    home_bytes: int = Field(0, ge=0, description="What the home may hold; 0 for no limit.")
+    rescue: bool = Field(False, description="Whether it writes nothing into the home, which is full.")
 
-    @property
-    def folder(self) -> Path:
-        """Where its files are, in the person's home."""
-        return Path.home() / ".genesis" / "servers" / check_slug(self.name, "server")
+
+def folder_of(server: Server, site: ComputeSection) -> Path:
+    """Return where a server's files are: in the person's home, or where the site says.
+
+    Raises
+    ------
+    Conflict
+        If the site's folder is not the person's: whoever has made it could change what the server runs.
+    """
+    spool = Path.home()
+    if site.slurm.spool:
+        spool = Path(site.slurm.spool.replace("{person}", pwd.getpwuid(os.getuid()).pw_name))
+        with contextlib.suppress(FileExistsError):
+            spool.mkdir(mode=0o700)
+        about = spool.lstat()
+        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o022:
+            raise Conflict(
+                f"{spool}, where your servers start from, is no folder of yours, or others may write into it. Ask the operator to mend "
+                "it, or to name another as compute.slurm.spool."
+            )
+    return spool / ".genesis" / "servers" / check_slug(server.name, "server")
 
 
 def start(server: Server, site: ComputeSection) -> dict[str, Any]:
@@ -86,13 +111,17 @@ def start(server: Server, site: ComputeSection) -> dict[str, Any]:
     name = _job_name(server)
     if there := slurm.named(name):
         return {"job": there[-1]}  # the answer to an earlier call was lost
-    before = _read(server.folder / _LAUNCH) or {}
+    folder = folder_of(server, site)
+    before = _read(folder / _LAUNCH) or {}
     if before.get("job_name", name) != name:
         slurm.cancel(*slurm.named(before["job_name"]))
-    shutil.rmtree(server.folder, ignore_errors=True)
-    server.folder.mkdir(parents=True, mode=0o700)
-    launch = {"job_name": name, **server.model_dump(mode="json", include={"command", "environment", "image"})}
-    _write(server.folder / _LAUNCH, launch)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    launch = {
+        "job_name": name,
+        **server.model_dump(mode="json", include={"command", "environment", "image", "rescue"}),
+    }
+    _write(folder / _LAUNCH, launch)
     if server.tutorials:
         copy_tutorials(Path(server.tutorials), Path.home() / "tutorials")
     lines = directives(
@@ -101,11 +130,11 @@ def start(server: Server, site: ComputeSection) -> dict[str, Any]:
         server.walltime_s,
         queue=queue,
         account=server.account or site.account,
-        output=str(server.folder / _LOG),
+        output=str(folder / _LOG),
         options=[*site.slurm.options, "--no-requeue"],
     )
     serve = [site.python or sys.executable, "-m", __spec__.name if __spec__ else __name__, "serve"]
-    words = shlex.join([*serve, "--site", os.environ.get("GENESIS_SITE", ""), str(server.folder)])
+    words = shlex.join([*serve, "--site", os.environ.get("GENESIS_SITE", ""), str(folder)])
     return {"job": slurm.submit("\n".join(["#!/bin/sh", *lines, *site.slurm.prologue, f"exec {words}", ""]))}
 
 
@@ -119,12 +148,12 @@ def look(server: Server, site: ComputeSection) -> dict[str, Any]:
         ``address`` (host and port) once it listens, ``exit_code`` and ``log`` (its last lines) when it has ended. While it waits
         for a certificate, its ``address`` holds the ``request`` for one.
     """
-    slurm = Slurm(site.slurm)
+    slurm, folder = Slurm(site.slurm), folder_of(server, site)
     job = slurm.mine().get(server.job)
     if job is not None and job.state == "PENDING":
         where = {"position": slurm.position(job), "estimated_start": job.start}
         return {"state": "waiting", "reason": slurm.explain(job), **where}
-    address = _read(server.folder / _ADDRESS)
+    address = _read(folder / _ADDRESS)
     if job is not None and job.state not in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"):
         listens = address is not None and "request" not in address
         return {"state": "running" if listens else "starting", "reason": "", "address": address}
@@ -133,19 +162,20 @@ def look(server: Server, site: ComputeSection) -> dict[str, Any]:
         "state": "ended",
         "reason": _why(ended.state if ended else ""),
         "exit_code": ended.exit_code if ended else None,
-        "log": _last_lines(server.folder / _LOG),
+        "log": _last_lines(folder / _LOG),
     }
 
 
 def certify(server: Server, site: ComputeSection) -> dict[str, Any]:
     """Hand over the certificate that was asked for."""
-    address = _read(server.folder / _ADDRESS)
+    folder = folder_of(server, site)
+    address = _read(folder / _ADDRESS)
     if address is None or "request" not in address:
         return {}  # the answer to an earlier call was lost
     certified = {"certificate": server.certificate, "trusted": server.trusted}
     # Into the file that is there: through NFS, another machine may look for a while past one that is new.
-    (server.folder / _CERTIFIED).write_text(json.dumps(certified))
-    _write(server.folder / _ADDRESS, {"host": address["host"], "port": address["port"]})
+    (folder / _CERTIFIED).write_text(json.dumps(certified))
+    _write(folder / _ADDRESS, {"host": address["host"], "port": address["port"]})
     return {}
 
 
@@ -155,12 +185,23 @@ def queues(server: Server, site: ComputeSection) -> dict[str, Any]:
     return {"queues": there, "default": site.queue}
 
 
+def home(server: Server, site: ComputeSection) -> dict[str, Any]:
+    """Return how full the person's home is."""
+    limit = 0 if site.slurm.quota else server.home_bytes
+    found = look_at_home(Path.home(), limit, write=True)
+    if site.slurm.quota:
+        used, limit = _quota(site.slurm.quota)
+        found = replace(found, used_bytes=used, limit_bytes=limit)
+    return {"home": asdict(found)}
+
+
 def end(server: Server, site: ComputeSection) -> dict[str, Any]:
     """End the job, whether it waits or runs."""
     slurm = Slurm(site.slurm)
     slurm.cancel(*{*([server.job] if server.job else []), *slurm.named(_job_name(server))})
+    folder = folder_of(server, site)
     for name in (_LAUNCH, _ADDRESS, _CERTIFIED):
-        (server.folder / name).unlink(missing_ok=True)
+        (folder / name).unlink(missing_ok=True)
     return {}
 
 
@@ -178,6 +219,8 @@ def serve(folder: Path, site: ComputeSection) -> None:
     environment["JUPYTERHUB_SERVICE_URL"] = urlunsplit((told.scheme, f"{host}:{port}", told.path, "", ""))
     private = runtime_folder(Path.home())
     environment["JUPYTER_RUNTIME_DIR"] = str(private)
+    if launch.get("rescue"):
+        environment |= rescue_variables(str(private))
     _write(folder / _LAUNCH, {"job_name": launch["job_name"]})  # the token is in no file from here on
     address = {"host": host, "port": port}
     if told.scheme == "https":
@@ -234,6 +277,20 @@ def _told(path: Path) -> dict[str, str] | None:
     return found
 
 
+def _quota(words: list[str]) -> tuple[int, int]:
+    """Return what the site's program says of the home: bytes that are used, and that may be."""
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL, timeout=_QUOTA_S
+        )
+        used, limit = map(int, done.stdout.split())
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise Unavailable(
+            f"compute.slurm.quota ({words[0]}) did not print two numbers, the bytes of a home that are used and that may be: {error}"
+        ) from error
+    return used, limit
+
+
 def _job_name(server: Server) -> str:
     told = f"{server.name}\n{server.start}".encode()
     return f"gw-server-{hashlib.sha256(told).hexdigest()[:16]}"
@@ -286,9 +343,24 @@ def _write(path: Path, value: dict[str, Any]) -> None:
 def _write_text(path: Path, text: str) -> None:
     """Write a file of mode 0600 in one step."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    partial.replace(path)
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _no_room(site: ComputeSection) -> str:
+    where = f"The folder {site.slurm.spool}" if site.slurm.spool else "Your home"
+    way = (
+        "" if site.slurm.spool else ", or the operator to name another place for them as compute.slurm.spool"
+    )
+    return (
+        f"{where} takes nothing more, not even the few kB that a server starts with. Delete something by another way, such as SSH, "
+        f"or ask for a larger quota{way}."
+    )
 
 
 def _main(words: list[str]) -> int:
@@ -302,13 +374,17 @@ def _main(words: list[str]) -> int:
         serve(Path(options[0]), site)
     try:
         server = Server.model_validate_json(sys.stdin.buffer.read(2**20))
-        verbs = {"start": start, "look": look, "certify": certify, "end": end, "queues": queues}
+        verbs = {"start": start, "look": look, "certify": certify, "end": end, "queues": queues, "home": home}
         answer = verbs[verb](server, site)
     except ValidationError as error:
         fault = error.errors()[0]
         answer = {"error": f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}", "code": "invalid-input"}
     except GenesisError as error:
         answer = {"error": error.message, "code": error.code}
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        answer = {"error": _no_room(site), "code": Conflict.code}
     with contextlib.suppress(BrokenPipeError):
         print(json.dumps(answer))  # noqa: T201 - this is its answer
     return 0

@@ -306,7 +306,7 @@ class ServersSection(Section):
         0,
         ge=0,
         description="What the files of one home may take before no more servers start but the one for deleting; 0 for no limit. "
-        "Where the file system has a project quota for each home, that counts. Of local servers and containers.",
+        "Where the file system has a project quota for each home, that counts.",
     )
     dashboard_idle_s: float = Field(
         3600,
@@ -559,6 +559,17 @@ class SlurmSection(Section):
         description="Words before the command of a job that names an image; '{image}' stands for it.",
     )
     poll_s: float = Field(2, gt=0, description="Seconds between two looks at the queue.")
+    quota: list[str] = Field(
+        default_factory=list,
+        description="Words of a program that, run as the person, prints how many bytes their home holds and may hold, such as a script "
+        "around 'lfs quota'; without one, `servers.home_bytes` and what the disk tells.",
+    )
+    spool: str = Field(
+        "",
+        pattern=r"^(|/.*\{person\}.*)$",
+        description="Folder that belongs to the person and that all machines see, such as '/scratch/{person}': what people's servers "
+        "start with and their logs lie there, so that one can start when a home takes nothing more; in the home where empty.",
+    )
 
 
 class KubernetesSection(Section):

@@ -19,6 +19,7 @@ from traitlets.config import Configurable
 from genesis_hub import choosing, homes, profiles, resources, teams
 from genesis_hub.availability import Look, Places
 from genesis_workbench.core.errors import GenesisError, InvalidInput
+from genesis_workbench.core.homes import Home, rescue_variables
 from genesis_workbench.core.site import ProfileSection
 
 DASHBOARD_VARIABLE = "GENESIS_DASHBOARD"
@@ -139,7 +140,7 @@ class WorkbenchSpawner(Configurable):
             home=home,
         )
 
-    async def home(self) -> homes.Home | None:
+    async def home(self) -> Home | None:
         """Return how full the person's home is; None where the hub cannot see it."""
         folder = self.home_folder()
         return await homes.measure(folder, self.home_bytes) if folder else None
@@ -167,7 +168,7 @@ class WorkbenchSpawner(Configurable):
         if home is not None and home.full and not self.rescue and not self.dashboard:
             raise self.home_is_full(home)
 
-    def home_is_full(self, home: homes.Home) -> SpawnException:
+    def home_is_full(self, home: Home) -> SpawnException:
         """Return what tells the person that their home is full, with the way out."""
         way = f"{self.hub.base_url}spawn/{self.user.escaped_name}"
         said = (
@@ -178,26 +179,17 @@ class WorkbenchSpawner(Configurable):
 
     def rescue_variables(self, folder: str) -> dict[str, str]:
         """Return variables with which a server of a full home writes nothing into it, but below `folder`."""
-        names = (
-            "JUPYTER_CONFIG_DIR",
-            "JUPYTER_DATA_DIR",
-            "JUPYTERLAB_WORKSPACES_DIR",
-            "JUPYTERLAB_SETTINGS_DIR",
-            "IPYTHONDIR",
-            "XDG_CACHE_HOME",
-            "NPM_CONFIG_CACHE",
-        )
-        return (
-            {homes.RESCUE_VARIABLE: "1", **{name: f"{folder}/{name.lower()}" for name in names}}
-            if self.rescue
-            else {}
-        )
+        return rescue_variables(folder) if self.rescue else {}
 
     def rescue_options(self) -> list[str]:
-        """Return options with which what is deleted is gone: a trash would be in the home, too."""
+        """Return options with which what is deleted is gone, and nothing is written beside it: a trash would be in the home, too."""
         if not self.rescue:
             return []
-        return ["--FileContentsManager.delete_to_trash=False", "--FileContentsManager.always_delete_dir=True"]
+        return [
+            "--FileContentsManager.delete_to_trash=False",
+            "--FileContentsManager.always_delete_dir=True",
+            "--ContentsManager.checkpoints_class=genesis_hub.rescue.NoCheckpoints",
+        ]
 
     def sized(self, profile: ProfileSection) -> ProfileSection:
         """Return the profile with what a server gets where it says nothing."""

@@ -36,6 +36,7 @@ from genesis_hub.spawners._base import (
 from genesis_hub.spawners._cluster import EVERYWHERE, SILENT, Cluster, refusal, refuse_what_never_fits, silent
 from genesis_hub.spawners._confinement import USER, pinned
 from genesis_workbench.core.errors import DeadlineExceeded, GenesisError, InvalidInput, PermissionRefused
+from genesis_workbench.core.homes import Home
 from genesis_workbench.core.nodes import Object, of_queue
 from genesis_workbench.core.site import KubernetesQueueSection, KubernetesServersSection, ProfileSection
 
@@ -134,10 +135,10 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
         """Return what is free on the machines of each queue, as the scheduler counts: by what pods have asked for."""
         return await self._cluster.free(self.queues, self._queue("").name)
 
-    async def home(self) -> homes.Home | None:
+    async def home(self) -> Home | None:
         """Return how full the home was when one of the person's servers last started; only servers see it."""
         states = [each.state or {} for each in self.user.orm_user._orm_spawners]
-        seen = (homes.Home(**each["home"]) for each in states if each.get("home"))
+        seen = (Home(**each["home"]) for each in states if each.get("home"))
         return max(seen, key=lambda home: home.seen, default=None)
 
     def sized(self, profile: ProfileSection) -> ProfileSection:
@@ -213,7 +214,7 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
             self._note_home(await self._log(limit_bytes=_FIRST_BYTES))
         return url
 
-    def _note_home(self, log: str) -> homes.Home | None:
+    def _note_home(self, log: str) -> Home | None:
         """Keep what the server's log tells of the home."""
         home = homes.reported(log)
         if home is not None:

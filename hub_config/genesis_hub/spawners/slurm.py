@@ -17,9 +17,11 @@ from typing import Any
 from jupyterhub.spawner import Spawner
 from traitlets import Float, List, Unicode
 
+from genesis_hub import homes
 from genesis_hub.availability import Free, Places
 from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner, ended_at_once, refused
 from genesis_workbench.core.errors import BY_CODE, DeadlineExceeded, GenesisError, Unavailable
+from genesis_workbench.core.homes import Home
 
 _PROGRAM = "genesis_workbench.compute.batch_server"
 _ANSWER_S, _LOST = 60, 1
@@ -55,20 +57,34 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
         super().clear_state()
         self.job, self._start_id = "", ""
 
+    async def home(self) -> Home | None:
+        """Return how full the person's home is, as the program sees it; None where that cannot be told now."""
+        try:
+            return await homes.remembered((type(self), self.user.name, self.home_bytes), self._look_at_home)
+        except GenesisError as error:
+            self.log.warning("how full the home of %s is cannot be told: %s", self.user.name, error.message)
+            return None
+
     async def start(self) -> str:
         """Submit the job and wait until it listens; the hub's own limit ends the wait."""
+        await self.refuse_full_home()
         profile = self.profile()
         self._start_id, self._authority = secrets.token_hex(8), self.authority
         self.last_words = ""
         self.tell(10, "Asking the queue for a machine.")
         asked = {
-            "command": [*self.command("python" if profile.image else self._python()), *self.get_args()],
+            "command": [
+                *self.command("python" if profile.image else self._python()),
+                *self.get_args(),
+                *self.rescue_options(),
+            ],
             "environment": self._variables(),
             "image": profile.image,
             "resources": {"cpu_cores": profile.cpu_cores or 1, "memory_bytes": profile.memory_bytes},
             "walltime_s": profile.walltime_s,
             "queue": profile.queue,
-            "tutorials": "" if self.dashboard else self.tutorials,
+            "tutorials": "" if self.dashboard or self.rescue else self.tutorials,
+            "rescue": self.rescue,
         }
         try:
             self.job = (await self._ask("start", asked))["job"]
@@ -136,6 +152,9 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
             for each in queues
             for name in (each["name"], *([""] if each["default"] else []))
         }
+
+    async def _look_at_home(self) -> Home:
+        return Home(**(await self._ask("home", {"home_bytes": self.home_bytes}))["home"])
 
     def _python(self) -> str:
         return self.python or sys.executable

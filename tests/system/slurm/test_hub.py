@@ -58,6 +58,7 @@ python = "{python}"
 worker_memory_bytes = 314572800
 [compute.slurm]
 poll_s = 0.3
+spool = "{folder}/scratch/{{person}}"
 [catalog]
 sources = []
 """
@@ -105,6 +106,8 @@ def site(folder, python, network):
             interface=network.name,
         )
         (folder / "site.toml").write_text(text)
+        (folder / "scratch").mkdir()
+        (folder / "scratch").chmod(0o1777)
         yield slurm
 
 
@@ -151,7 +154,16 @@ def _owner(process):
     return None
 
 
-def test_a_server_is_a_job_of_its_person_and_opens_a_cluster(workbench, signed_in, site, people):
+def _ready(browser):
+    return browser.hub("GET", "users/news").json()["servers"].get("", {}).get("ready")
+
+
+def _stop(workbench, browser):
+    browser.hub("DELETE", "users/news/server")
+    workbench.until(lambda: "" not in browser.hub("GET", "users/news").json()["servers"])
+
+
+def test_a_server_is_a_job_of_its_person_and_opens_a_cluster(workbench, signed_in, site, people, folder):
     for name in ("games", "news"):
         signed_in[name].start_server(name)
     owners = site.run("squeue", "-h", "-o", "%u %T").split("\n")
@@ -167,9 +179,10 @@ def test_a_server_is_a_job_of_its_person_and_opens_a_cluster(workbench, signed_i
     } - {""}
     assert environments
     for secret in environments:
-        for file in people["games"].home.rglob("*"):
-            if file.is_file() and file.stat().st_size < 2**20:
-                assert secret.encode() not in file.read_bytes(), file
+        for place in (people["games"].home, folder / "scratch"):
+            for file in place.rglob("*"):
+                if file.is_file() and file.stat().st_size < 2**20:
+                    assert secret.encode() not in file.read_bytes(), file
         for process in psutil.process_iter(["cmdline"]):
             assert secret not in " ".join(process.info["cmdline"] or [])
     # Bob's rights end at his own server.
@@ -187,7 +200,7 @@ def test_a_server_is_a_job_of_its_person_and_opens_a_cluster(workbench, signed_i
 
 
 def test_what_a_job_and_the_hub_say_to_each_other_is_encrypted_and_a_key_stays_on_its_machine(
-    workbench, signed_in, network, people, tmp_path
+    workbench, signed_in, network, people, folder
 ):
     told = {}
     for name, account in people.items():
@@ -217,7 +230,7 @@ def test_what_a_job_and_the_hub_say_to_each_other_is_encrypted_and_a_key_stays_o
     key = Path(told["games"]["JUPYTERHUB_SSL_KEYFILE"])
     assert (key.stat().st_mode & 0o777, key.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     secret = key.read_bytes().splitlines()[1]
-    for place in (people["games"].home, workbench.state):
+    for place in (people["games"].home, folder / "scratch", workbench.state):
         for file in place.rglob("*"):
             if file.is_file() and file.stat().st_size < 2**20:
                 assert secret not in file.read_bytes(), file
@@ -236,6 +249,44 @@ def test_a_server_that_ends_is_noticed_and_starts_again(workbench, signed_in, si
     assert after != before
 
 
+def test_a_full_home_is_told_refused_and_emptied_by_the_rescue_server(workbench, signed_in, people):
+    browser, home = signed_in["news"], people["news"].home
+    _stop(workbench, browser)
+    before = sorted(home.rglob("*"))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m,mode=0777", "tmpfs", home], check=True)
+    try:
+        with contextlib.suppress(OSError), (home / "results.bin").open("wb") as file:
+            while True:
+                file.write(bytes(2**20))
+        refused = browser.hub("POST", "users/news/server", json={"profile": "small"})
+        assert refused.status_code == 400
+        assert "The disk of your home is full: 0.00 GiB are left" in refused.json()["message"]
+        page = browser.get(f"{workbench.public_url}/hub/spawn/news").text
+        assert 'value="rescue"' in page
+        assert 'value="small"' not in page
+
+        answer = browser.hub("POST", "users/news/server", json={"profile": "rescue"})
+        assert answer.status_code == 202, answer.text
+        workbench.until(lambda: _ready(browser), timeout_s=90)
+        assert [each.name for each in home.iterdir()] == ["results.bin"]
+        answer = browser.http.delete(
+            f"{workbench.user_origin('news')}/user/news/api/contents/results.bin",
+            headers={"Authorization": f"token {browser.make_token('news')}"},
+        )
+        assert answer.status_code == 204, answer.text
+        assert list(home.iterdir()) == []
+        _stop(workbench, browser)
+
+        assert "0.09 GiB left" in browser.get(f"{workbench.public_url}/hub/spawn/news").text
+        browser.hub("POST", "users/news/server", json={"profile": "small"})
+        workbench.until(lambda: _ready(browser), timeout_s=90)
+        assert (home / "tutorials").is_dir()
+    finally:
+        _stop(workbench, browser)
+        subprocess.run(["umount", "--lazy", home], check=True)
+    assert sorted(home.rglob("*")) == before
+
+
 @pytest.mark.slow
 def test_a_full_queue_is_told_on_the_waiting_page(workbench, signed_in, site):
     browser = signed_in["news"]
@@ -251,9 +302,7 @@ def test_a_full_queue_is_told_on_the_waiting_page(workbench, signed_in, site):
         assert "in the queue" in told.lower()
     finally:
         site.run("scontrol", "update", "PartitionName=debug", "State=UP")
-    workbench.until(
-        lambda: browser.hub("GET", "users/news").json()["servers"].get("", {}).get("ready"), timeout_s=90
-    )
+    workbench.until(lambda: _ready(browser), timeout_s=90)
 
 
 @pytest.mark.parametrize(

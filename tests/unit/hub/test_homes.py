@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -76,6 +77,25 @@ def test_a_full_disk_is_told_as_such(home, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Disk(900 * MIB, 899 * MIB, MIB))
     assert "The disk of your home is full" in homes.look(home, 0).words
     assert homes.look(home, 0).full
+
+
+def test_a_quota_that_shows_only_when_somebody_writes_is_found_and_leaves_nothing(home, monkeypatch):
+    def full(_):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    assert not homes.look(home, 0, write=True).full
+    monkeypatch.setattr(os, "fsync", full)
+    found = homes.look(home, 0, write=True)
+    assert found.words == "Your home is full: your quota on its disk takes nothing more."
+    assert not homes.look(home, 0).full, "the hub itself never writes into a home"
+    assert [each.name for each in home.iterdir()] == ["deep"]
+    assert homes.reported(homes.report(found)).full
+
+
+def test_without_a_limit_the_page_says_what_the_disk_has_left(home, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(9 * 2**30, 2 * 2**30, 7 * 2**30))
+    assert homes.look(home, 0).words == "The disk of your home has 7.00 GiB left, for everybody on it."
+    assert homes.look(home / "not/there/yet", 0).left_bytes == 7 * 2**30
 
 
 async def test_in_a_full_home_only_the_rescue_server_starts_and_the_refusal_leads_to_it(spawner):
