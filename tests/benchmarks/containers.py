@@ -145,11 +145,16 @@ def signed_in(workbench: Workbench, name: str) -> tuple[str, Browser, str]:
 
 def hub_start(workbench: Workbench, name: str, browser: Browser, token: str) -> Callable[[], None]:
     """Start a server as a person does."""
-    # Asked by a token, lightly: pages of the hub would cost more than what is measured.
     who = {"Authorization": f"token {token}"}
-    url = f"{workbench.public_url}/hub/api/users/{name}"
-    ASK.post(f"{url}/server", headers=who).raise_for_status()
-    until(lambda: ASK.get(url, headers=who).json()["servers"].get("", {}).get("ready"))
+    url = f"{workbench.public_url}/hub/api/users/{name}/server"
+    ASK.post(url, headers=who).raise_for_status()
+    # What the waiting page listens to. To ask again and again, for twenty people, would cost as much as what is measured.
+    with ASK.stream("GET", f"{url}/progress", headers=who, timeout=600) as events:
+        told = (
+            json.loads(line.removeprefix("data:")) for line in events.iter_lines() if line.startswith("data:")
+        )
+        if not any(event.get("ready") for event in told):
+            sys.exit(f"the server of {name} did not start")
     return lambda: stop(workbench, name, browser)
 
 

@@ -58,7 +58,9 @@ def test_a_full_home_is_refused_rescued_and_opened_again(workbench, alice):
     contents = f"{workbench.user_origin('alice')}/user/alice/api/contents"
     answer = alice.http.delete(f"{contents}/results/notes.txt", headers={"Authorization": f"token {token}"})
     assert answer.status_code == 204, answer.text
-    assert [each.name for each in (home / "results").iterdir()] == ["big.bin"]  # no folder of copies beside it
+    assert [each.name for each in (home / "results").iterdir()] == [
+        "big.bin"
+    ]  # no folder of copies beside it
     # A folder with files in it, for good: a trash in the home would help nobody.
     answer = alice.http.delete(f"{contents}/results", headers={"Authorization": f"token {token}"})
     assert answer.status_code == 204, answer.text

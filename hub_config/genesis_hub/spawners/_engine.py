@@ -44,7 +44,7 @@ class Engine:
         )
         self._said: dict[str, Any] = {}
         self._about: About | None = None
-        self._naming = asyncio.Lock()
+        self._naming, self._meeting = asyncio.Lock(), asyncio.Lock()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -52,14 +52,16 @@ class Engine:
 
     async def about(self) -> About:
         """Return what the engine is: asked once, and again where it has not answered meanwhile."""
-        if not self._about:
-            said = await self._version()
-            version = str(said["Version"])
-            if any(str(part["Name"]).startswith("Podman") for part in said.get("Components") or []):
-                self._about = of_podman(version, await self.get(f"{_LIBPOD}/info"))
-            else:
-                self._about = of_docker(version, await self.get("/info"))
-        return self._about
+        # One asks for all: podman spends a second of processor time on its answer, and people come together.
+        async with self._meeting:
+            if not self._about:
+                said = await self._version()
+                version = str(said["Version"])
+                if any(str(part["Name"]).startswith("Podman") for part in said.get("Components") or []):
+                    self._about = of_podman(version, await self.get(f"{_LIBPOD}/info"))
+                else:
+                    self._about = of_docker(version, await self.get("/info"))
+            return self._about
 
     async def containers(self, **labels: str) -> list[dict[str, Any]]:
         """Return every container, stopped ones too, that has these labels."""

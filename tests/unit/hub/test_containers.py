@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -305,6 +306,24 @@ async def test_an_engine_is_spoken_to_in_a_version_that_it_knows(monkeypatch, ol
     await engine.inspect("x")
     await engine.inspect("x")
     assert asked == ["/version", f"{spoken}/containers/x/json", f"{spoken}/containers/x/json"]
+    await engine.close()
+
+
+async def test_of_twenty_who_come_at_once_one_asks_what_the_engine_is(monkeypatch):
+    asked = []
+
+    async def answer(request):
+        asked.append(request.url.path)
+        await asyncio.sleep(0)  # the others come meanwhile
+        return httpx.Response(200, json={"Version": "20.10.24", "MemTotal": 2**34})
+
+    engine = Engine("none")
+    monkeypatch.setattr(
+        engine, "_http", httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://e")
+    )
+    found = await asyncio.gather(*(engine.about() for _ in range(20)))
+    assert asked == ["/version", "/v1.40/info"]
+    assert len({id(each) for each in found}) == 1
     await engine.close()
 
 
