@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,7 +27,7 @@ import httpx
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from harness import Browser, Workbench
-from system.containers.nodes import Cluster, Node
+from system.containers.nodes import Cluster, Node, user_image
 
 GOAL = 1.3
 MEMORY = 600 * 2**20
@@ -48,7 +47,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     reason = Node.missing()
-    image = "" if reason else options.image or newest()
+    image = "" if reason else options.image or user_image()
     if reason or not image:
         told(None, {"left out": reason or "no user image is built: workbench images build user"})
         return
@@ -86,18 +85,6 @@ def told(ratio: float | None, figures: dict[str, Any]) -> None:
     """Print the last line."""
     goal = round(1 / GOAL, 3)
     print(json.dumps({"benchmark": "containers", "ratio": ratio, "goal": goal, "figures": figures}))
-
-
-def newest() -> str:
-    """Return the identifier of the user image that was built last here; empty where there is none."""
-    # Not by its title: podman takes a comma for the end of a filter.
-    named = (
-        "--filter=label=org.opencontainers.image.description=JupyterLab with the genesis_workbench library"
-    )
-    # The newest comes first.
-    command = ["podman", "images", "--quiet", "--no-trunc", named]
-    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    return found[0] if found else ""
 
 
 def at_once(count: int, start: Callable[[int], Callable[[], None]]) -> list[float]:

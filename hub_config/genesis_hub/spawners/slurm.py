@@ -19,9 +19,10 @@ from traitlets import Float, List, Unicode
 
 from genesis_hub import homes
 from genesis_hub.availability import Free, Places
-from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner, ended_at_once, refused
+from genesis_hub.spawners._base import DASHBOARD_VARIABLE, SERVER, WorkbenchSpawner, ended_at_once, refused
 from genesis_workbench.core.errors import BY_CODE, DeadlineExceeded, GenesisError, Unavailable
 from genesis_workbench.core.homes import Home
+from genesis_workbench.core.site import ProfileSection
 
 _PROGRAM = "genesis_workbench.compute.batch_server"
 _ANSWER_S, _LOST = 60, 1
@@ -72,18 +73,16 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
         self._start_id, self._authority = secrets.token_hex(8), self.authority
         self.last_words = ""
         self.tell(10, "Asking the queue for a machine.")
+        # An image brings its own Lab options and tutorials: the hub's would name folders of this machine.
+        self.brings_lab_options = not profile.image
         asked = {
-            "command": [
-                *self.command("python" if profile.image else self._python()),
-                *self.get_args(),
-                *self.rescue_options(),
-            ],
+            "command": [*self._words(profile), *self.get_args(), *self.rescue_options()],
             "environment": self._variables(),
             "image": profile.image,
             "resources": {"cpu_cores": profile.cpu_cores or 1, "memory_bytes": profile.memory_bytes},
             "walltime_s": profile.walltime_s,
             "queue": profile.queue,
-            "tutorials": "" if self.dashboard or self.rescue else self.tutorials,
+            "tutorials": "" if self.dashboard or self.rescue or profile.image else self.tutorials,
             "rescue": self.rescue,
         }
         try:
@@ -155,6 +154,11 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
 
     async def _look_at_home(self) -> Home:
         return Home(**(await self._ask("home", {"home_bytes": self.home_bytes}))["home"])
+
+    def _words(self, profile: ProfileSection) -> list[str]:
+        if profile.image and not self.dashboard:
+            return ["python", "-m", "genesis_hub.inside", SERVER]
+        return self.command("python" if profile.image else self._python())
 
     def _python(self) -> str:
         return self.python or sys.executable

@@ -291,6 +291,18 @@ class RootlessNode(Node):
         self.holder.wait()
 
 
+def user_image() -> str:
+    """Return the identifier of the user image that was built last here; empty where there is none."""
+    # Not by its title: podman takes a comma for the end of a filter.
+    named = (
+        "--filter=label=org.opencontainers.image.description=JupyterLab with the genesis_workbench library"
+    )
+    # The newest comes first.
+    command = ["podman", "images", "--quiet", "--no-trunc", named]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return found[0] if found else ""
+
+
 def _doors(folder: Path) -> list[str]:
     """Return the commands that let every account reach this Python where it lies in a home that is closed to others."""
     first, then, last = [], set(), []

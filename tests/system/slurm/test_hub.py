@@ -16,9 +16,10 @@ import httpx
 import psutil
 import pytest
 
+from genesis_workbench.core.service import Service
 from harness import Browser, Workbench, run_in_kernel
-from system.accounts import Account, shared_python
-from system.containers.nodes import Network
+from system.accounts import ROOT, Account, shared_python
+from system.containers.nodes import Network, user_image
 from system.slurm.cluster import PATH, SlurmCluster
 from system.slurm.conftest import needed
 
@@ -51,6 +52,13 @@ memory_bytes = 1099511627776
 name = "secret"
 title = "For others"
 groups = ["others"]
+[[servers.profiles]]
+name = "boxed"
+title = "In an image"
+cpu_cores = 1
+memory_bytes = 1073741824
+walltime_s = 1800
+image = "{folder}/image"
 [compute]
 scheduler = "slurm"
 interface = "{interface}"
@@ -59,9 +67,12 @@ worker_memory_bytes = 314572800
 [compute.slurm]
 poll_s = 0.3
 spool = "{folder}/scratch/{{person}}"
+# Charliecloud, without root; the image's own variables are not taken.
+container = ["ch-run", "--set-env=PATH=/opt/genesis-workbench/bin:/usr/bin:/bin", "{{image}}", "--"]
 [catalog]
 sources = []
 """
+DASHBOARD = "import panel as pn\npn.pane.Str('spots').servable(title='Sunspots')\n"
 NOTEBOOK = """
 import genesis_workbench as gw, os
 with gw.cluster(workers=2) as cluster:
@@ -127,7 +138,7 @@ def workbench(folder, people, site):
         patch.setenv("PATH", PATH)
         with Workbench(folder / "state", folder / "site.toml") as running:
             for name in people:
-                running.add(name)
+                running.add(name, "solar")
             yield running
 
 
@@ -236,6 +247,72 @@ def test_what_a_job_and_the_hub_say_to_each_other_is_encrypted_and_a_key_stays_o
                 assert secret not in file.read_bytes(), file
 
 
+@pytest.fixture
+def image(folder):
+    """The user image as a folder, which is what Charliecloud runs."""
+    needs = [name for name in ("ch-run", "podman") if shutil.which(name) is None]
+    found = "" if needs else user_image()
+    if not found:
+        pytest.skip(f"missing: {', '.join(needs) or 'a user image (workbench images build user)'}")
+    mounted = subprocess.run(["podman", "image", "mount", found], capture_output=True, text=True, check=True)
+    (folder / "image").mkdir()
+    subprocess.run(["mount", "--bind", mounted.stdout.strip(), folder / "image"], check=True)
+    yield folder / "image"
+    subprocess.run(["umount", "--lazy", folder / "image"], check=True)
+    subprocess.run(["podman", "image", "unmount", found], check=True, capture_output=True)
+    (folder / "image").rmdir()
+
+
+@pytest.mark.slow
+def test_a_server_in_an_image_is_the_persons_and_encrypts(workbench, signed_in, image, people):
+    browser = signed_in["news"]
+    _stop(workbench, browser)
+    assert browser.hub("POST", "users/news/server", json={"profile": "boxed"}).status_code == 202
+    workbench.until(lambda: _ready(browser), timeout_s=120)
+    code = """
+import os, sys
+from pathlib import Path
+Path("from-the-image.txt").write_text("kept")
+print(sys.executable, os.getuid(), Path.home(), os.environ["JUPYTERHUB_SERVICE_URL"].partition(":")[0])
+"""
+    out = run_in_kernel(workbench, "news", browser.make_token("news"), code)
+    account = people["news"]
+    told = next(each for each in _serving("genesis_hub.inside") if _owner(each) == account.entry.pw_uid)
+    options = [word for word in told.cmdline() if word.startswith("--")]
+    assert not any(str(ROOT) in word for word in options), "options that name folders of the hub's machine"
+    assert out.split() == [
+        "/opt/genesis-workbench/bin/python", str(account.entry.pw_uid), str(account.home), "https",
+    ]  # fmt: skip
+    assert (account.home / "from-the-image.txt").stat().st_uid == account.entry.pw_uid
+    _stop(workbench, browser)
+
+
+@pytest.mark.slow
+def test_a_dashboard_is_a_job_that_the_group_sees_and_nobody_else(workbench, signed_in, site, network):
+    service = Service(workbench.service_url, signed_in["games"].make_token("games"))
+    made = service.post("dashboards", {"title": "Sunspots", "source": DASHBOARD, "groups": ["solar"]})
+    try:
+        page = signed_in["news"].patient_get(made["url"])
+        assert page.status_code == 200
+        assert "Sunspots" in page.text
+        jobs = site.run("squeue", "-h", "-u", "games", "-o", "%A").split()
+        environments = (each.environ() for each in _serving("genesis_workbench.dashboards.serve"))
+        told = next(each for each in environments if each.get("JUPYTERHUB_SERVER_NAME") == made["id"])
+        assert told["SLURM_JOB_ID"] in jobs
+        where = urlsplit(told["JUPYTERHUB_SERVICE_URL"])
+        assert (where.scheme, where.hostname) == ("https", network.address(1))
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"http://{where.netloc}/", trust_env=False, timeout=10)
+    finally:
+        service.delete(f"dashboards/{made['id']}")
+        service.close()
+    workbench.until(lambda: told["SLURM_JOB_ID"] not in site.run("squeue", "-h", "-o", "%A").split())
+
+
+def _serving(module):
+    return [each for each in psutil.process_iter(["cmdline"]) if module in (each.info["cmdline"] or [])]
+
+
 @pytest.mark.slow
 def test_a_server_that_ends_is_noticed_and_starts_again(workbench, signed_in, site):
     browser = signed_in["news"]
@@ -307,7 +384,7 @@ def test_a_full_queue_is_told_on_the_waiting_page(workbench, signed_in, site):
 
 @pytest.mark.parametrize(
     ("profile", "words"),
-    [("vast", "can never run on the queue"), ("secret", "You can choose: small, vast")],
+    [("vast", "can never run on the queue"), ("secret", "You can choose: small, vast, boxed")],
 )
 def test_what_cannot_be_is_refused_with_the_nearest_that_would_do(workbench, signed_in, site, profile, words):
     browser = signed_in["news"]
