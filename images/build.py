@@ -247,11 +247,14 @@ def build_image(engine: str, context: Path, base: Base, name: str, tag: str, ver
     image = f"localhost/genesis-workbench/{name}:{tag}"
     # A mounted wheelhouse that changed is no reason for podman to make a layer anew: without --no-cache an image made
     # for the second time has the code of the first.
+    # The same input gives the same image: nothing in it says when it was built but the commit's own time.
+    moment = epoch()
+    dated = [] if engine == "docker" else ["--timestamp", moment]
     # fmt: off
     run([
-        engine, "build", "--quiet", "--no-cache", "--network=none", "--file", str(IMAGES / name / "Containerfile"),
+        engine, "build", "--quiet", "--no-cache", "--network=none", *dated, "--file", str(IMAGES / name / "Containerfile"),
         "--build-arg", f"BASE={base.image}", "--build-arg", f"VERSION={version}",
-        "--build-arg", f"REVISION={revision()}", "--tag", image, str(context),
+        "--build-arg", f"REVISION={revision()}", "--build-arg", f"SOURCE_DATE_EPOCH={moment}", "--tag", image, str(context),
     ], stdout=subprocess.DEVNULL)
     # fmt: on
     write_bill(engine, context, image)
@@ -293,9 +296,19 @@ def write_bill(engine: str, context: Path, image: str) -> None:
 
 def revision() -> str:
     """Return the commit that this is built from; empty outside a checkout."""
+    return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def epoch() -> str:
+    """Return the time that the image says it was made at, in seconds since 1970: SOURCE_DATE_EPOCH, else the commit's."""
+    return os.environ.get("SOURCE_DATE_EPOCH") or git("log", "-1", "--format=%ct") or "0"
+
+
+def git(*words: str) -> str:
+    """Return what git says of this checkout; nothing where there is no git or no checkout."""
     if not shutil.which("git"):
         return ""
-    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    command = ["git", "-C", str(REPOSITORY), *words]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     return found.stdout.strip()
 

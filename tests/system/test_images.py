@@ -1,7 +1,7 @@
 """The images build without a network and run as an ordinary user on a read-only file system.
 
-Builds both from nothing with podman and a base made by mmdebstrap: about three minutes and 4 GB below the
-temporary folder. Skips where something is missing, and fails instead where REQUIRE_PODMAN=1.
+Builds both from nothing with podman and a base made by mmdebstrap, and once more: about eight minutes and 4 GB below
+the temporary folder. Skips where something is missing, and fails instead where REQUIRE_PODMAN=1.
 """
 
 from __future__ import annotations
@@ -120,27 +120,38 @@ def podman() -> Iterator[Podman]:
 
 
 @pytest.fixture(scope="module")
-def images(podman, tmp_path_factory) -> Iterator[dict[str, str]]:
-    """Both images, built from nothing."""
-    work = tmp_path_factory.mktemp("images")
-    command = [
-        sys.executable,
-        str(BUILD),
-        "--engine=podman",
-        "--base-from-debian",
-        "--tag=test",
-        f"--work={work}",
-    ]
+def work(tmp_path_factory) -> Iterator[Path]:
+    """What the images are built from."""
+    made = tmp_path_factory.mktemp("images")
+    yield made
+    shutil.rmtree(made)
+
+
+def build(podman: Podman, work: Path, tag: str, *options: str) -> dict[str, str]:
+    """Build both images, and return their identifiers."""
+    command = [sys.executable, str(BUILD), "--engine=podman", *options, f"--tag={tag}", f"--work={work}"]
     done = subprocess.run(
         command, env=podman.environment, capture_output=True, text=True, check=False, timeout=1500
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     print(done.stdout)
+    return {
+        name: podman("image", "inspect", "--format={{.Id}}", titled(name, tag)) for name in ("hub", "user")
+    }
+
+
+def titled(name: str, tag: str) -> str:
+    return f"localhost/genesis-workbench/{name}:{tag}"
+
+
+@pytest.fixture(scope="module")
+def images(podman, work) -> dict[str, str]:
+    """Both images, built from nothing."""
+    build(podman, work, "test", "--base-from-debian")
     for name in ("hub", "user"):
         bill = json.loads((work / f"{name}-test.cdx.json").read_text())
         assert {"jupyterlab", "libc6"} <= {each["name"] for each in bill["components"]}
-    yield {name: f"localhost/genesis-workbench/{name}:test" for name in ("hub", "user")}
-    shutil.rmtree(work)
+    return {name: titled(name, "test") for name in ("hub", "user")}
 
 
 @pytest.mark.slow
@@ -184,6 +195,15 @@ def test_nothing_of_the_build_is_left_inside(podman, images, name):
         "http://deb.debian.org",
         "http://security.debian.org",
     }
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_same_input_gives_the_same_images(podman, images, work):
+    before = {name: podman("image", "inspect", "--format={{.Id}}", image) for name, image in images.items()}
+    bill = (work / "user-test.cdx.json").read_text()
+    assert build(podman, work, "again", "--base-from-debian") == before
+    assert (work / "user-again.cdx.json").read_text() == bill.replace(":test", ":again")
 
 
 @pytest.mark.slow

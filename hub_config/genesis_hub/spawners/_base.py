@@ -164,8 +164,10 @@ class WorkbenchSpawner(Configurable):
 
     async def refuse_full_home(self) -> None:
         """Refuse to start in a home that is full, with the way out; SpawnException."""
+        if self.rescue or self.dashboard:
+            return
         home = await self.home()
-        if home is not None and home.full and not self.rescue and not self.dashboard:
+        if home is not None and home.full:
             raise self.home_is_full(home)
 
     def home_is_full(self, home: Home) -> SpawnException:

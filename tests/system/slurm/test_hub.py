@@ -285,6 +285,9 @@ print(sys.executable, os.getuid(), Path.home(), os.environ["JUPYTERHUB_SERVICE_U
     ]  # fmt: skip
     assert (account.home / "from-the-image.txt").stat().st_uid == account.entry.pw_uid
     _stop(workbench, browser)
+    # The hub remembers what somebody chose, and the image goes with this test.
+    assert browser.hub("POST", "users/news/server", json={"profile": "small"}).status_code == 202
+    workbench.until(lambda: _ready(browser), timeout_s=90)
 
 
 @pytest.mark.slow
