@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -240,7 +240,7 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
                 said = await self._last_lines()
                 home = self._note_home("\n".join(said))
                 if home is not None and home.full and not self.rescue:
-                    return self.home_is_full(home)
+                    return self.home_is_full(replace(home, seen=0.0))  # it is now
                 why = f"Your server ended before it could be reached. {_pods.ending(pod, said)}"
                 return ended_at_once("ended", why, said)
             mine = pod["metadata"]["uid"]
