@@ -30,6 +30,8 @@ class About:
         Limits that the engine takes and does not hold.
     filters : bool
         Whether it filters system calls.
+    forgets : bool
+        Whether it may cease to keep people's networks apart.
     survives : bool
         Whether servers outlive a restart of the engine.
     refusal : str
@@ -44,6 +46,7 @@ class About:
     user_namespace: str = ""
     unheld: tuple[str, ...] = ()
     filters: bool = True
+    forgets: bool = False
     survives: bool = True
     refusal: str = ""
 
@@ -75,6 +78,18 @@ class About:
                 'sign-in alone stands between them. Where the hub is on this machine, address = "127.0.0.1" ends that '
                 f"({GUIDE})."
             )
+        if self.forgets:
+            # netavark 1.4 takes the way to its rules away with any network that goes, and gives it back with the next that comes.
+            yield (
+                "Podman's netavark keeps people's networks apart only until one of them goes. "
+                + (
+                    "Then certificates and sign-in alone stand between servers"
+                    if self.rootless
+                    else "This rule of the machine keeps them apart whatever it does, and podman does not tell whether it is "
+                    "there: iptables -t mangle -A FORWARD -i podman+ -o podman+ -j DROP"
+                )
+                + f" ({GUIDE})."
+            )
         if not self.survives:
             yield 'A restart of docker ends every server: set "live-restore": true in its daemon.json.'
 
@@ -98,6 +113,7 @@ def of_podman(version: str, info: dict[str, Any]) -> About:
             what for name, what in controllers.items() if name not in (host.get("cgroupControllers") or [])
         ),
         filters=bool(host["security"].get("seccompEnabled")),
+        forgets=host.get("networkBackend") == "netavark",
     )
 
 

@@ -5,6 +5,7 @@ Nothing of the host's own network, accounts, containers or images is touched. Ne
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -166,6 +167,10 @@ class Node:
     def clear(self) -> None:
         """Leave nothing of its containers."""
         self.stop()
+        with contextlib.suppress(
+            AssertionError
+        ):  # one that is just ending cannot be removed, and is gone a moment later
+            self.engine("rm", "--all", "--force", "--time=1")
         self.engine("rm", "--all", "--force", "--time=1")
         self.engine("network", "prune", "--force")
 
@@ -335,7 +340,10 @@ class Network:
         return self
 
     def connect(self, node: Node) -> None:
-        """Put a machine on it, which accepts new connections from the hub's machine alone (docs/how-to/containers.md)."""
+        """Put a machine on it, with the two rules of docs/how-to/containers.md.
+
+        It accepts new connections from the hub's machine alone, and keeps its podman's networks apart.
+        """
         cable, space = f"{node.namespace}v", node.namespace
         run("ip", "netns", "add", space)
         run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", space)
@@ -348,7 +356,9 @@ class Network:
             run("ip", "-n", space, *words)
         rule = ["-t", "mangle", "-A", "PREROUTING", "-i", "eth0", "!", "-s", self.address(1)]
         state = ["-m", "conntrack", "--ctstate", "NEW", "-j", "DROP"]
-        run("nsenter", f"--net=/run/netns/{space}", "iptables", *rule, *state)
+        apart = ["-t", "mangle", "-A", "FORWARD", "-i", "podman+", "-o", "podman+", "-j", "DROP"]
+        for words in ([*rule, *state], apart):
+            run("nsenter", f"--net=/run/netns/{space}", "iptables", *words)
 
     def __exit__(self, *_: object) -> None:
         run("ip", "link", "delete", self.name)

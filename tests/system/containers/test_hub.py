@@ -72,10 +72,14 @@ async def test_two_people_on_one_machine_are_apart_too(cluster, both):
     node, name = cluster.container("alice")
     network, _, _ = name.rpartition(".")
     engine = Engine(str(node.socket))
-    await engine.network("neighbours", {})  # as the hub makes one for each person
+    for each in ("neighbours", "passing"):
+        await engine.network(each, {})  # as the hub makes one for each person
     await engine.close()
     mounts = [f"--volume={place}:{place}:ro" for place in mounted()]
     other = node.engine("run", "--detach", *mounts, "--network=neighbours", cluster.image, "sleep", "60")
+    # Somebody's server ends, and with it their network: the others stay apart.
+    node.engine("run", "--rm", *mounts, "--network=passing", cluster.image, "true")
+    node.engine("network", "rm", "passing")
     try:
         about = json.loads(node.engine("inspect", name))[0]["NetworkSettings"]["Networks"][network]
         talk = ["exec", other, "python", "-c", TALK]

@@ -204,6 +204,15 @@ def test_podman_without_root_gives_homes_to_its_account_and_says_what_it_does_no
     assert "each other's ports at 10.20.0.2" in next(about.notes(elsewhere))
 
 
+@pytest.mark.parametrize(
+    ("rootless", "words"), [(False, "-i podman+ -o podman+ -j DROP"), (True, "sign-in alone stand between")]
+)
+def test_podman_whose_netavark_forgets_to_keep_networks_apart_says_what_does(rootless, words):
+    about = About("podman 4.3.1", GIB, podman=True, rootless=rootless, forgets=True)
+    assert [words in note for note in about.notes(HERE)] == [True]
+    assert list(about.faults()) == []
+
+
 def test_docker_as_root_is_well_where_it_is_set_up_as_the_guide_says():
     about = of_docker("20.10.24", DOCKER)
     assert (about.podman, about.owner, about.refusal) == (False, (1000, 1000), "")
