@@ -1,7 +1,7 @@
 """How full a person's home is: said before a server starts, and the reason why one does not.
 
-It is looked at once a minute at most, but for one that is full. A home that only its server sees, such as a pod's, is looked at by
-that as its first act: it says so in a line of its log, and the hub shows what was seen last.
+One that the hub sees it looks at once a minute at most, unless it is full. A home that only its server sees, such as a pod's, is looked
+at by that as its first act: it says so in a line of its log, and the hub shows what was seen last.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,19 +26,15 @@ RESCUE = ProfileSection(
     idle_s=3600,
     walltime_s=3600,
 )
-_looked: dict[tuple[object, ...], tuple[float, Home]] = {}
+_looked: dict[tuple[Path, int], tuple[float, Home]] = {}
 
 
 async def measure(folder: Path, limit_bytes: int) -> Home:
-    """Return how full a home is that the hub sees."""
-    return await remembered((folder, limit_bytes), lambda: asyncio.to_thread(look, folder, limit_bytes))
-
-
-async def remembered(which: tuple[object, ...], looked: Callable[[], Awaitable[Home]]) -> Home:
-    """Return an answer of the last minute about a home, where there is one and it was not full; else look."""
+    """Return how full a home is that the hub sees; an answer of the last minute where there is one, and it was not full."""
+    which = folder, limit_bytes
     at, home = _looked.get(which, (-_KEEP_S, None))
     if home is None or home.full or time.monotonic() - at >= _KEEP_S:
-        home = await looked()
+        home = await asyncio.to_thread(look, folder, limit_bytes)
         _looked[which] = time.monotonic(), home
     return home
 

@@ -353,10 +353,15 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _no_room(site: ComputeSection) -> str:
-    where = f"The folder {site.slurm.spool}" if site.slurm.spool else "Your home"
-    way = (
-        "" if site.slurm.spool else ", or the operator to name another place for them as compute.slurm.spool"
-    )
+    if site.slurm.spool and not look_at_home(Path.home(), 0, write=True).full:
+        where, way = f"The folder {site.slurm.spool}, from which your servers start,", ""
+    else:
+        where = "Your home"
+        way = (
+            ""
+            if site.slurm.spool
+            else ", or the operator to name another place for them as compute.slurm.spool"
+        )
     return (
         f"{where} takes nothing more, not even the few kB that a server starts with. Delete something by another way, such as SSH, "
         f"or ask for a larger quota{way}."

@@ -17,7 +17,6 @@ from typing import Any
 from jupyterhub.spawner import Spawner
 from traitlets import Float, List, Unicode
 
-from genesis_hub import homes
 from genesis_hub.availability import Free, Places
 from genesis_hub.spawners._base import DASHBOARD_VARIABLE, SERVER, WorkbenchSpawner, ended_at_once, refused
 from genesis_workbench.core.errors import BY_CODE, DeadlineExceeded, GenesisError, Unavailable
@@ -61,7 +60,7 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
     async def home(self) -> Home | None:
         """Return how full the person's home is, as the program sees it; None where that cannot be told now."""
         try:
-            return await homes.remembered((type(self), self.user.name, self.home_bytes), self._look_at_home)
+            return Home(**(await self._ask("home", {"home_bytes": self.home_bytes}))["home"])
         except GenesisError as error:
             self.log.warning("how full the home of %s is cannot be told: %s", self.user.name, error.message)
             return None
@@ -151,9 +150,6 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
             for each in queues
             for name in (each["name"], *([""] if each["default"] else []))
         }
-
-    async def _look_at_home(self) -> Home:
-        return Home(**(await self._ask("home", {"home_bytes": self.home_bytes}))["home"])
 
     def _words(self, profile: ProfileSection) -> list[str]:
         if profile.image and not self.dashboard:
