@@ -169,6 +169,12 @@ def _ready(browser):
     return browser.hub("GET", "users/news").json()["servers"].get("", {}).get("ready")
 
 
+def _start(workbench, browser, profile):
+    answer = browser.hub("POST", "users/news/server", json={"profile": profile})
+    assert answer.status_code in (201, 202), answer.text  # it may be ready already
+    workbench.until(lambda: _ready(browser), timeout_s=120)
+
+
 def _stop(workbench, browser):
     browser.hub("DELETE", "users/news/server")
     workbench.until(lambda: "" not in browser.hub("GET", "users/news").json()["servers"])
@@ -267,8 +273,7 @@ def image(folder):
 def test_a_server_in_an_image_is_the_persons_and_encrypts(workbench, signed_in, image, people):
     browser = signed_in["news"]
     _stop(workbench, browser)
-    assert browser.hub("POST", "users/news/server", json={"profile": "boxed"}).status_code == 202
-    workbench.until(lambda: _ready(browser), timeout_s=120)
+    _start(workbench, browser, "boxed")
     code = """
 import os, sys
 from pathlib import Path
@@ -286,8 +291,7 @@ print(sys.executable, os.getuid(), Path.home(), os.environ["JUPYTERHUB_SERVICE_U
     assert (account.home / "from-the-image.txt").stat().st_uid == account.entry.pw_uid
     _stop(workbench, browser)
     # The hub remembers what somebody chose, and the image goes with this test.
-    assert browser.hub("POST", "users/news/server", json={"profile": "small"}).status_code == 202
-    workbench.until(lambda: _ready(browser), timeout_s=90)
+    _start(workbench, browser, "small")
 
 
 @pytest.mark.slow
@@ -345,9 +349,7 @@ def test_a_full_home_is_told_refused_and_emptied_by_the_rescue_server(workbench,
         assert 'value="rescue"' in page
         assert 'value="small"' not in page
 
-        answer = browser.hub("POST", "users/news/server", json={"profile": "rescue"})
-        assert answer.status_code == 202, answer.text
-        workbench.until(lambda: _ready(browser), timeout_s=90)
+        _start(workbench, browser, "rescue")
         assert [each.name for each in home.iterdir()] == ["results.bin"]
         answer = browser.http.delete(
             f"{workbench.user_origin('news')}/user/news/api/contents/results.bin",
@@ -358,8 +360,7 @@ def test_a_full_home_is_told_refused_and_emptied_by_the_rescue_server(workbench,
         _stop(workbench, browser)
 
         assert "0.09 GiB left" in browser.get(f"{workbench.public_url}/hub/spawn/news").text
-        browser.hub("POST", "users/news/server", json={"profile": "small"})
-        workbench.until(lambda: _ready(browser), timeout_s=90)
+        _start(workbench, browser, "small")
         assert (home / "tutorials").is_dir()
     finally:
         _stop(workbench, browser)
