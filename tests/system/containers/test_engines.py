@@ -96,7 +96,9 @@ def test_what_the_engine_does_not_hold_is_said(workbench, cluster, node, limited
         assert told.returncode == 0
         assert "holds no limit" not in log
     else:
-        assert [each["state"] for each in checks] == ["fail"]
+        # What podman without root says of its networks depends on what makes them: netavark, or CNI.
+        assert [each["state"] for each in checks][:1] == ["fail"]
+        assert all("stand between servers" in each["advice"] for each in checks[1:])
         assert "holds no limit on memory and processors and processes" in checks[0]["advice"]
         assert log.count("holds no limit on memory and processors and processes") == 1
         assert told.returncode == 1
