@@ -78,11 +78,15 @@ def folder_of(server: Server, site: ComputeSection) -> Path:
     Conflict
         If the site's folder is not the person's: whoever has made it could change what the server runs.
     """
-    spool = Path.home()
+    spool = _spool(site)
     if site.slurm.spool:
-        spool = Path(site.slurm.spool.replace("{person}", pwd.getpwuid(os.getuid()).pw_name))
-        with contextlib.suppress(FileExistsError):
-            spool.mkdir(mode=0o700)
+        try:
+            spool.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise Conflict(
+                f"{spool}, where your servers start from, cannot be made: {error.strerror}. Ask the operator to make it, or to name "
+                "another as compute.slurm.spool."
+            ) from error
         about = spool.lstat()
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o022:
             raise Conflict(
@@ -90,6 +94,11 @@ def folder_of(server: Server, site: ComputeSection) -> Path:
                 "it, or to name another as compute.slurm.spool."
             )
     return spool / ".genesis" / "servers" / check_slug(server.name, "server")
+
+
+def _spool(site: ComputeSection) -> Path:
+    named = site.slurm.spool.replace("{person}", pwd.getpwuid(os.getuid()).pw_name)
+    return Path(named) if named else Path.home()
 
 
 def start(server: Server, site: ComputeSection) -> dict[str, Any]:
@@ -354,7 +363,7 @@ def _write_text(path: Path, text: str) -> None:
 
 def _no_room(site: ComputeSection) -> str:
     if site.slurm.spool and not look_at_home(Path.home(), 0, write=True).full:
-        where, way = f"The folder {site.slurm.spool}, from which your servers start,", ""
+        where, way = f"The folder {_spool(site)}, from which your servers start,", ""
     else:
         where = "Your home"
         way = (

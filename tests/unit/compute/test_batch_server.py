@@ -70,6 +70,8 @@ def test_a_server_starts_from_where_the_site_says_if_that_is_the_persons_own(ser
     (tmp_path / f"scratch-{me}").symlink_to(tmp_path / "home")
     with pytest.raises(Conflict, match="no folder of yours"):
         folder_of(server, site)
+    with pytest.raises(Conflict, match="cannot be made: No such file"):
+        folder_of(server, ComputeSection(slurm={"spool": f"{tmp_path}/nowhere/{{person}}"}))
 
 
 def test_a_home_is_as_full_as_the_sites_own_program_says(server, tmp_path):
