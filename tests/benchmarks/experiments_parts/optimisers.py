@@ -172,7 +172,10 @@ class Ax:
 
 
 class BayBE:
-    """BayBE's campaign, with what it recommends by default."""
+    """BayBE's campaign, with what it recommends by default; random points where it raises instead.
+
+    That comes of a gradient that is no number (botorch's OptimizationGradientError), in batches and once nothing is left to gain.
+    """
 
     def __init__(self, task: Task) -> None:
         import torch
@@ -181,15 +184,20 @@ class BayBE:
         from baybe.searchspace import SearchSpace
         from baybe.targets import NumericalTarget
 
-        self._spread = task.spread
+        self._d, self._spread, self._rng = task.d, task.spread, np.random.default_rng(task.seed)
         torch.manual_seed(task.seed)
         np.random.seed(task.seed)  # BayBE draws from it
         space = SearchSpace.from_product([NumericalContinuousParameter(n, (0, 1)) for n in names(task.d)])
         self._campaign = Campaign(space, NumericalTarget("y", minimize=True).to_objective())
 
     def ask(self, count: int) -> list[Point]:
-        found = self._campaign.recommend(batch_size=count)
-        return found[names(found.shape[1])].to_numpy().tolist()
+        from botorch.exceptions.errors import OptimizationGradientError
+
+        try:
+            found = self._campaign.recommend(batch_size=count)
+        except OptimizationGradientError:
+            return self._rng.random((count, self._d)).tolist()
+        return found[names(self._d)].to_numpy().tolist()
 
     def tell(self, points: Sequence[Point], outcomes: Sequence[Outcomes | None]) -> None:
         import pandas as pd
