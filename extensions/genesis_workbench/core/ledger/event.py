@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from json.encoder import encode_basestring
 from typing import Any
 
-from genesis_workbench.core.identifiers import digest_json
+from genesis_workbench.core.identifiers import canonical_json, digest
 
 GENESIS = "sha256:" + "0" * 64
 """What the first event names as the one before it."""
@@ -61,6 +62,20 @@ class Event:
 
     def expected_hash(self) -> str:
         """Compute the hash that this event must carry."""
-        fields = dict(self.__dict__)
-        del fields["hash"]
-        return digest_json(fields)
+        body = canonical_json(self.body).decode()
+        before = (self.seq, self.id, self.time, self.stream, self.version, self.kind, self.actor)
+        return hash_of(*before, body, self.previous)
+
+
+def hash_of(
+    seq: int, name: str, time: str, stream: str, version: int, kind: str, actor: str, body: str, previous: str
+) -> str:
+    """Return the SHA-256 of the canonical JSON of an event with the id `name`, whose body is canonical JSON already.
+
+    Put together from its parts, which is several times faster than encoding the whole: a ledger has millions of events.
+    """
+    text = encode_basestring
+    return digest(
+        f'{{"actor":{text(actor)},"body":{body},"id":{text(name)},"kind":{text(kind)},"previous":{text(previous)},'
+        f'"seq":{seq},"stream":{text(stream)},"time":{text(time)},"version":{version}}}'.encode()
+    )

@@ -9,17 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from genesis_workbench.core import clock
 from genesis_workbench.core.errors import Conflict, InvalidInput, MissingDependency, Unavailable
-from genesis_workbench.core.identifiers import canonical_json, digest, new_id
+from genesis_workbench.core.identifiers import canonical_json, new_id
 from genesis_workbench.core.leases import Lease, first_lost
 from genesis_workbench.core.ledger import schema
-from genesis_workbench.core.ledger.event import GENESIS, Event, NewEvent
+from genesis_workbench.core.ledger.event import GENESIS, Event, NewEvent, hash_of
 from genesis_workbench.core.ledger.verification import Verification, verify
 
 _APPEND_LOCK = 4722601
 _EVENTS = schema.events.c
+_COLUMNS = [column.name for column in schema.events.columns]
+_ROWS = (
+    sa.func.json_to_recordset(sa.bindparam("rows", type_=sa.JSON))
+    .table_valued(*(sa.column(column.name, column.type) for column in schema.events.columns))
+    .render_derived(name="new", with_types=True)
+)
+"""Many rows as one JSON value, which PostgreSQL takes twice as fast as one statement a row."""
 
 
 class Ledger:
@@ -85,7 +93,7 @@ class Ledger:
         InvalidInput
             If a body is not JSON (NaN and infinities are not).
         """
-        encoded = [canonical_json(event.body).decode() for event in new]
+        bodies = [_body(event) for event in new]
         if not new:
             return []
         with self.writing() as connection:
@@ -101,7 +109,8 @@ class Ledger:
             seq, previous = (last.seq, last.hash) if last else (0, GENESIS)
             appended: list[Event] = []
             rows: list[dict[str, Any]] = []
-            for event, text in zip(new, encoded, strict=True):
+            time = clock.now()
+            for event, (body, text) in zip(new, bodies, strict=True):
                 version = versions[event.stream]
                 if event.expect is not None and event.expect != version:
                     raise Conflict(
@@ -109,22 +118,17 @@ class Ledger:
                         "Read it again and decide anew."
                     )
                 seq += 1
-                versions[event.stream] = version + 1
-                fields: dict[str, Any] = {
-                    "seq": seq,
-                    "id": new_id("evt"),
-                    "time": clock.now(),
-                    "stream": event.stream,
-                    "version": version + 1,
-                    "kind": event.kind,
-                    "actor": event.actor,
-                    "body": json.loads(text),
-                    "previous": previous,
-                }
-                previous = digest(canonical_json(fields))
-                appended.append(Event(**fields, hash=previous))
-                rows.append({**fields, "body": text, "hash": previous})
-            connection.execute(sa.insert(schema.events), rows)
+                versions[event.stream] = version = version + 1
+                fields = (seq, new_id("evt"), time, event.stream, version, event.kind, event.actor)
+                hashed = hash_of(*fields, text, previous)
+                appended.append(Event(*fields, body, previous, hashed))
+                rows.append(dict(zip(_COLUMNS, (*fields, text, previous, hashed), strict=True)))
+                previous = hashed
+            if connection.dialect.name == "postgresql":
+                from_rows = sa.insert(schema.events).from_select(_COLUMNS, sa.select(_ROWS))
+                connection.execute(from_rows, {"rows": rows})
+            else:
+                connection.execute(sa.insert(schema.events), rows)
         return appended
 
     def read(
@@ -181,7 +185,7 @@ class Ledger:
             ).first()
         return (row.seq, row.hash) if row else (0, GENESIS)
 
-    def verify(self, *, batch: int = 5000) -> Verification:
+    def verify(self, *, batch: int = 2000) -> Verification:
         """Check every hash and that no event is missing between the first and the last."""
         return verify(self._batches(batch))
 
@@ -199,20 +203,39 @@ class Ledger:
 
     @staticmethod
     def _versions(connection: sa.Connection, streams: Collection[str]) -> dict[str, int]:
-        versions = dict.fromkeys(streams, 0)
-        query = (
-            sa.select(_EVENTS.stream, sa.func.max(_EVENTS.version))
-            .where(_EVENTS.stream.in_(list(streams)))
-            .group_by(_EVENTS.stream)
-        )
-        versions.update((row[0], row[1]) for row in connection.execute(query))
-        return versions
+        if not streams:
+            return {}
+        if connection.dialect.name == "postgresql":
+            table = (
+                sa.func.unnest(sa.cast(list(streams), ARRAY(sa.Text)))
+                .table_valued("value")
+                .render_derived(name="named")
+            )
+        else:
+            table = sa.func.json_each(json.dumps(list(streams))).table_valued("value", name="named")
+        name = sa.type_coerce(table.c.value, sa.Text)
+        # One look at the end of the index for each stream: a maximum in groups would read all of a stream's events.
+        newest = sa.select(sa.func.max(_EVENTS.version)).where(_EVENTS.stream == name).correlate(table)
+        return {row[0]: row[1] or 0 for row in connection.execute(sa.select(name, newest.scalar_subquery()))}
 
-    def _batches(self, batch: int) -> Iterator[list[Event]]:
+    def _batches(self, batch: int) -> Iterator[Sequence[Sequence[Any]]]:
+        query = sa.select(schema.events).order_by(_EVENTS.seq).limit(batch)
         after = 0
-        while events := self.read(after=after, limit=batch):
-            yield events
-            after = events[-1].seq
+        while True:
+            with self.engine.connect() as connection:
+                rows = connection.execute(query.where(_EVENTS.seq > after)).all()
+            if not rows:
+                return
+            yield rows
+            after = rows[-1].seq
+
+
+def _body(event: NewEvent) -> tuple[dict[str, Any], str]:
+    """Return an event's body as JSON values, and their canonical text."""
+    text = canonical_json(event.body).decode()
+    body = json.loads(text)
+    # Keys that were numbers are text now, which sorts otherwise.
+    return body, text if body == event.body else canonical_json(body).decode()
 
 
 def _event(row: Any) -> Event:

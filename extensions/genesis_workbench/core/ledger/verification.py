@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from genesis_workbench.core.ledger.event import GENESIS, Event
+from genesis_workbench.core.identifiers import canonical_json
+from genesis_workbench.core.ledger.event import GENESIS, hash_of
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,19 @@ class Verification:
         return self.broken_at is None
 
 
-def verify(batches: Iterable[list[Event]]) -> Verification:
-    """Walk over all events in order and stop at the first that does not agree."""
-    seq, previous = 0, GENESIS
+def verify(batches: Iterable[Sequence[Sequence[Any]]]) -> Verification:
+    """Walk over all events in order, each as the table's row, and stop at the first that does not agree."""
+    last, head = 0, GENESIS
     for batch in batches:
-        for event in batch:
-            if event.seq != seq + 1:
-                return Verification(seq, previous, seq + 1, f"event {seq + 1} is missing")
-            if event.previous != previous:
-                return Verification(
-                    seq, previous, event.seq, "it does not name the hash of the event before it"
-                )
-            if event.expected_hash() != event.hash:
-                return Verification(seq, previous, event.seq, "its content does not give its hash")
-            seq, previous = event.seq, event.hash
-    return Verification(seq, previous)
+        for seq, name, time, stream, version, kind, actor, body, previous, kept in batch:
+            if seq != last + 1:
+                return Verification(last, head, last + 1, f"event {last + 1} is missing")
+            if previous != head:
+                return Verification(last, head, seq, "it does not name the hash of the event before it")
+            if hash_of(seq, name, time, stream, version, kind, actor, body, previous) != kept:
+                # The text need not be canonical: keys that were numbers had another order.
+                text = canonical_json(json.loads(body)).decode()
+                if hash_of(seq, name, time, stream, version, kind, actor, text, previous) != kept:
+                    return Verification(last, head, seq, "its content does not give its hash")
+            last, head = seq, kept
+    return Verification(last, head)
