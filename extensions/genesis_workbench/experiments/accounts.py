@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from genesis_workbench.core.access import Access, Label, Person
 from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, PermissionRefused
@@ -53,11 +53,11 @@ class Account:
 
 @dataclass(frozen=True)
 class Draw:
-    """What an event takes from an account (`reserve`), or settles with what it has really cost."""
+    """What an event does to an account: `reserved` for a key, `settled` with what that has really cost, or `spent` at once."""
 
     key: str
     amounts: Amounts
-    reserve: bool
+    does: Literal["reserved", "settled", "spent"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,8 @@ def fold_on(account: Account | None, events: Iterable[Event]) -> Account | None:
             account.spending.reserve(body["key"], body["amounts"])
         elif event.kind == "amounts.settled":
             account.spending.settle(body["key"], body["amounts"])
+        elif event.kind == "amounts.spent":
+            account.spending.spend(body["amounts"])
         account.version, account.seq = event.version, event.seq
     return account
 
@@ -224,12 +226,13 @@ def _fitting(
     """Return the first items that fit, and what the next one lacks."""
     so_far = Spending(spent={amount: account.spending.used(amount) for amount in account.limits})
     for place, (_, draw) in enumerate(items):
-        if draw is None or not draw.reserve or draw.key in account.spending.reserved:
+        held = draw is not None and draw.key in account.spending.reserved
+        if draw is None or draw.does == "settled" or (draw.does == "reserved" and held):
             continue
         short = so_far.lacks(account.limits, draw.amounts)
         if short:
             return list(items[:place]), Short(short, bool(account.spending.reserved))
-        so_far.reserve(draw.key, draw.amounts)
+        so_far.spend(draw.amounts)
     return list(items), None
 
 
@@ -237,11 +240,11 @@ def _with_draws(account: Account, items: Sequence[tuple[NewEvent, Draw | None]])
     version = account.version
     for event, draw in items:
         yield event
-        if draw is None or draw.reserve == (draw.key in account.spending.reserved):
+        held = draw is not None and draw.key in account.spending.reserved
+        if draw is None or (draw.does, held) in (("reserved", True), ("settled", False)):
             continue
-        kind = "amounts.reserved" if draw.reserve else "amounts.settled"
         body = {"key": draw.key, "amounts": draw.amounts, "experiment": event.stream}
-        yield NewEvent(stream(account.name), kind, body, event.actor, version)
+        yield NewEvent(stream(account.name), f"amounts.{draw.does}", body, event.actor, version)
         version += 1
 
 

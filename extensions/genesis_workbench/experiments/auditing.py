@@ -88,10 +88,10 @@ class Approvals:
 
     def __init__(self, state: ExperimentState) -> None:
         self._state = state
-        self._asked: dict[int, dict[str, Any]] = {}  # trial -> why and digest of what waits
         self._given: dict[str, Event] = {}
         self._free: dict[int, str] = {}  # trial -> digest that was approved and used for it
         self._attempts: dict[int, dict[str, int]] = {}
+        self._laboratory: frozenset[str] = frozenset()
         self._refused: set[int] = set()
         self.by: dict[str, int] = {}
         self.own = 0
@@ -101,8 +101,15 @@ class Approvals:
         for event in events:
             number = event.body.get("trial", 0)
             match event.kind:
+                case "experiment.created" | "laboratory.changed":
+                    self._laboratory = frozenset(event.body.get("laboratory", ()))
+                    self._free.clear()  # what was approved was approved of something else
+                    self._given.clear()
                 case "trial.proposed":
                     yield from self._proposed(number, event.body)
+                case "approval.wanted":
+                    trial = self._state.trials[number - 1]
+                    yield from self._needs(number, trial.parameters, trial.reserved, event.body["approval"])
                 case "trial.again":
                     yield from self._again(number, event.body)
                 case "approval.given":
@@ -112,27 +119,29 @@ class Approvals:
                 case "approval.used":
                     yield from self._used(number, event)
                 case kind if kind in _STARTS:
-                    if number in self._asked and self._free.get(number) != self._asked[number]["digest"]:
+                    trial = self._state.trials[number - 1]
+                    needs = self._wanted(number, trial.parameters, trial.reserved)
+                    if needs and self._free.get(number) != needs["digest"]:
                         yield f"Trial {number} was started, and nobody had approved it."
 
     def _proposed(self, number: int, body: dict[str, Any]) -> Iterator[str]:
-        asked = body.get("approval")
-        yield from self._needs(number, body["parameters"], body.get("reserved", {}), asked)
-        if asked:
-            self._asked[number] = asked
+        yield from self._needs(number, body["parameters"], body.get("reserved", {}), body.get("approval"))
 
     def _again(self, number: int, body: dict[str, Any]) -> Iterator[str]:
-        trial, asked = self._state.trials[number - 1], body.get("approval")
+        trial = self._state.trials[number - 1]
         attempts = self._attempts.setdefault(number, {})
         attempts[body.get("step", self._state.spec.graph[0].name)] = body["attempt"]
-        yield from self._needs(number, trial.parameters, trial.reserved, asked)
-        if asked:
-            self._asked[number] = asked
+        yield from self._needs(number, trial.parameters, trial.reserved, body.get("approval"))
+
+    def _wanted(
+        self, number: int, parameters: dict[str, Any], reserved: dict[str, float]
+    ) -> dict[str, Any] | None:
+        return wanted(self._state, number, parameters, reserved, self._attempts.get(number), self._laboratory)
 
     def _needs(
         self, number: int, parameters: dict[str, Any], reserved: dict[str, float], asked: Any
     ) -> Iterator[str]:
-        expected = wanted(self._state, number, parameters, reserved, self._attempts.get(number))
+        expected = self._wanted(number, parameters, reserved)
         if (expected or {}).get("digest") != (asked or {}).get("digest"):
             what = (
                 "does not ask for the approval that it needs" if expected else "asks for one it does not need"
@@ -174,7 +183,7 @@ def budget_faults(state: ExperimentState, events: Sequence[Event]) -> Iterator[s
             if short:
                 yield f"Trial {number} was proposed although there was not enough {short} left for it."
             spending.reserve(str(number), reserved)
-        elif event.kind == "proposer.asked":
+        elif event.kind in ("proposer.asked", "trial.again"):
             spending.spend(event.body.get("cost", {}))
         elif event.kind in _ENDS:
             number = event.body["trial"]
@@ -202,10 +211,11 @@ def account_faults(state: ExperimentState, events: Sequence[Event]) -> Iterator[
     account: accounts.Account | None = None
     paid: set[str] = set()
     for event in events:
-        if event.kind == "amounts.reserved" and account is not None:
+        if event.kind in ("amounts.reserved", "amounts.spent") and account is not None:
             short = account.spending.lacks(account.limits, event.body["amounts"])
-            if short and event.body["key"] not in account.spending.reserved:
-                yield f"Event {event.seq} reserves more {short} than was left."
+            new = event.kind == "amounts.spent" or event.body["key"] not in account.spending.reserved
+            if short and new:
+                yield f"Event {event.seq} takes more {short} than was left."
             paid.add(event.body["key"])
         account = accounts.fold_on(account, [event])
     for trial in state.trials:

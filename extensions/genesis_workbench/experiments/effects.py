@@ -22,7 +22,9 @@ from genesis_workbench.experiments.executors._base import (
     Executor,
     Outcome,
     Request,
+    Signature,
     observe_all,
+    signature,
     submit_all,
 )
 
@@ -51,6 +53,14 @@ class Observe:
 
 
 @dataclass(frozen=True)
+class Describe:
+    """Ask an executor what it takes and gives. The answer is a signature for each of `arguments`, or None where it is away."""
+
+    executor: str
+    arguments: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
 class Submit:
     """Submit. The answer is {key: why it was refused}, or None where the executor is away: try again later."""
 
@@ -74,7 +84,7 @@ class Propose:
     count: int
 
 
-Effect = Append | Observe | Submit | Cancel | Propose
+Effect = Append | Observe | Describe | Submit | Cancel | Propose
 Loop = Generator[Effect, Any, None]
 Planner = Callable[["ExperimentState", int], "Plan | None"]
 
@@ -137,7 +147,10 @@ class Hands:
 
     def _do(self, doing: Sequence[tuple[Turn, Effect]]) -> Iterable[tuple[Turn, Any]]:
         yield from self._append([(turn, each) for turn, each in doing if isinstance(each, Append)])
-        for kind, act in ((Observe, self._observe), (Submit, self._submit), (Cancel, self._cancel)):
+        acts = (
+            (Observe, self._observe), (Describe, self._describe), (Submit, self._submit), (Cancel, self._cancel),
+        )  # fmt: skip
+        for kind, act in acts:
             groups: dict[str, list[tuple[Turn, Any]]] = {}
             for turn, each in doing:
                 if isinstance(each, kind):
@@ -191,6 +204,19 @@ class Hands:
             log.warning("The executor %s is away: %s", executor.name, error)
             found = {}
         return [{key: found[key] for key in each.keys if key in found} for each in wanted]
+
+    @staticmethod
+    def _describe(executor: Executor, wanted: Sequence[Describe]) -> list[list[Signature] | None]:
+        known: dict[str, Signature] = {}
+        try:
+            for each in wanted:
+                for arguments in each.arguments:
+                    mark = repr(arguments)
+                    known[mark] = known.get(mark) or signature(executor, arguments)
+        except (Unavailable, DeadlineExceeded) as error:
+            log.warning("The executor %s is away: %s", executor.name, error)
+            return [None for _ in wanted]
+        return [[known[repr(arguments)] for arguments in each.arguments] for each in wanted]
 
     @staticmethod
     def _submit(executor: Executor, wanted: Sequence[Submit]) -> list[dict[str, str] | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,12 @@ from genesis_workbench.core.errors import GenesisError, InvalidInput
 from genesis_workbench.core.units import convert
 from genesis_workbench.experiments.budget import UNITS, Amounts, Cost, together
 from genesis_workbench.experiments.executors._base import (
-    Executor,
     Failure,
     Observation,
     Outcome,
     Request,
+    Signature,
     Unknown,
-    signature,
 )
 from genesis_workbench.experiments.permission import wanted
 from genesis_workbench.experiments.state import ExperimentState, Trial
@@ -79,26 +78,43 @@ def running(state: ExperimentState, only: Trial | None = None) -> list[Running]:
     ]
 
 
+def ready(state: ExperimentState, *, only_begun: bool = False) -> list[Running]:
+    """Return the executions that may start now; with `only_begun`, of trials of which something was started before."""
+    return [
+        each
+        for trial in state.under_way.values()
+        if trial.state != "waiting" and (trial.started or not only_begun)
+        for each in _executions(state, trial)
+        if each.execution.state == "proposed" and _may_start(each)
+    ]
+
+
 def due(
-    state: ExperimentState, executors: Mapping[str, Executor]
+    state: ExperimentState, takes: Mapping[str, Signature], executions: Sequence[Running]
 ) -> tuple[dict[str, list[Ready]], list[Entry]]:
-    """Return what may start now, by executor, and the entries of trials that cannot."""
-    ready: dict[str, list[Ready]] = {}
-    entries = []
-    for trial in state.under_way.values():
-        if trial.state == "waiting":
+    """Return what is to be submitted, by executor, and the entries of trials that cannot start.
+
+    Parameters
+    ----------
+    takes : mapping
+        What steps take and give, by step; those whose executor is away are left for later.
+    """
+    found: dict[str, list[Ready]] = {}
+    entries, failed = [], set()
+    for each in executions:
+        step = each.step
+        if step.name not in takes or each.trial.number in failed:
             continue
-        for each in _executions(state, trial):
-            if each.execution.state != "proposed" or not _may_start(each):
-                continue
-            try:
-                parameters = _inputs(executors[each.step.executor], each)
-            except InvalidInput as error:
-                entries.append(_failure(each, error.message, None, state))
-                break
-            request = Request(each.execution.key, parameters, each.step.arguments)
-            ready.setdefault(each.step.executor, []).append(Ready(each, request))
-    return ready, entries
+        try:
+            parameters = _inputs(takes[step.name], each)
+        except InvalidInput as error:
+            entries.append(_failure(each, error.message, None, state))
+            failed.add(each.trial.number)
+            continue
+        touches = step.name in state.laboratory
+        request = Request(each.execution.key, parameters, step.arguments, touches)
+        found.setdefault(step.executor, []).append(Ready(each, request))
+    return found, entries
 
 
 def _may_start(each: Running) -> bool:
@@ -106,9 +122,8 @@ def _may_start(each: Running) -> bool:
     return all(steps[name].state == "observed" for name in before(each.step) if name in steps)
 
 
-def _inputs(executor: Executor, each: Running) -> dict[str, Any]:
+def _inputs(takes: Signature, each: Running) -> dict[str, Any]:
     """Return the parameters of one execution: from the trial, or from the outcomes of the steps before."""
-    takes = signature(executor, each.step.arguments)
     space, step = each.trial.parameters, each.step
     if takes.parameters is None:
         found = dict(space) if not step.takes else {}
@@ -140,9 +155,15 @@ def _source(each: Running, name: str, source: str, unit: str | None) -> Any:
 
 
 def outcome_events(
-    state: ExperimentState, executors: Mapping[str, Executor], each: Running, outcome: Outcome | None
+    state: ExperimentState, takes: Mapping[str, Signature], each: Running, outcome: Outcome | None
 ) -> list[Entry]:
-    """Return the entries for what became of one execution, by its executor's word or a person's."""
+    """Return the entries for what became of one execution, by its executor's word or a person's.
+
+    Parameters
+    ----------
+    takes : mapping
+        What steps take and give, by step; what was measured by one that is not there is taken up later.
+    """
     answer = each.execution.answer
     if answer is not None:
         return [_answered(state, each, answer)]
@@ -154,7 +175,8 @@ def outcome_events(
         case Failure():
             return [_failure(each, outcome.reason, dict(outcome.cost), state)]
         case Observation():
-            return [_observed(state, executors, each, outcome)]
+            known = takes.get(each.step.name)
+            return [] if known is None else [_observed(state, known, each, outcome)]
 
 
 def _answered(state: ExperimentState, each: Running, answer: dict[str, Any]) -> Entry:
@@ -166,7 +188,12 @@ def _answered(state: ExperimentState, each: Running, answer: dict[str, Any]) -> 
         attempts = {other.step.name: other.execution.attempt for other in _executions(state, each.trial)}
         attempts[each.step.name] = attempt
         approval = wanted(state, each.trial.number, each.trial.parameters, each.trial.reserved, attempts)
-        return Entry("trial.again", {**body, **({"approval": approval} if approval else {})})
+        # Whatever became of it, the one before has used what was planned for it.
+        cost = attempt_cost(state, each.trial, each.step)
+        if state.spending.lacks(state.spec.budget.limits, cost):
+            return too_dear(state, each)
+        body |= {name: value for name, value in (("approval", approval), ("cost", cost)) if value}
+        return Entry("trial.again", body)
     if answer["as"] == "failed":
         return _failure(each, f"{by} says: {answer['reason']}", None, state)
     kind = "step.observed" if each.trial.steps else "trial.observed"
@@ -174,11 +201,8 @@ def _answered(state: ExperimentState, each: Running, answer: dict[str, Any]) -> 
     return Entry(kind, body | _cost(state, each, answer["values"], {}))
 
 
-def _observed(
-    state: ExperimentState, executors: Mapping[str, Executor], each: Running, outcome: Observation
-) -> Entry:
+def _observed(state: ExperimentState, takes: Signature, each: Running, outcome: Observation) -> Entry:
     """Keep what was measured and can be used; what cannot is named, and an execution with nothing left has failed."""
-    takes = signature(executors[each.step.executor], each.step.arguments)
     values, unusable = outcome.as_dict(), {}
     for name, seen in list(values.items()):
         reason = _unusable(seen, takes.outcomes.get(name))
@@ -252,6 +276,21 @@ def abandoned(state: ExperimentState, trial: Trial) -> Entry:
     begun = any(execution.started for _, execution in trial.executions)
     cost = _all_costs(state, trial, {}) if begun else {}
     return Entry("trial.failed", {"trial": trial.number, "reason": UNDONE, "cost": cost})
+
+
+def attempt_cost(state: ExperimentState, trial: Trial, step: Step) -> Amounts:
+    """Return what one more execution of a step is planned to use; of a trial without steps, all that the trial is."""
+    own: dict[str, Cost] = {**step.cost}
+    return _planned(state, trial, own, {}) if trial.steps else dict(trial.reserved)
+
+
+def too_dear(state: ExperimentState, each: Running) -> Entry:
+    """Return the entry of a trial that a person wants to have run again, and for which too little of the budget is left."""
+    needs = together(attempt_cost(state, each.trial, each.step))
+    words = ", ".join(f"{amount:g} {state.spec.budget.unit(name)}" for name, amount in needs.items())
+    return _failure(
+        each, f"It was to be run again, and the budget has not the {words} left for that.", None, state
+    )
 
 
 def _cost(state: ExperimentState, each: Running, values: Values, said: Amounts) -> dict[str, Any]:

@@ -8,13 +8,14 @@ of it.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from genesis_workbench.core.leases import Lease
 from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.experiments.effects import (
     Cancel,
+    Describe,
     Effect,
     Hands,
     Loop,
@@ -23,10 +24,19 @@ from genesis_workbench.experiments.effects import (
     Submit,
     Turn,
 )
-from genesis_workbench.experiments.executing import abandoned, due, outcome_events, running, unfinished
-from genesis_workbench.experiments.executors._base import Executor
+from genesis_workbench.experiments.executing import (
+    Running,
+    abandoned,
+    due,
+    outcome_events,
+    ready,
+    running,
+    too_dear,
+    unfinished,
+)
+from genesis_workbench.experiments.executors._base import Executor, Observation, Signature, signature
 from genesis_workbench.experiments.finding import decide, verdict
-from genesis_workbench.experiments.permission import permissions
+from genesis_workbench.experiments.permission import permissions, touched, unasked
 from genesis_workbench.experiments.planning import plan
 from genesis_workbench.experiments.proposing import propose
 from genesis_workbench.experiments.state import ExperimentState, Trial, fold, stream
@@ -74,6 +84,8 @@ def turn(state: ExperimentState, executors: Mapping[str, Executor]) -> Loop:
     yield from _take_outcomes(state, executors, write)
     yield from write(permissions(state))
     if state.state == "paused":
+        # What is under way goes on: a sample does not stay in the furnace because nothing new is to begin.
+        yield from start(state, executors, write, only_begun=True)
         return
     reason = _why_it_ends(state)
     if reason:
@@ -96,6 +108,8 @@ def _take_outcomes(state: ExperimentState, executors: Mapping[str, Executor], wr
             asked.setdefault(each.step.executor, []).append(each.execution.key)
     for name, keys in asked.items():
         outcomes |= yield Observe(name, tuple(keys))
+    measured = [each for each in under_way if isinstance(outcomes.get(each.execution.key), Observation)]
+    takes = yield from _described(executors, measured)
     if not outcomes and not any(each.execution.answer for each in under_way):
         yield from write(unfinished(state))
         return
@@ -104,7 +118,11 @@ def _take_outcomes(state: ExperimentState, executors: Mapping[str, Executor], wr
     for each in under_way:
         if each.trial in ended:
             continue  # another step of it has failed just now
-        events = outcome_events(state, executors, each, outcomes.get(each.execution.key))
+        events = outcome_events(state, takes, each, outcomes.get(each.execution.key))
+        if events and events[0].kind == "trial.again":
+            if (yield from write(events)) is not None:
+                yield from write([too_dear(state, each)])
+            continue
         entries += events
         if any(event.kind == "trial.failed" for event in events):
             ended.append(each.trial)
@@ -114,11 +132,41 @@ def _take_outcomes(state: ExperimentState, executors: Mapping[str, Executor], wr
     yield from write(unfinished(state))
 
 
-def start(state: ExperimentState, executors: Mapping[str, Executor], write: Writer) -> Loop:
-    """Submit every execution that may start. Their keys are in the ledger: again after a crash, nothing runs twice."""
-    ready, entries = due(state, executors)
+def _described(
+    executors: Mapping[str, Executor], executions: Sequence[Running]
+) -> Generator[Effect, Any, dict[str, Signature]]:
+    """Return what the steps of these executions take and give, by step; without those whose executor is away."""
+    steps = {each.step.name: each.step for each in executions}
+    found = {}
+    for name, step in steps.items():
+        if hasattr(
+            executors[step.executor], "signature"
+        ):  # its own, which may have to be asked for elsewhere
+            answer = yield Describe(step.executor, (step.arguments,))
+            if answer is not None:
+                found[name] = answer[0]
+        else:
+            found[name] = signature(executors[step.executor], step.arguments)
+    return found
+
+
+def start(
+    state: ExperimentState, executors: Mapping[str, Executor], write: Writer, *, only_begun: bool = False
+) -> Loop:
+    """Submit every execution that may start. Their keys are in the ledger: again after a crash, nothing runs twice.
+
+    Parameters
+    ----------
+    only_begun : bool
+        Whether only trials go on of which something was started before.
+    """
+    takes = yield from _described(executors, ready(state, only_begun=only_begun))
+    # A device may be another one by now than when the experiment was launched.
+    yield from write(touched(state, takes))
+    yield from write(unasked(state, ready(state, only_begun=only_begun)))
+    submitted, entries = due(state, takes, ready(state, only_begun=only_begun))
     yield from write(entries)
-    for name, each in ready.items():
+    for name, each in submitted.items():
         refused = yield Submit(name, tuple(one.request for one in each))
         if refused is None:
             continue  # the executor is away

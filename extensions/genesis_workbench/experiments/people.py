@@ -16,7 +16,7 @@ from genesis_workbench.core.units import check_unit, convert
 from genesis_workbench.experiments.approval import expiry
 from genesis_workbench.experiments.checking import APPROVE
 from genesis_workbench.experiments.domain import Domain
-from genesis_workbench.experiments.executing import running
+from genesis_workbench.experiments.executing import attempt_cost, running
 from genesis_workbench.experiments.executors._base import Executor, Standing, signature
 from genesis_workbench.experiments.state import ExperimentState, Trial
 from genesis_workbench.experiments.steps import Step
@@ -162,10 +162,22 @@ def say(
     elif became == "failed" or (became == "again" and not by_hand):
         if became == "failed" and not reason.strip():
             raise InvalidInput("Say why it failed; the reason stays with the trial.")
+        if became == "again":
+            _affords(state, attempt_cost(state, trial, of))
         body["reason"] = reason.strip()[:500]
     else:
         raise InvalidInput(f"A trial cannot have become {became!r}; use observed, failed or again.")
     return Entry("outcome.entered", body)
+
+
+def _affords(state: ExperimentState, more: Mapping[str, float]) -> None:
+    short = state.spending.lacks(state.spec.budget.limits, more)
+    if short:
+        unit, limit = state.spec.budget.unit(short), state.spec.budget.limits[short]
+        raise InvalidInput(
+            f"To run it again takes {more[short]:g} {unit} more, since the attempt before has used its own; "
+            f"{limit - state.spending.used(short):g} of {limit:g} are left. Say that it failed, or what was measured."
+        )
 
 
 def add_points(state: ExperimentState, person: Person, points: Sequence[Mapping[str, Any]]) -> Entry:

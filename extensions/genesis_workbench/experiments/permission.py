@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from genesis_workbench.core import clock
 from genesis_workbench.experiments.approval import arguments_digest
+from genesis_workbench.experiments.executors._base import Signature
 from genesis_workbench.experiments.state import ExperimentState, Trial
 from genesis_workbench.experiments.steps import active, key_of
 from genesis_workbench.experiments.writing import Entry
+
+if TYPE_CHECKING:
+    from genesis_workbench.experiments.executing import Running
 
 
 def wanted(
@@ -16,17 +21,21 @@ def wanted(
     number: int,
     parameters: dict[str, Any],
     reserved: dict[str, float],
-    attempts: dict[str, int] | None = None,
+    attempts: Mapping[str, int] | None = None,
+    laboratory: frozenset[str] | None = None,
 ) -> dict[str, Any] | None:
     """Return why a trial needs approval and the digest of what that is for; None where it needs none.
 
     Parameters
     ----------
-    attempts : dict, optional
+    attempts : mapping, optional
         By step, which attempt it is for; the first where left out.
+    laboratory : frozenset of str, optional
+        Steps that touch something in the world; those that do so now where left out.
     """
     steps = active(state.spec.graph, parameters)
-    touching = tuple(step.name for step in steps if step.name in state.laboratory)
+    real = state.laboratory if laboratory is None else laboratory
+    touching = tuple(step.name for step in steps if step.name in real)
     why = state.spec.approval.needed(number, reserved, touching)
     if not why:
         return None
@@ -40,6 +49,30 @@ def wanted(
         for step in steps
     ]
     return {"why": why, "digest": arguments_digest(state.id, number, parameters, executions)}
+
+
+def touched(state: ExperimentState, takes: Mapping[str, Signature]) -> list[Entry]:
+    """Return the entry that steps touch something in the world that did not when the experiment was launched."""
+    laboratory = state.laboratory | {name for name, each in takes.items() if each.laboratory}
+    if laboratory == state.laboratory:
+        return []
+    simulated = state.simulated and all(each.simulated for each in takes.values())
+    return [Entry("laboratory.changed", {"laboratory": sorted(laboratory), "simulated": simulated})]
+
+
+def unasked(state: ExperimentState, executions: Sequence[Running]) -> list[Entry]:
+    """Return the entries that ask for approvals of trials that needed none when they were proposed."""
+    entries = {}
+    for each in executions:
+        trial = each.trial
+        if each.step.name in state.laboratory and trial.approval is None:
+            attempts = {name or each.step.name: one.attempt for name, one in trial.executions}
+            approval = wanted(state, trial.number, trial.parameters, trial.reserved, attempts)
+            if approval is not None:
+                entries[trial.number] = Entry(
+                    "approval.wanted", {"trial": trial.number, "approval": approval}
+                )
+    return list(entries.values())
 
 
 def permissions(state: ExperimentState) -> list[Entry]:

@@ -268,6 +268,7 @@ def _answered(state: ExperimentState, event: Event, body: Body) -> None:
 
 def _again(state: ExperimentState, _event: Event, body: Body) -> None:
     trial = state.trials[body["trial"] - 1]
+    state.spending.spend(body.get("cost", {}))
     execution = trial.execution(body.get("step"))
     execution.attempt, execution.key, execution.answer = body["attempt"], body["key"], None
     execution.state, execution.reason = "proposed", ""
@@ -297,6 +298,21 @@ def _used(state: ExperimentState, _event: Event, body: Body) -> None:
     trial.state = "started" if any(each.started for each in trial.steps.values()) else "proposed"
     if trial.approval:
         trial.approval = {**trial.approval, "used": True}
+
+
+def _touches(state: ExperimentState, _event: Event, body: Body) -> None:
+    state.laboratory, state.simulated = frozenset(body["laboratory"]), body["simulated"]
+    for trial in state.under_way.values():
+        # What was approved was approved of something else.
+        if trial.approval and trial.state == "waiting":
+            trial.approval = {name: trial.approval[name] for name in ("why", "digest")}
+        else:
+            trial.approval = None
+
+
+def _wanted(state: ExperimentState, _event: Event, body: Body) -> None:
+    trial = state.trials[body["trial"] - 1]
+    trial.approval, trial.state = body["approval"], "waiting"
 
 
 def _expired(state: ExperimentState, _event: Event, body: Body) -> None:
@@ -369,6 +385,8 @@ _APPLY: dict[str, Callable[[ExperimentState, Event, Body], None]] = {
     "step.started": _started,
     "step.observed": _step_observed,
     "outcome.entered": _answered,
+    "laboratory.changed": _touches,
+    "approval.wanted": _wanted,
     "approval.given": _given,
     "approval.refused": _withheld,
     "approval.used": _used,

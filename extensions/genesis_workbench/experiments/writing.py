@@ -49,12 +49,14 @@ class Writer:
         return short
 
     def _draw(self, entry: Entry) -> Draw | None:
-        if entry.kind != "trial.proposed" and entry.kind not in _SETTLES:
-            return None
-        number = entry.body["trial"]
-        reserve = entry.kind == "trial.proposed"
-        amounts = entry.body.get("reserved", {}) if reserve else self._cost(entry.body)
-        return Draw(f"{self._state.id}/{number}", together(amounts, {"trials": 1.0}), reserve)
+        key = f"{self._state.id}/{entry.body.get('trial')}"
+        if entry.kind == "trial.proposed":
+            return Draw(key, together(entry.body.get("reserved", {}), {"trials": 1.0}), "reserved")
+        if entry.kind == "trial.again":
+            return Draw(key, entry.body.get("cost", {}), "spent")
+        if entry.kind in _SETTLES:
+            return Draw(key, together(self._cost(entry.body), {"trials": 1.0}), "settled")
+        return None
 
     def _cost(self, body: dict[str, Any]) -> dict[str, float]:
         cost: dict[str, float] = body.get("cost", self._state.trials[body["trial"] - 1].reserved)

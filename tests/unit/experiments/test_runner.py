@@ -13,6 +13,7 @@ from genesis_workbench.core.errors import Unavailable
 from genesis_workbench.core.leases import Leases
 from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.experiments import Budget, store
+from genesis_workbench.experiments.executors._base import Signature
 from genesis_workbench.experiments.folding import Folds
 from genesis_workbench.experiments.state import fold, stream
 from genesis_workbench.experiments.verification import verify_in
@@ -104,6 +105,34 @@ def test_an_executor_that_hangs_holds_up_nobody_else(world, monkeypatch):
     until_ended(world, runner, [hanging])
     # What was submitted twice has one key: an executor runs it once.
     assert len(world.executors["other"].ran) == 3
+
+
+class Asked(Bench):
+    """An executor that says elsewhere what it takes and gives, and hangs there."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def signature(self, _arguments):
+        assert self.gate.wait(60)
+        return Signature(self.parameters, self.outcomes)
+
+
+def test_an_executor_that_hangs_while_it_describes_itself_holds_up_nobody_else(world, monkeypatch):
+    monkeypatch.setattr("genesis_services.runner._TTL_S", 0.4)
+    world.executors["other"] = asked = Asked()
+    hanging = world.mine.create(specification(executor="other", budget=Budget(trials=3)))
+    asked.gate.clear()
+    runner = world.runner()
+    monkeypatch.setattr("genesis_services.runner._TTL_S", 20.0)
+    good = world.mine.create(specification(budget=Budget(trials=6)))
+    until_ended(world, runner, [good])
+    assert {trial.state for trial in state(world, hanging).trials} == {"proposed"}
+    asked.gate.set()
+    until_ended(world, runner, [hanging])
+    assert len(asked.ran) == 3
 
 
 def test_a_persons_word_in_between_is_taken_up_and_loses_nothing(world):

@@ -109,11 +109,18 @@ class Standing:
 
 @dataclass(frozen=True)
 class Request:
-    """One execution that is asked for."""
+    """One execution that is asked for.
+
+    Attributes
+    ----------
+    laboratory : bool
+        Whether it may touch something in the world: what had to be approved for that has been.
+    """
 
     key: str
     parameters: Mapping[str, Any]
     arguments: Mapping[str, Any]
+    laboratory: bool = False
 
 
 class Place:
