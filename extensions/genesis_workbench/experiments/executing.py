@@ -112,7 +112,7 @@ def due(
             failed.add(each.trial.number)
             continue
         touches = step.name in state.laboratory
-        request = Request(each.execution.key, parameters, step.arguments, touches)
+        request = Request(each.execution.key, parameters, step.arguments, touches, state.owner)
         found.setdefault(step.executor, []).append(Ready(each, request))
     return found, entries
 
@@ -280,7 +280,7 @@ def abandoned(state: ExperimentState, trial: Trial) -> Entry:
 
 def attempt_cost(state: ExperimentState, trial: Trial, step: Step) -> Amounts:
     """Return what one more execution of a step is planned to use; of a trial without steps, all that the trial is."""
-    own: dict[str, Cost] = {**step.cost}
+    own: dict[str, Cost] = {str(name): cost for name, cost in step.cost.items()}
     return _planned(state, trial, own, {}) if trial.steps else dict(trial.reserved)
 
 

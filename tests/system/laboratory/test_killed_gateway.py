@@ -11,7 +11,7 @@ import time
 import pytest
 
 from genesis_workbench.core.errors import DeadlineExceeded, GenesisError, Unavailable
-from genesis_workbench.experiments.executors._base import Failure, Observation
+from genesis_workbench.experiments.executors._base import Observation, Unknown
 from genesis_workbench.experiments.executors.perovskite_film import PerovskiteFilm
 from unit.laboratory.twins import mix, plan
 
@@ -145,11 +145,13 @@ def test_the_token_is_for_this_account_alone_and_needed(start):
         laboratory.client.state()
 
 
-def test_a_trial_that_nobody_queued_is_told_as_failed(start, monkeypatch):
+def test_of_a_trial_that_the_journal_does_not_know_nobody_knows(start, monkeypatch):
     laboratory = start()
     monkeypatch.setenv("GENESIS_SITE", str(laboratory.site_file))
     monkeypatch.setenv("GENESIS_STATE", str(laboratory.state.folder))
     executor = PerovskiteFilm(laboratory.place())
-    assert isinstance(executor.observe("never"), Failure)
+    told = executor.observe("never")
+    assert isinstance(told, Unknown)
+    assert "journal" in told.reason
     signature = executor.signature({})
     assert (signature.simulated, signature.laboratory) == (True, False)

@@ -115,12 +115,15 @@ class Request:
     ----------
     laboratory : bool
         Whether it may touch something in the world: what had to be approved for that has been.
+    owner : str
+        The person who launched the experiment.
     """
 
     key: str
     parameters: Mapping[str, Any]
     arguments: Mapping[str, Any]
     laboratory: bool = False
+    owner: str = ""
 
 
 class Place:

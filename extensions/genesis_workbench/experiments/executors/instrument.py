@@ -6,16 +6,25 @@ journal keeps the plan under the trial's key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, ClassVar
 
-from genesis_workbench.core.errors import Conflict, NotFound, VerificationFailed
+from genesis_workbench.core.errors import (
+    Conflict,
+    DeadlineExceeded,
+    GenesisError,
+    NotFound,
+    Unavailable,
+    VerificationFailed,
+)
 from genesis_workbench.core.site import LaboratorySection
 from genesis_workbench.experiments.executors._base import (
     Failure,
     Observation,
     Outcome,
     Place,
+    Request,
     Signature,
     Standing,
     Unknown,
@@ -23,7 +32,7 @@ from genesis_workbench.experiments.executors._base import (
 from genesis_workbench.experiments.executors._settings import NoSettings
 from genesis_workbench.experiments.instruments import address
 from genesis_workbench.experiments.instruments.client import Client
-from genesis_workbench.experiments.instruments.plan import Plan, Step
+from genesis_workbench.experiments.instruments.plan import FINAL, Plan, Step
 from genesis_workbench.experiments.record import Record
 
 ASKER = "experiments"
@@ -71,26 +80,49 @@ class InstrumentExecutor:
         """Queue the plan; the gateway knows the key. See :class:`Executor`."""
         self._client().submit(self._plan(key, parameters, arguments))
 
+    def submit_all(self, requests: Sequence[Request]) -> dict[str, str]:
+        """Queue plans, each for its experiment's owner and as what was approved. See :class:`Executor`."""
+        client, refused = self._client(), {}
+        for each in requests:
+            plan = self._plan(each.key, each.parameters, each.arguments)
+            told = {"owner": each.owner, "simulated": None if each.laboratory else True}
+            try:
+                client.submit(plan.model_copy(update=told))
+            except (Unavailable, DeadlineExceeded):
+                raise
+            except GenesisError as error:
+                if not each.laboratory and self.signature(each.arguments).laboratory:
+                    raise Unavailable(
+                        f"A device of {self.name!r} has become real. It is asked for approval first."
+                    ) from error
+                refused[each.key] = error.message
+        return refused
+
     def observe(self, key: str) -> Outcome | None:
         """Read what the plan gave. See :class:`Executor`."""
         client = self._client()
         try:
             plan = client.plan(key)
         except NotFound as error:
-            return Failure(error.message)
-        if plan["state"] in ("failed", "canceled"):
-            return Failure(plan["reason"])
+            return Unknown(
+                f"{error.message} It was queued there: the laboratory's journal is another one than then, and what became "
+                "of the plan only a look at the devices can tell."
+            )
         if plan["state"] == "unknown":
             return Unknown(plan["reason"])
-        if plan["state"] != "done":
+        if plan["state"] not in FINAL:
             return None
+        cost = _minutes(plan)
+        if plan["state"] != "done":
+            return Failure(plan["reason"], cost)
         missing = [name for name in self.outcomes if name not in plan["values"]]
         if missing:
-            return Failure(f"The plan gave no {missing[0]}.")
+            return Failure(f"The plan gave no {missing[0]}.", cost)
         values = {name: plan["values"][name] for name in self.outcomes}
         return Observation(
             {name: (each["value"], each["unit"], each.get("uncertainty")) for name, each in values.items()},
             {name: self._brought(client, digest) for name, digest in plan["files"].items()},
+            cost,
         )
 
     def standing(self, key: str) -> Standing:
@@ -100,7 +132,7 @@ class InstrumentExecutor:
             plan = self._client().plan(key)
         except NotFound:
             return Standing("not yet sent", laboratory)
-        done, of = sum(step["ended"] is not None for step in plan["steps"]), len(plan["plan"]["steps"])
+        done, of = sum(bool(step["ended"]) for step in plan["steps"]), len(plan["plan"]["steps"])
         why = f": {plan['reason']}" if plan["reason"] else ""
         return Standing(f"plan {plan['state']}, {done} of {of} steps done{why}", laboratory)
 
@@ -142,6 +174,14 @@ class InstrumentExecutor:
         if not blobs.has(digest) and blobs.put(client.file(digest)) != digest:
             raise VerificationFailed(f"The laboratory sent another file than the one with the hash {digest}.")
         return digest
+
+
+def _minutes(plan: Mapping[str, Any]) -> dict[str, float]:
+    """Return how long a plan that has ended kept its devices; nothing where it never began."""
+    if not plan["started"]:
+        return {"instrument_minutes": 0.0}
+    begun, ended = (datetime.fromisoformat(plan[name]) for name in ("started", "ended"))
+    return {"instrument_minutes": (ended - begun).total_seconds() / 60}
 
 
 def quantity(value: float, unit: str) -> dict[str, Any]:
