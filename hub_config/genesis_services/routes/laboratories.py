@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, FiniteFloat
 
 from genesis_services.identity import person_with
 from genesis_workbench.core.access import Person
@@ -30,13 +30,14 @@ class Settlement(Why):
     """What somebody found who looked."""
 
     ran: bool
-    values: dict[str, float] = Field(default_factory=dict, max_length=100)
+    values: dict[str, FiniteFloat] = Field(default_factory=dict, max_length=100)
 
 
 class Reservation(BaseModel):
-    """Until when; empty to give it back."""
+    """Until when; empty to give it back, and with a reason to end another person's."""
 
     until: str = Field("", max_length=40)
+    why: str = Field("", max_length=500)
 
 
 def _client(request: Request, name: str) -> Client:
@@ -87,7 +88,10 @@ def settle(request: Request, person: Operator, name: str, key: str, body: Settle
 @router.post("/{name}/reservations/{device}")
 def reserve(request: Request, person: Operator, name: str, device: str, body: Reservation) -> dict[str, Any]:
     """Reserve a device, or give it back."""
-    return _client(request, name).reserve(device, person.name, body.until)
+    answer = _client(request, name).reserve(device, person.name, body.until, body.why)
+    if body.why and not body.until:
+        _tell(request, person, name, "laboratory.reservation-ended", {"device": device, "why": body.why})
+    return answer
 
 
 def _tell(request: Request, person: Person, name: str, kind: str, body: dict[str, Any]) -> None:

@@ -48,6 +48,7 @@ async def test_a_plan_goes_in_and_its_file_comes_out(client, lab):
     ("method", "path", "body", "status", "code"),
     [
         ("POST", "/plans", plan("p", anneal(900)).model_dump(mode="json"), 422, "invalid-input"),
+        ("POST", "/plans", plan("p", anneal(10**400)).model_dump(mode="json"), 422, "invalid-input"),
         ("POST", "/plans/check", {"key": "p", "steps": []}, 422, "invalid-input"),
         (
             "POST",

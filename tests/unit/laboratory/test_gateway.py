@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 
 import pytest
 
+from genesis_workbench.core.clock import now
 from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, Unavailable
-from unit.laboratory.twins import Twin, anneal, do, ended, gateway, load, mix, plan, uL, wait_until
+from genesis_workbench.experiments.instruments.gateway import Gateway
+from genesis_workbench.experiments.instruments.laboratories import Laboratory
+from unit.laboratory.twins import Twin, anneal, do, ended, gateway, load, mix, plan, section, uL, wait_until
 
 SOON = "2999-01-01T00:00:00Z"
 
@@ -47,10 +51,11 @@ def test_a_key_is_one_plan_however_often_it_comes(lab, twin):
     [
         (anneal(400), "limits are 25 to 350 degC"),
         (anneal(700, unit="kelvin"), "426.85 degC"),
-        (anneal(float("nan")), "limits are"),
+        (anneal(float("nan")), "finite number"),
+        (anneal(10**400), "finite number"),
         (anneal(700, unit="degF"), "371.111 degC"),
         (anneal(100, unit="s"), "cannot be given in degC"),
-        (mix("s", iodide=True), "must be a number"),
+        (mix("s", iodide=True), "must be a finite number"),
         (do("handler", "mix", sample="../s", iodide=uL(1), bromide=uL(1)), "must be a name"),
         (do("handler", "mix", sample="s"), "takes sample, iodide, bromide"),
         (do("furnace", "explode"), "it can load"),
@@ -75,6 +80,7 @@ def test_a_site_narrows_limits_and_cannot_widen_them(twin, tmp_path):
     for limits, words in (
         ({"anneal.temperature": [400, 500, "degC"]}, "leave nothing"),
         ({"anneal.pressure": [0, 1, "bar"]}, "no quantity"),
+        ({"anneal.temperature": [20, float("nan"), "degC"]}, "finite numbers"),
     ):
         with pytest.raises(InvalidInput, match=words):
             gateway(twin.folder, tmp_path / words[:2], furnace={"limits": limits})
@@ -95,6 +101,16 @@ def test_a_site_adds_interlocks_across_devices(twin, tmp_path):
     measure = do("spectrometer", "measure", sample="s", integration={"value": 1, "unit": "s"})
     lab.submit(plan("p", mix("s"), measure))
     assert "furnace_temperature = 22" in ended(lab, "p")["reason"]
+    lab.close()
+
+
+def test_a_misspelt_interlock_is_told_at_the_start(twin, tmp_path):
+    interlocks = {"anneal": 'dor == "closed"', "unload": "handler_operations < 500 and handler_weather > 1"}
+    lab = gateway(twin.folder, tmp_path / "lab", furnace={"interlocks": interlocks})
+    first, second = lab.state()["warnings"]
+    assert "furnace.anneal names 'dor', which no device reads; furnace reads temperature, door" in first
+    assert "handler_weather" in second
+    assert "names 'dor'" in repr(Laboratory("lab", lab))
     lab.close()
 
 
@@ -122,6 +138,135 @@ def test_a_reserved_device_waits_for_its_person_while_others_work(lab):
         lab.reserve("furnace", "alice", SOON)
     lab.reserve("handler", "bob", "")
     assert ended(lab, "alices")["state"] == "done"
+
+
+def test_a_reservation_lets_through_what_runs_on_behalf_of_its_holder(lab):
+    lab.reserve("handler", "bob", _in_an_hour())
+    lab.submit(plan("alices", mix("a"), asker="experiments", owner="alice"))
+    lab.submit(plan("bobs", mix("b"), asker="experiments", owner="bob"))
+    assert ended(lab, "bobs")["state"] == "done"
+    assert [(each["key"], each["owner"]) for each in lab.state()["queue"]] == [("alices", "alice")]
+    # An operator ends it, with a reason that everybody sees.
+    with pytest.raises(Conflict, match="end it with a reason"):
+        lab.reserve("handler", "carol", "")
+    lab.reserve("handler", "carol", "", "bob has left for today")
+    assert ended(lab, "alices")["state"] == "done"
+    log = lab.state()["log"][0]
+    assert (log["who"], log["what"]) == (
+        "carol",
+        "ended bob's reservation of handler: bob has left for today",
+    )
+
+
+def test_a_journal_of_plans_without_owners_is_read(lab, twin):
+    body = plan("old", mix("s")).model_dump(mode="json", exclude={"owner", "simulated"})
+    lab.journal._do(
+        "INSERT INTO plans (key, body, submitted) VALUES (?, ?, ?)", "old", json.dumps(body), now()
+    )
+    lab.submit(plan("old", mix("s"), owner="alice", simulated=True))
+    assert ended(lab, "old")["state"] == "done"
+    assert twin.ran() == [("handler", "mix")]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_plan_runs_on_no_other_kind_of_device_than_it_was_approved_for(lab, twin, told, monkeypatch):
+    devices = {name: device.instrument for name, device in lab.devices.items()}
+    for each in devices.values():
+        each.simulated = told
+    lab.reserve("handler", "bob", _in_an_hour())
+    lab.submit(plan("queued", mix("s"), simulated=told))
+    devices["handler"].simulated = not told
+    with pytest.raises(Conflict, match=r"was approved for .* and now handler is"):
+        lab.submit(plan("p", mix("s"), simulated=told))
+    with pytest.raises(NotFound):
+        lab.plan("p")
+    assert lab.submit(plan("queued", mix("s"), simulated=told))["state"] == "queued", "its key is known"
+    lab.submit(plan("other", do("furnace", "unload"), simulated=told))
+    lab.submit(plan("nobody-asked", do("furnace", "unload")))
+    lab.reserve("handler", "bob", "")
+    assert "have it approved again" in ended(lab, "queued")["reason"]
+    assert ended(lab, "other")["state"] == ended(lab, "nobody-asked")["state"] == "done"
+    assert ("handler", "mix") not in twin.ran()
+
+
+def test_a_known_key_is_answered_after_limits_were_narrowed(lab, twin):
+    lab.submit(plan("p", mix("s", 60, 40)))
+    ended(lab, "p")
+    lab.close()
+    again = gateway(twin.folder, lab.folder, handler={"limits": {"mix.iodide": [0, 50, "uL"]}})
+    assert again.submit(plan("p", mix("s", 60, 40)))["state"] == "done"
+    with pytest.raises(InvalidInput, match="limits are"):
+        again.submit(plan("q", mix("s", 60, 40)))
+    with pytest.raises(Conflict, match="another plan"):
+        again.submit(plan("p", mix("s", 60, 41)))
+    again.close()
+
+
+def _without(lab, twin, name):
+    """Close a laboratory, and open it with a site that has a device less."""
+    lab.close()
+    had = section(twin.folder)
+    made = Gateway(
+        had.model_copy(update={"devices": [each for each in had.devices if each.name != name]}), lab.folder
+    )
+    made.start()
+    return made
+
+
+@pytest.mark.parametrize("ran", [True, False])
+def test_a_device_that_is_gone_blocks_nothing_and_its_plan_can_be_settled(twin, tmp_path, ran):
+    twin.world._scale = 60.0
+    lab = gateway(twin.folder, tmp_path / "lab")
+    lab.submit(plan("p", mix("s"), load("s")))
+    wait_until(twin.ran)
+    twin.off()
+    twin.on()
+    assert ended(lab, "p")["state"] == "unknown"
+    twin.world._scale = 36_000.0
+    lab = _without(lab, twin, "handler")
+    lab.submit(
+        plan("furnaces", do("spectrometer", "measure", sample="s", integration={"value": 1, "unit": "s"}))
+    )
+    assert ended(lab, "furnaces")["state"] == "failed", "there is no sample, but it had its turn"
+    assert "This site has no device 'handler' any more." in lab.plan("p")["reason"]
+    assert "no device 'handler'" in lab.state()["queue"][0]["reason"]
+    assert lab.settle("p", ran=ran, values={}, who="alice", why="looked")["state"] == "failed"
+    assert not lab.state()["queue"]
+    lab.close()
+
+
+def test_a_plan_that_ran_or_waited_on_a_device_that_is_gone_ends(twin, tmp_path):
+    twin.world._scale = 60.0
+    lab = gateway(twin.folder, tmp_path / "lab")
+    lab.submit(plan("ran", mix("s")))
+    lab.submit(plan("waited", mix("t")))
+    wait_until(twin.ran)
+    lab = _without(lab, twin, "handler")
+    assert ended(lab, "ran")["state"] == "unknown"
+    lab.settle("ran", ran=False, values={}, who="alice", why="looked")
+    assert "no device 'handler'" in ended(lab, "waited")["reason"]
+    assert lab.plan("waited")["state"] == "failed"
+    lab.close()
+
+
+@pytest.mark.parametrize("value", ["59,8", True, None, float("nan"), float("inf"), 10**400])
+def test_a_value_that_is_no_number_settles_nothing(twin, tmp_path, value):
+    twin.world._scale = 60.0
+    lab = gateway(twin.folder, tmp_path / "lab")
+    lab.submit(plan("p", mix("s")))
+    wait_until(twin.ran)
+    twin.off()
+    twin.on()
+    assert ended(lab, "p")["state"] == "unknown"
+    values = {"dispensed_iodide": value, "dispensed_bromide": 40}
+    with pytest.raises(InvalidInput, match="finite number"):
+        lab.settle("p", ran=True, values=values, who="alice", why="read it off")
+    assert lab.plan("p")["state"] == "unknown"
+    settled = lab.settle(
+        "p", ran=True, values=values | {"dispensed_iodide": 59.8}, who="alice", why="read it off"
+    )
+    assert (settled["state"], settled["values"]["dispensed_iodide"]["value"]) == ("done", 59.8)
+    lab.close()
 
 
 def _in_an_hour():

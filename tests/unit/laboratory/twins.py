@@ -81,8 +81,8 @@ def do(device, action, **arguments):
     return Step(device=device, action=action, arguments=arguments)
 
 
-def plan(key, *steps, asker="alice"):
-    return Plan(key=key, steps=steps, asker=asker)
+def plan(key, *steps, asker="alice", **more):
+    return Plan(key=key, steps=steps, asker=asker, **more)
 
 
 def wait_until(check, seconds=20.0):

@@ -6,6 +6,7 @@ settings come from the site file.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,30 @@ from genesis_workbench.core.units import convert
 
 Value = float | str
 Reading = float | str
+
+
+def finite(value: Any) -> bool:
+    """Whether it is a number that a float can hold, and neither a bool nor infinite."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
+
+
+def simulated_setting(settings: Mapping[str, Any]) -> bool:
+    """Return what the site says of a device: whether it is simulated.
+
+    Raises
+    ------
+    InvalidInput
+        If it is not true or false; the text "false" would count as true.
+    """
+    value = settings["simulated"]
+    if not isinstance(value, bool):
+        raise InvalidInput(
+            f"`simulated` is {value!r:.40}; write simulated = true or simulated = false, without quotes."
+        )
+    return value
 
 
 @dataclass(frozen=True)
@@ -43,12 +68,14 @@ class Quantity:
         if not isinstance(given, Mapping) or set(given) != {"value", "unit"}:
             raise InvalidInput(f'{name} is {given!r:.80}; write {{"value": 1, "unit": "{self.unit}"}}.')
         number = given["value"]
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            raise InvalidInput(f"{name} is {number!r:.80}; it must be a number.")
+        if not finite(number):
+            raise InvalidInput(f"{name} is {number!r:.80}; it must be a finite number.")
         value = convert(number, str(given["unit"]), self.unit)
         # A conversion may end a rounding error above the limit that it states.
         slack = 1e-9 * max(abs(self.low), abs(self.high))
-        if not self.low - slack <= value <= self.high + slack:  # also refuses NaN
+        if (
+            not self.low - slack <= value <= self.high + slack
+        ):  # also refuses NaN, which a conversion may give
             raise InvalidInput(
                 f"{name} is {value:g} {self.unit}; the limits are {self.low:g} to {self.high:g} {self.unit}."
             )
@@ -56,6 +83,8 @@ class Quantity:
 
     def narrowed(self, low: float, high: float, unit: str) -> Quantity:
         """Return this quantity with limits that are at most as wide as both."""
+        if not (finite(low) and finite(high)):
+            raise InvalidInput(f"The limits {low:g} to {high:g} {unit} must be finite numbers.")
         low, high = convert(low, unit, self.unit), convert(high, unit, self.unit)
         if not max(self.low, low) <= min(self.high, high):
             raise InvalidInput(

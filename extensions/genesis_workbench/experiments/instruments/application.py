@@ -38,7 +38,8 @@ def application(gateway: Gateway, token: str) -> Starlette:
         return Route(path, handler, methods=[method])
 
     def reserve(at: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
-        gateway.reserve(at["device"], _word(body, "who"), _word(body, "until", needed=False))
+        until, why = _word(body, "until", needed=False), _word(body, "why", needed=False)
+        gateway.reserve(at["device"], _word(body, "who"), until, why)
         return gateway.state()
 
     def reset(_at: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:

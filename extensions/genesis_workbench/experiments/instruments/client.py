@@ -54,9 +54,9 @@ class Client:
         """End the emergency stop."""
         return self._json("POST", "reset", {"who": who, "why": why}, timeout_s=_STOP_TIMEOUT_S)
 
-    def reserve(self, device: str, who: str, until: str) -> dict[str, Any]:
-        """Reserve a device; an empty time gives it back."""
-        return self._json("PUT", f"reservations/{device}", {"who": who, "until": until})
+    def reserve(self, device: str, who: str, until: str, why: str = "") -> dict[str, Any]:
+        """Reserve a device; an empty time gives it back, with a reason also what another person reserved."""
+        return self._json("PUT", f"reservations/{device}", {"who": who, "until": until, "why": why})
 
     def file(self, digest: str) -> bytes:
         """Return a file by its hash. The caller compares."""

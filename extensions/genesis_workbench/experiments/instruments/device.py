@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+import logging
+import time
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
 
 from genesis_workbench.core import plugins
-from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound
+from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, NotFound, Unavailable
 from genesis_workbench.core.expression import Expression, Undefined
 from genesis_workbench.core.site import DeviceSection
-from genesis_workbench.experiments.instruments._base import Action, Instrument, Quantity, Reading, Value
+from genesis_workbench.experiments.instruments._base import (
+    Action,
+    DeviceState,
+    Instrument,
+    Outcome,
+    Quantity,
+    Reading,
+    Value,
+    finite,
+)
+
+_AGAIN_AFTER_S = 0.2
+log = logging.getLogger(__name__)
 
 
 class Device:
@@ -26,6 +40,7 @@ class Device:
         self.name = section.name
         self.instrument: Instrument = plugins.load("instruments", section.instrument)(dict(section.settings))
         self.actions: dict[str, Action] = dict(self.instrument.actions)
+        self._logged: set[tuple[str, type[Exception]]] = set()
         for where, (low, high, unit) in section.limits.items():
             action, _, parameter = where.partition(".")
             kind = self._action(action).parameters.get(parameter)
@@ -41,6 +56,51 @@ class Device:
         for name, condition in section.interlocks.items():
             self._action(name)
             self._interlocks.setdefault(name, []).append(Expression(condition))
+
+    def ask(self, what: str, *arguments: Any) -> Any:
+        """Call a method of the instrument. Whatever it raises that its contract does not know counts as silence."""
+        try:
+            return getattr(self.instrument, what)(*arguments)
+        except GenesisError:
+            raise
+        except Exception as error:  # an adapter's mistake must not end the threads that watch, run and stop
+            if (what, type(error)) not in self._logged:
+                self._logged.add((what, type(error)))
+                log.exception("the adapter of %s failed in `%s`", self.name, what)
+            raise Unavailable(
+                f"The adapter of {self.name} failed: {type(error).__name__}: {error!s:.300}."
+            ) from error
+
+    def state(self) -> DeviceState:
+        """Ask how it is. Readings are what JSON can hold: a thermometer that is broken may say NaN."""
+        found = self.ask("state")
+        if not isinstance(found, DeviceState):
+            raise Unavailable(f"The adapter of {self.name} answered {found!r:.80}, which is no state.")
+        readings = {
+            str(name): value if isinstance(value, str) or finite(value) else str(value)
+            for name, value in found.readings.items()
+        }
+        return dataclasses.replace(found, readings=readings)
+
+    def outcome(self, key: str) -> Outcome:
+        """Ask what became of a key."""
+        found = self.ask("outcome", key)
+        if not isinstance(found, Outcome):
+            raise Unavailable(f"The adapter of {self.name} answered {found!r:.80}, which is no outcome.")
+        return found
+
+    def tell(self, what: Literal["stop", "release"]) -> str:
+        """Tell it to stop or that it is released, once more where it is silent; return what it did, in words."""
+        for last in (False, True):
+            try:
+                self.ask(what)
+            except GenesisError as error:
+                if last:
+                    return f"does not answer: {error.message}"
+                time.sleep(_AGAIN_AFTER_S)
+            else:
+                break
+        return {"stop": "stopped", "release": "released"}[what]
 
     def accept(self, action: str, arguments: Mapping[str, Any]) -> dict[str, Value]:
         """Return arguments in the action's units; InvalidInput where a limit would be crossed."""
@@ -75,9 +135,29 @@ class Device:
                     f"The interlock of {self.name}.{action} does not hold: {condition.text}; {shown}."
                 )
 
-    def names_elsewhere(self, action: str) -> bool:
-        """Whether its interlocks may name readings of other devices."""
-        return any("_" in name for each in self._interlocks.get(action, ()) for name in each.names)
+    def asked_by(self, action: str, devices: Collection[str]) -> set[str]:
+        """Return which of a laboratory's devices have to be asked before an action, for its interlocks."""
+        names = {name for each in self._interlocks.get(action, ()) for name in each.names}
+        others = {each for each in devices if any(name.startswith(f"{each}_") for name in names)}
+        return others | {self.name} if names else set()
+
+    def misnamed(self, readings: Mapping[str, Mapping[str, Reading]], devices: Collection[str]) -> list[str]:
+        """Return what is wrong with names in interlocks, by the readings of the devices that answered.
+
+        It is said and not refused: a device may read more later. Until then the interlock does not hold.
+        """
+        known = {f"{device}_{name}" for device, values in readings.items() for name in values}
+        known |= set(readings.get(self.name, ()))
+        return [
+            f"The interlock of {self.name}.{action} names {name!r}, which no device reads; {self.name} reads "
+            f"{', '.join(readings.get(self.name, ())) or 'nothing'}. Until it does, the action never starts."
+            for action, conditions in self._interlocks.items()
+            for name in sorted({name for each in conditions for name in each.names} - known)
+            if not any(
+                each not in readings and (each == self.name or name.startswith(f"{each}_"))
+                for each in devices
+            )
+        ]
 
     def described(self) -> dict[str, Any]:
         """Return its actions as JSON values."""

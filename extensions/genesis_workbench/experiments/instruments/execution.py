@@ -6,24 +6,24 @@ asks the device, and starts it again only where the device is sure that it never
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, NotFound
 from genesis_workbench.core.storage import BlobStore
 from genesis_workbench.experiments.instruments._base import (
-    Action,
     Done,
     Failed,
     NeverStarted,
     Outcome,
     Reading,
     Unknown,
+    finite,
 )
 from genesis_workbench.experiments.instruments.device import Device
+from genesis_workbench.experiments.instruments.emergency import EmergencyStop
 from genesis_workbench.experiments.instruments.journal import Journal
 from genesis_workbench.experiments.instruments.plan import Plan, Step
 
@@ -35,12 +35,14 @@ class Execution:
 
     Parameters
     ----------
-    stopped : threading.Event
-        Set while the emergency stop holds.
+    stopped : EmergencyStop
+        Nothing starts while it holds.
     closing : threading.Event
         Set when the gateway ends; plans stay as they are and are gone on with later.
     readings : callable
-        Gives the readings of all devices, asked now.
+        Gives the readings of the devices that are named, asked now.
+    locks : mapping
+        By device, held while it is told to start, so that a stop can come after it.
     """
 
     def __init__(
@@ -50,14 +52,14 @@ class Execution:
         files: BlobStore,
         *,
         patience_s: float,
-        stopped: threading.Event,
+        stopped: EmergencyStop,
         closing: threading.Event,
-        readings: Callable[[], Mapping[str, Mapping[str, Reading]]],
+        readings: Callable[[Collection[str]], Mapping[str, Mapping[str, Reading]]],
+        locks: Mapping[str, threading.Lock],
     ) -> None:
         self._devices, self._journal, self._files, self._patience_s = devices, journal, files, patience_s
         self._stopped, self._closing, self._readings = stopped, closing, readings
-        self.locks = {name: threading.Lock() for name in devices}
-        """Held while a device is told to start, so that a stop can come after it."""
+        self._locks = locks
 
     def run(self, key: str) -> None:
         """Bring a plan that is in the state `running` as far as it goes."""
@@ -71,6 +73,8 @@ class Execution:
                 continue
             if before is not None and before["state"] == "failed":  # it was settled, the plan not yet
                 outcome: Outcome | None = Failed(before["outcome"]["reason"])
+            elif lost := self.lost(step):
+                outcome = Failed(lost) if before is None else Unknown(lost)
             else:
                 outcome = self._step(plan, number, step, resumed=before is not None)
             if outcome is None:
@@ -84,10 +88,9 @@ class Execution:
 
     def settle(self, plan: Plan, number: int, outcome: Outcome) -> tuple[str, str]:
         """Write an outcome down; return the state and the reason of the plan that follow from it."""
-        action = self._devices[plan.steps[number].device].actions[plan.steps[number].action]
         if isinstance(outcome, Done):
             try:
-                kept = _kept(outcome, action, self._files)
+                kept = _kept(outcome, self.outcomes(plan.steps[number]), self._files)
             except InvalidInput as error:
                 outcome = Failed(error.message)
             else:
@@ -100,13 +103,26 @@ class Execution:
         self._journal.settle(plan.key, number, "unknown", {"reason": reason})
         return "unknown", reason
 
+    def lost(self, step: Step) -> str:
+        """Say that a step's device, or its action, is gone from the site; empty where it is there."""
+        device = self._devices.get(step.device)
+        if device is None:
+            return f"This site has no device {step.device!r} any more."
+        return (
+            "" if step.action in device.actions else f"{step.device} has no action {step.action!r} any more."
+        )
+
+    def outcomes(self, step: Step) -> Mapping[str, str]:
+        """Return name and unit of what a step measures; nothing where its device or action is gone."""
+        return {} if self.lost(step) else self._devices[step.device].actions[step.action].outcomes
+
     def _step(self, plan: Plan, number: int, step: Step, *, resumed: bool) -> Outcome | None:
         device, key, started = self._devices[step.device], plan.step_key(number), False
         silent_since, pause_s, begun = time.monotonic(), _FIRST_PAUSE_S, time.monotonic()
         asked_first = resumed
         while not self._closing.is_set():
             try:
-                outcome = device.instrument.outcome(key) if asked_first else NeverStarted()
+                outcome = device.outcome(key) if asked_first else NeverStarted()
                 silent_since = time.monotonic()
                 if isinstance(outcome, Done | Failed | Unknown):
                     return outcome
@@ -133,16 +149,18 @@ class Execution:
         """Check limits and interlocks once more, write the intention down, and start."""
         device = self._devices[step.device]
         try:
+            check_simulated(plan, self._devices)
             arguments = device.accept(step.action, step.arguments)
-            device.check_interlocks(step.action, self._readings())
+            asked = device.asked_by(step.action, self._devices)
+            device.check_interlocks(step.action, self._readings(asked))
         except (InvalidInput, NotFound, Conflict) as error:
             return Failed(error.message)
-        with self.locks[step.device]:
+        with self._locks[step.device]:
             if self._stopped.is_set():
                 return Failed("It was not started.")
             self._journal.intend(plan.key, number)
             try:
-                device.instrument.start(plan.step_key(number), step.action, arguments)
+                device.ask("start", plan.step_key(number), step.action, arguments)
             except (InvalidInput, Conflict) as error:
                 return Failed(error.message)
         return None
@@ -151,24 +169,37 @@ class Execution:
         return any(step["number"] == number for step in self._journal.plan(key)["steps"])
 
     def _why_stopped(self) -> str:
-        if not self._stopped.is_set():
-            return ""
-        stop = self._journal.fact("stop")
-        return f" Emergency stop by {stop.get('who', 'somebody')}: {stop.get('why', '')}"
+        stop = self._stopped.fact
+        return f" Emergency stop by {stop['who']}: {stop['why']}" if stop else ""
 
 
-def _kept(outcome: Done, action: Action, files: BlobStore) -> dict[str, Any]:
+def check_simulated(plan: Plan, devices: Mapping[str, Device]) -> None:
+    """Raise Conflict where a plan was approved for simulated devices and meets a real one, or the other way round."""
+    if plan.simulated is None:
+        return
+    known = {name: devices[name].instrument.simulated for name in sorted(plan.devices & set(devices))}
+    if plan.simulated != all(known.values()):
+        said = ", ".join(
+            f"{name} is {'simulated' if simulated else 'real'}" for name, simulated in known.items()
+        )
+        raise Conflict(
+            f"This plan was approved for {'simulated devices alone' if plan.simulated else 'real devices'}, and now {said}. "
+            "Nothing was started: have it approved again for the devices as they are."
+        )
+
+
+def _kept(outcome: Done, outcomes: Mapping[str, str], files: BlobStore) -> dict[str, Any]:
     """Return what a step gave, with units, files by hash; InvalidInput where it is not what the action promises."""
-    for name in action.outcomes:
-        value = outcome.values.get(name)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            raise InvalidInput(f"The device gave {value!r} for {name}; a finite number was expected.")
+    for name in outcomes:
+        for value in (outcome.values.get(name), outcome.uncertainties.get(name, 0.0)):
+            if not finite(value):
+                raise InvalidInput(f"The device gave {value!r:.80} for {name}; a finite number was expected.")
     values = {
         name: {
             "value": float(outcome.values[name]),
             "unit": unit,
             **({"uncertainty": float(outcome.uncertainties[name])} if name in outcome.uncertainties else {}),
         }
-        for name, unit in action.outcomes.items()
+        for name, unit in outcomes.items()
     }
     return {"values": values, "files": {name: files.put(data) for name, data in outcome.files.items()}}

@@ -7,29 +7,37 @@ person has settled it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from genesis_workbench.core.clock import now, seconds_since
+from genesis_workbench.core.clock import seconds_since
 from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, NotFound, Unavailable
 from genesis_workbench.core.site import LaboratorySection
 from genesis_workbench.core.storage import BlobStore
-from genesis_workbench.experiments.instruments._base import Done, Failed, NeverStarted, Outcome, Reading
+from genesis_workbench.experiments.instruments._base import (
+    Done,
+    Failed,
+    NeverStarted,
+    Outcome,
+    finite,
+)
 from genesis_workbench.experiments.instruments.device import Device
-from genesis_workbench.experiments.instruments.execution import Execution
+from genesis_workbench.experiments.instruments.emergency import EmergencyStop
+from genesis_workbench.experiments.instruments.execution import Execution, check_simulated
 from genesis_workbench.experiments.instruments.journal import Journal
 from genesis_workbench.experiments.instruments.plan import Plan
+from genesis_workbench.experiments.instruments.watch import Watch
 
 _LOOK_EVERY_S = 0.5
-_WATCH_EVERY_S = 2.0
-_STOP_WITHIN_S = 10.0
+_AGAIN_AFTER_S = 2.0
+_CLOSE_WITHIN_S = 10.0
 log = logging.getLogger(__name__)
 
 
@@ -60,34 +68,51 @@ class Gateway:
             self._only_one.close()
             raise Conflict(f"A gateway of {section.name!r} is running already on {folder}.") from None
         self.journal, self.files = Journal(folder / "journal.sqlite"), BlobStore(folder / "files")
-        self._closing, self._stopped, self._wake = threading.Event(), threading.Event(), threading.Event()
+        self._closing, self._wake = threading.Event(), threading.Event()
+        self._stopped = EmergencyStop(self.journal)
+        self._watch = Watch(self.devices, self._stopped, self._closing)
         self._execution = Execution(
             self.devices, self.journal, self.files, patience_s=section.patience_s,
-            stopped=self._stopped, closing=self._closing, readings=self._readings,
+            stopped=self._stopped, closing=self._closing, readings=self._watch.readings, locks=self._watch.starting,
         )  # fmt: skip
-        self._seen: dict[str, dict[str, Any]] = {name: {"status": "not asked yet"} for name in self.devices}
         self._runs: dict[str, threading.Thread] = {}
-        self._dispatching = threading.Lock()
-        if self.journal.fact("stop"):
-            self._stopped.set()
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._dispatch, self._watch)]
+        self._looks: dict[str, threading.Thread] = {}
+        self._settling, self._warnings = threading.Lock(), list[str]()
+        self._threads = [threading.Thread(target=self._dispatch, daemon=True), *self._watch.threads]
 
     def start(self) -> None:
         """Go on with what was under way, and begin what waits."""
         if self._stopped.is_set():
-            self._tell_all("stop")  # the gateway may have died in the middle of it
+            self._watch.stop_all()  # the gateway may have died in the middle of it
+        seen = {name: self._watch.ask(name) for name in self._named_by_interlocks()}
+        answered = {name: each["readings"] for name, each in seen.items() if each["readings"]}
+        self._warnings = [
+            each for device in self.devices.values() for each in device.misnamed(answered, self.devices)
+        ]
+        for each in self._warnings:
+            log.warning(each)
         for thread in self._threads:
             thread.start()
+
+    def _named_by_interlocks(self) -> list[str]:
+        needed = [
+            device.asked_by(action, self.devices)
+            for device in self.devices.values()
+            for action in device.actions
+        ]
+        return sorted(set().union(*needed))
 
     def close(self) -> None:
         """End without touching the devices; the next start goes on."""
         self._closing.set()
         self._wake.set()
-        for thread in [*self._threads, *self._runs.values()]:
+        deadline = time.monotonic() + _CLOSE_WITHIN_S
+        for thread in [*self._threads, *self._runs.values(), *self._looks.values()]:
             if thread.ident is not None:
-                thread.join(timeout=10)
+                thread.join(timeout=max(0.0, deadline - time.monotonic()))
         for device in self.devices.values():
-            device.instrument.close()
+            with contextlib.suppress(GenesisError):
+                device.ask("close")
         self.journal.close()
         self._only_one.close()
 
@@ -103,10 +128,18 @@ class Gateway:
             self.devices[step.device].accept(step.action, step.arguments)
 
     def submit(self, plan: Plan) -> dict[str, Any]:
-        """Queue a plan; the same key again is the same plan."""
-        self.check(plan)
-        self.journal.add(plan)
-        self._wake.set()
+        """Queue a plan; the same key again is the same plan, whatever the limits have become.
+
+        Raises
+        ------
+        Conflict
+            If its key belongs to another plan, or a device is real or simulated against what it was approved for.
+        """
+        if not self.journal.has(plan):
+            self.check(plan)
+            check_simulated(plan, self.devices)
+            self.journal.add(plan)
+            self._wake.set()
         return self.plan(plan.key)
 
     def plan(self, key: str) -> dict[str, Any]:
@@ -117,7 +150,13 @@ class Gateway:
         for step in found["steps"]:
             values |= step["outcome"].get("values", {})
             files |= step["outcome"].get("files", {})
-        return {**found, "values": values, "files": files, "simulated": self._simulated(found["plan"])}
+        return {
+            **found,
+            "reason": self._reason(found),
+            "values": values,
+            "files": files,
+            "simulated": self._simulated(found["plan"]),
+        }
 
     def cancel(self, key: str, who: str) -> dict[str, Any]:
         """Take a plan out of the queue. One that runs is not broken off: stop the laboratory for that."""
@@ -137,17 +176,23 @@ class Gateway:
         ran : bool
             Whether it ran to its end. `values` are then its outcomes, in the action's units.
         """
-        record = self.journal.plan(key)
-        if record["state"] != "unknown":
-            raise Conflict(f"The plan is {record['state']}, so there is nothing to settle.")
-        plan, number = Plan.model_validate(record["plan"]), record["steps"][-1]["number"]
-        action = self.devices[plan.steps[number].device].actions[plan.steps[number].action]
-        if ran and set(values) != set(action.outcomes):
-            raise InvalidInput(f"Give exactly the values of {', '.join(action.outcomes) or 'nothing'}.")
-        outcome: Outcome = (
-            Done(values) if ran else Failed(f"{who} found that it did not run to its end: {why}")
-        )
-        self._settled(plan, number, outcome, f"Settled by {who}: {why}")
+        with self._settling:
+            record = self.journal.plan(key)
+            if record["state"] != "unknown":
+                raise Conflict(f"The plan is {record['state']}, so there is nothing to settle.")
+            plan, number = Plan.model_validate(record["plan"]), record["steps"][-1]["number"]
+            outcomes = self._execution.outcomes(plan.steps[number])
+            if ran and set(values) != set(outcomes):
+                raise InvalidInput(f"Give exactly the values of {', '.join(outcomes) or 'nothing'}.")
+            for name, value in values.items():
+                if not finite(value):
+                    raise InvalidInput(
+                        f"{name} is {value!r:.80}; it must be a finite number. Nothing was written down."
+                    )
+            outcome: Outcome = (
+                Done(values) if ran else Failed(f"{who} found that it did not run to its end: {why}")
+            )
+            self._settled(plan, number, outcome, f"Settled by {who}: {why}")
         self.journal.keep(
             "settled", {"plan": key}, who, f"settled plan {key} as {'run' if ran else 'not run'}: {why}"
         )
@@ -163,49 +208,67 @@ class Gateway:
     # --- people ---
 
     def stop(self, who: str, why: str) -> dict[str, Any]:
-        """Emergency stop: every device into its safe state, nothing starts until :meth:`reset`."""
-        self._stopped.set()
-        fact: dict[str, Any] = {"who": who, "why": why, "since": now(), "devices": {}}
+        """Emergency stop: every device into its safe state, nothing starts until :meth:`reset`.
+
+        Returns
+        -------
+        dict
+            Who, why and since when; `devices`, what each answered; `warning`, where it could not be written down.
+        """
+        number = self._stopped.tell(who, why)
         with ThreadPoolExecutor(1) as pool:  # the journal must not delay the devices, nor they the journal
-            written = pool.submit(self.journal.keep, "stop", fact, who, f"emergency stop: {why}")
-            self._tell_all("stop")
-            for name in self.devices:  # a start that was on its way has arrived by now
-                if self._execution.locks[name].acquire(timeout=_STOP_WITHIN_S):
-                    self._execution.locks[name].release()
-            told = self._tell_all("stop")
-            written.result()
-        fact = {**fact, "devices": told}
-        self.journal.keep("stop", fact, who, f"stopped: {fact['devices']}")
-        return fact
+            pool.submit(self._stopped.write, f"emergency stop: {why}")
+            told = self._watch.stop_all()
+        self._stopped.confirm(number, told)
+        warning = self._stopped.write(f"stopped: {told}")
+        fact = {"who": who, "why": why, "devices": told, **self._stopped.fact}
+        return {**fact, "warning": warning} if warning else fact
 
     def reset(self, who: str, why: str) -> None:
-        """End the emergency stop, once every device can be released."""
-        if not self._stopped.is_set():
-            raise Conflict("There is no emergency stop to reset.")
-        if self._runs_now():
-            raise Conflict("A plan is still being brought to its end. Try again in a moment.")
-        answers = self._tell_all("release")
-        silent = [f"{name}: {answer}" for name, answer in answers.items() if answer != "released"]
-        if silent:
-            self._tell_all("stop")
-            raise Unavailable(f"Not every device could be released, so all stay stopped. {'; '.join(silent)}")
-        self.journal.keep("stop", {}, who, f"reset: {why}")
-        self._stopped.clear()
+        """End the emergency stop, once every device can be released.
+
+        Devices that hold a stop of which nothing is on record are released too. A stop that comes meanwhile holds on.
+        """
+        with self._watch.releasing:
+            number, held = self._stopped.number, self._stopped.is_set()
+            names = [name for name in self.devices if held or self._watch.ask(name)["status"] == "stopped"]
+            if not names and not held:
+                raise Conflict("There is no emergency stop to reset.")
+            if held and self._runs_now():
+                raise Conflict("A plan is still being brought to its end. Try again in a moment.")
+            answers = self._watch.release(names)
+            silent = [f"{name}: {answer}" for name, answer in answers.items() if answer != "released"]
+            if silent:
+                self._watch.stop_all(names)
+                raise Unavailable(
+                    f"Not every device could be released, so all stay stopped. {'; '.join(silent)}"
+                )
+            if not self._stopped.end(number, who, f"reset: {why}"):
+                self._watch.stop_all()
+                raise Conflict(
+                    f"{self._stopped.fact.get('who', 'Somebody')} stopped the laboratory while it was being reset, so it "
+                    "stays stopped. Look again, and reset it then."
+                )
         self._wake.set()
 
-    def reserve(self, device: str, who: str, until: str) -> None:
+    def reserve(self, device: str, who: str, until: str, why: str = "") -> None:
         """Keep a device for one person's plans until a time; an empty time gives it back.
 
         Parameters
         ----------
         until : str
             ISO 8601, UTC.
+        why : str
+            With an empty time it ends another person's reservation too; everybody sees it in the log.
         """
         if device not in self.devices:
             raise NotFound(f"This laboratory has no device {device!r}; it has {', '.join(self.devices)}.")
         holder = self._reservation(device)
-        if holder and holder["who"] != who:
-            raise Conflict(f"{device} is reserved by {holder['who']} until {holder['until']}.")
+        others = bool(holder) and holder["who"] != who
+        if others and (until or not why):
+            raise Conflict(
+                f"{device} is reserved by {holder['who']} until {holder['until']}. Wait, ask them, or end it with a reason."
+            )
         try:
             ends = -seconds_since(until) if until else 0.0
         except (ValueError, TypeError) as error:
@@ -214,25 +277,31 @@ class Gateway:
             raise InvalidInput(f"A reservation ends within the next 7 days; {until} does not.")
         self.journal.keep(
             f"reserved {device}", {"who": who, "until": until} if until else {}, who,
-            f"reserved {device} until {until}" if until else f"gave {device} back",
+            f"reserved {device} until {until}" if until
+            else f"ended {holder['who']}'s reservation of {device}: {why}" if others
+            else f"gave {device} back",
         )  # fmt: skip
         self._wake.set()
 
     def state(self) -> dict[str, Any]:
-        """Return how the laboratory is. Devices are as they were last heard of, so this never waits for one."""
+        """Return how the laboratory is. Devices are as they were last heard of, so this never waits for one.
+
+        `heartbeat` is since when every device has been asked: it grows old where the gateway no longer watches.
+        """
         return {
             "name": self.section.name,
             "title": self.section.title or self.section.name,
             "simulated": all(each.instrument.simulated for each in self.devices.values()),
-            "heartbeat": now(),
+            "heartbeat": self._watch.heartbeat,
             "procedures": list(self.section.procedures),
-            "stop": self.journal.fact("stop"),
+            "stop": self._stopped.fact,
+            "warnings": self._warnings,
             "devices": [
                 {
                     "name": name,
                     "instrument": device.instrument.name,
                     "simulated": device.instrument.simulated,
-                    **self._seen[name],
+                    **self._watch.seen[name],
                     "reserved": self._reservation(name),
                     "actions": device.described(),
                 }
@@ -243,8 +312,9 @@ class Gateway:
                     "key": each["key"],
                     "title": each["plan"]["title"],
                     "asker": each["plan"]["asker"],
+                    "owner": each["plan"].get("owner", ""),
                     "state": each["state"],
-                    "reason": each["reason"],
+                    "reason": self._reason(each),
                     "submitted": each["submitted"],
                     "devices": sorted({step["device"] for step in each["plan"]["steps"]}),
                     "step": len(each["steps"]),
@@ -275,75 +345,54 @@ class Gateway:
             if each["state"] == "running" and plan.key not in self._runs_now():
                 self._run(plan.key)
             if each["state"] == "unknown":
-                self._read_back(plan, each["steps"][-1]["number"])
+                self._look_back(plan, each["steps"][-1]["number"])
         if self._stopped.is_set():
             return
         for each in [each for each in plans if each["state"] == "queued"]:
             plan = Plan.model_validate(each["plan"])
-            if any(self._reservation(name).get("who", plan.asker) != plan.asker for name in plan.devices):
+            if any(self._reservation(name).get("who", plan.person) != plan.person for name in plan.devices):
                 continue
             if not plan.devices & taken and self.journal.move(plan.key, "running", expected=("queued",)):
                 self._run(plan.key)
             taken |= plan.devices
 
     def _run(self, key: str) -> None:
-        thread = threading.Thread(target=self._bring_to_its_end, args=(key,), daemon=True)
-        self._runs[key] = thread
-        thread.start()
+        _begin(self._runs, key, self._bring_to_its_end, key)
 
     def _bring_to_its_end(self, key: str) -> None:
         try:
             self._execution.run(key)
         except Exception:  # it stays `running` in the journal, and is gone on with by asking the devices
             log.exception("plan %s was broken off; it is gone on with", key)
-            self._closing.wait(_WATCH_EVERY_S)
+            self._closing.wait(_AGAIN_AFTER_S)
         self._wake.set()
 
     def _runs_now(self) -> set[str]:
-        self._runs = {key: thread for key, thread in self._runs.items() if thread.is_alive()}
-        return set(self._runs)
+        return {key for key, thread in list(self._runs.items()) if thread.is_alive()}
+
+    def _look_back(self, plan: Plan, number: int) -> None:
+        """Ask the device of an unknown step, in a thread: it may be silent, and the others need not wait for it."""
+        if not self._execution.lost(plan.steps[number]):
+            _begin(self._looks, plan.key, self._read_back, plan, number)
 
     def _read_back(self, plan: Plan, number: int) -> None:
         try:
-            outcome = self.devices[plan.steps[number].device].instrument.outcome(plan.step_key(number))
+            outcome = self.devices[plan.steps[number].device].outcome(plan.step_key(number))
         except GenesisError:
             return  # it does not answer: the plan stays unknown
         if isinstance(outcome, NeverStarted):
             outcome = Failed("The device is sure that it never began.")
-        if isinstance(outcome, Done | Failed):
-            self._settled(plan, number, outcome, "The device itself said so later.")
+        with self._settling:
+            if isinstance(outcome, Done | Failed) and self.journal.plan(plan.key)["state"] == "unknown":
+                self._settled(plan, number, outcome, "The device itself said so later.")
 
-    def _watch(self) -> None:
-        while not self._closing.is_set():
-            self._ask_all()
-            self._closing.wait(_WATCH_EVERY_S)
-
-    def _ask_all(self) -> Mapping[str, Mapping[str, Reading]]:
-        def ask(name: str) -> Mapping[str, Reading]:
-            try:
-                state = self.devices[name].instrument.state()
-            except GenesisError as error:
-                last = self._seen[name].get("seen", "")
-                self._seen[name] = {
-                    "status": "does not answer",
-                    "reason": error.message,
-                    "seen": last,
-                    "readings": {},
-                }
-                return {}
-            self._seen[name] = {**asdict(state), "seen": now()}
-            return state.readings
-
-        with ThreadPoolExecutor(max(1, len(self.devices))) as pool:
-            return dict(zip(self.devices, pool.map(ask, self.devices), strict=True))
-
-    def _readings(self) -> Mapping[str, Mapping[str, Reading]]:
-        return self._ask_all()
-
-    def _tell_all(self, what: str) -> dict[str, str]:
-        with ThreadPoolExecutor(max(1, len(self.devices))) as pool:
-            answers = pool.map(lambda device: _told(device, what), self.devices.values())
-            return dict(zip(self.devices, answers, strict=True))
+    def _reason(self, record: Mapping[str, Any]) -> str:
+        """Return the reason of a plan's state, and where it waits for a device that is gone, that."""
+        reason = str(record["reason"])
+        if record["state"] != "unknown":
+            return reason
+        lost = self._execution.lost(Plan.model_validate(record["plan"]).steps[record["steps"][-1]["number"]])
+        return reason if lost in reason else f"{reason} {lost}"
 
     def _reservation(self, device: str) -> dict[str, Any]:
         kept = self.journal.fact(f"reserved {device}")
@@ -354,15 +403,12 @@ class Gateway:
         return any(self.devices[name].instrument.simulated for name in names)
 
 
-def _told(device: Device, what: str) -> str:
-    """Tell a device to stop or to be released; return what it did, once more where it was silent."""
-    for last in (False, True):
-        try:
-            getattr(device.instrument, what)()
-        except GenesisError as error:
-            if last:
-                return f"does not answer: {error.message}"
-            time.sleep(0.2)
-        else:
-            break
-    return {"stop": "stopped", "release": "released"}[what]
+def _begin(
+    threads: dict[str, threading.Thread], key: str, work: Callable[..., None], *arguments: Any
+) -> None:
+    """Do something in a thread of its own, unless it is being done. Only the dispatcher calls it."""
+    for old in [old for old, thread in threads.items() if not thread.is_alive()]:
+        del threads[old]
+    if key not in threads:
+        threads[key] = threading.Thread(target=work, args=arguments, daemon=True)
+        threads[key].start()

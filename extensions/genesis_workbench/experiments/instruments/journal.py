@@ -45,22 +45,24 @@ class Journal:
         with self._lock:
             self._file.close()
 
-    def add(self, plan: Plan) -> None:
-        """Queue a plan; nothing where its key is known.
+    def has(self, plan: Plan) -> bool:
+        """Whether a plan was queued.
 
         Raises
         ------
         Conflict
             If the key belongs to another plan.
         """
-        body = json.dumps(plan.model_dump(mode="json"), sort_keys=True)
-        with self._lock:
-            self._do(
-                "INSERT OR IGNORE INTO plans (key, body, submitted) VALUES (?, ?, ?)", plan.key, body, now()
-            )
-            kept = self._rows("SELECT body FROM plans WHERE key = ?", plan.key)[0]["body"]
-        if kept != body:
+        rows = self._rows("SELECT body FROM plans WHERE key = ?", plan.key)
+        if rows and not plan.same(Plan.model_validate_json(rows[0]["body"])):
             raise Conflict("This key was used for another plan. A plan's key is its identity: use a new one.")
+        return bool(rows)
+
+    def add(self, plan: Plan) -> None:
+        """Queue a plan; nothing where its key is known. Raises Conflict as :meth:`has` does."""
+        body = json.dumps(plan.model_dump(mode="json"), sort_keys=True)
+        self._do("INSERT OR IGNORE INTO plans (key, body, submitted) VALUES (?, ?, ?)", plan.key, body, now())
+        self.has(plan)
 
     def plan(self, key: str) -> dict[str, Any]:
         """Return a plan with its steps' outcomes; NotFound where there is none."""

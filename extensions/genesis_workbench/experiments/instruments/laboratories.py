@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from genesis_workbench.core.clock import seconds_since
-from genesis_workbench.core.errors import GenesisError, InvalidInput, NotFound
+from genesis_workbench.core.errors import GenesisError, NotFound, Unavailable
 from genesis_workbench.core.service import Service, local_state, me, service
 from genesis_workbench.core.site import this_site
 from genesis_workbench.core.state import State
 from genesis_workbench.experiments.instruments import address
 from genesis_workbench.experiments.instruments.client import Client
+
+_STALE_S = 60.0
 
 
 class _Door(Protocol):
@@ -26,7 +28,7 @@ class _Door(Protocol):
 
     def settle(self, key: str, **body: Any) -> dict[str, Any]: ...
 
-    def reserve(self, device: str, who: str, until: str) -> dict[str, Any]: ...
+    def reserve(self, device: str, who: str, until: str, why: str) -> dict[str, Any]: ...
 
 
 class _Through:
@@ -52,8 +54,9 @@ class _Through:
         found: dict[str, Any] = self._remote.post(f"{self._path}/plans/{key}/settle", body)
         return found
 
-    def reserve(self, device: str, who: str, until: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._remote.post(f"{self._path}/reservations/{device}", {"until": until})
+    def reserve(self, device: str, who: str, until: str, why: str) -> dict[str, Any]:
+        body = {"until": until, "why": why}
+        found: dict[str, Any] = self._remote.post(f"{self._path}/reservations/{device}", body)
         return found
 
 
@@ -68,16 +71,16 @@ class Laboratory:
         return self._door.state()
 
     def stop(self, why: str) -> None:
-        """Emergency stop: every device goes into its safe state at once; nothing starts until :meth:`reset`."""
-        silent = [
-            f"{device} {answer}"
-            for device, answer in self._door.stop(me().name, why)["devices"].items()
-            if answer != "stopped"
-        ]
-        if silent:
-            raise InvalidInput(
-                f"Not every device confirmed the stop: {'; '.join(silent)}. Use the switch on the device itself."
-            )
+        """Emergency stop: every device goes into its safe state at once; nothing starts until :meth:`reset`.
+
+        Raises
+        ------
+        Unavailable
+            If a device did not confirm it, or it could not be written down. It holds all the same.
+        """
+        trouble = not_confirmed(self._door.stop(me().name, why))
+        if trouble:
+            raise Unavailable(trouble)
 
     def reset(self, why: str) -> None:
         """End the emergency stop, after you have looked that it is safe."""
@@ -93,9 +96,12 @@ class Laboratory:
         """
         self._door.settle(plan, ran=ran, why=why, values=dict(values or {}), who=me().name)
 
-    def reserve(self, device: str, until: str = "") -> None:
-        """Keep a device for your own plans until a time (ISO 8601, UTC); without one, give it back."""
-        self._door.reserve(device, me().name, until)
+    def reserve(self, device: str, until: str = "", why: str = "") -> None:
+        """Keep a device for your own plans until a time (ISO 8601, UTC); without one, give it back.
+
+        Without a time, and with a reason, it ends another person's reservation.
+        """
+        self._door.reserve(device, me().name, until, why)
 
     def __repr__(self) -> str:
         head, rows = self._shown()
@@ -120,6 +126,9 @@ class Laboratory:
         head = f"{state['title']}{' (simulated)' if state['simulated'] else ''}"
         if stop:
             head += f": EMERGENCY STOP by {stop['who']} {_ago(stop['since'])}: {stop['why']}"
+        if seconds_since(state["heartbeat"]) > _STALE_S:
+            head += f" (its devices were last looked at {_ago(state['heartbeat'])})"
+        head += "".join(f" {each}" for each in state.get("warnings", ()))
         rows = [
             (
                 each["name"] + (" (simulated)" if each["simulated"] else ""),
@@ -136,11 +145,23 @@ class Laboratory:
                 f"plan {each['key'][:12]}",
                 f"{each['state']}, step {each['step']} of {each['steps']}",
                 each["title"],
-                each["reason"] or f"asked by {each['asker'] or 'nobody named'} {_ago(each['submitted'])}",
+                each["reason"]
+                or f"asked by {each.get('owner') or each['asker'] or 'nobody named'} {_ago(each['submitted'])}",
             )
             for each in state["queue"]
         ]
         return head, rows
+
+
+def not_confirmed(answer: Mapping[str, Any]) -> str:
+    """Say what a stop did not reach; empty where every device confirmed it and it is written down."""
+    silent = [f"{device} {said}" for device, said in answer["devices"].items() if said != "stopped"]
+    words = (
+        [f"Not every device confirmed the stop: {'; '.join(silent)}. Use the switch on the device itself."]
+        if silent
+        else []
+    )
+    return " ".join([*words, *filter(None, [answer.get("warning", "")])])
 
 
 class Laboratories:

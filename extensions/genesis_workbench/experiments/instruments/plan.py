@@ -24,19 +24,42 @@ class Step(BaseModel):
 
 
 class Plan(BaseModel):
-    """Steps that run one after the other, with all their devices reserved from the first to the last."""
+    """Steps that run one after the other, with all their devices reserved from the first to the last.
+
+    Attributes
+    ----------
+    asker : str
+        Who sent it, a person or a program.
+    owner : str
+        The person on whose behalf it runs, for reservations; where empty, the asker.
+    simulated : bool or None
+        Whether all its devices are simulated, as whoever approved it was told; None where nobody was told anything. A
+        gateway refuses a plan of which this is not so.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     key: str
     title: str = Field("", max_length=200)
     asker: str = Field("", max_length=100)
+    owner: str = Field("", max_length=100)
+    simulated: bool | None = None
     steps: tuple[Step, ...] = Field(min_length=1, max_length=200)
 
     @property
     def devices(self) -> frozenset[str]:
         """Names of the devices that it needs."""
         return frozenset(step.device for step in self.steps)
+
+    @property
+    def person(self) -> str:
+        """The person whose reservations let it through."""
+        return self.owner or self.asker
+
+    def same(self, other: Plan) -> bool:
+        """Whether both do the same. For whom, and what somebody was told, is no part of what is done."""
+        apart = {"owner", "simulated"}
+        return self.model_dump(mode="json", exclude=apart) == other.model_dump(mode="json", exclude=apart)
 
     def step_key(self, number: int) -> str:
         """Key under which a step runs once."""

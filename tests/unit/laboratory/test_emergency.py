@@ -1,0 +1,176 @@
+"""The emergency stop holds against a reset that is under way, a device that missed it, and a disk that is full."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+
+import pytest
+
+from genesis_workbench.core.errors import Conflict, Unavailable
+from genesis_workbench.experiments.instruments import watch
+from genesis_workbench.experiments.instruments.laboratories import Laboratory
+from genesis_workbench.experiments.instruments.simulated import twin as devices
+from unit.laboratory.twins import anneal, ended, gateway, load, mix, plan, wait_until
+
+NAMES = ("handler", "furnace", "spectrometer")
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch):
+    monkeypatch.setattr(watch, "_EVERY_S", 0.1)
+
+
+def statuses(twin):
+    return {twin.world.state(name)["status"] for name in NAMES}
+
+
+def full(*_):
+    raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_a_stop_that_comes_while_devices_are_released_holds_on(lab, twin):
+    lab.stop("alice", "first")
+    instrument, entered, gate, told = (
+        lab.devices["handler"].instrument,
+        threading.Event(),
+        threading.Event(),
+        [],
+    )
+    release = instrument.release
+
+    def slowly():
+        entered.set()
+        gate.wait(20)
+        release()
+
+    def reset():
+        with pytest.raises(Conflict, match="carol stopped the laboratory while it was being reset") as caught:
+            lab.reset("bob", "it looks fine")
+        told.append(caught.value)
+
+    instrument.release = slowly
+    thread = threading.Thread(target=reset)
+    thread.start()
+    assert entered.wait(20)
+    assert set(lab.stop("carol", "FIRE")["devices"].values()) == {"stopped"}, "a stop waits for no reset"
+    gate.set()
+    thread.join()
+    assert told
+    assert lab.state()["stop"]["why"] == "FIRE"
+    wait_until(lambda: statuses(twin) == {"stopped"})
+    lab.submit(plan("after", mix("z")))
+    lab._begin_what_can()
+    assert lab.plan("after")["state"] == "queued"
+    instrument.release = release
+    lab.close()
+    again = gateway(twin.folder, lab.folder)
+    assert again.state()["stop"]["why"] == "FIRE", "in the journal too"
+    again.reset("bob", "it is out")
+    assert ended(again, "after")["state"] == "done"
+    again.close()
+
+
+def test_a_device_that_was_out_of_reach_is_stopped_as_soon_as_it_answers(twin, tmp_path):
+    twin.world._scale = 600.0
+    lab = gateway(twin.folder, tmp_path / "lab", patience_s=60)
+    lab.submit(plan("hot", mix("s", 20, 0), load("s"), anneal(300, 86_000)))
+    wait_until(lambda: ("furnace", "anneal") in twin.ran())
+    # The line is cut; the device itself goes on.
+    twin._server.shutdown()
+    twin._thread.join()
+    twin._server.server_close()
+    assert lab.stop("alice", "smoke")["devices"]["furnace"].startswith("does not answer")
+    assert twin.world.state("furnace")["status"] == "busy"
+    twin._server = devices.serve(twin.world, twin.folder)
+    twin._thread = threading.Thread(target=twin._server.serve_forever, kwargs={"poll_interval": 0.01})
+    twin._thread.start()
+    wait_until(lambda: statuses(twin) == {"stopped"})
+    wait_until(lambda: set(lab.state()["stop"]["devices"].values()) == {"stopped"})
+    assert ended(lab, "hot")["state"] == "failed"
+    lab.close()
+    again = gateway(twin.folder, tmp_path / "lab")
+    assert set(again.state()["stop"]["devices"].values()) == {"stopped"}, "it is written down"
+    again.close()
+
+
+def test_a_device_that_was_switched_off_and_on_is_stopped_again(lab, twin):
+    lab.stop("alice", "smoke")
+    twin.off()
+    twin.on()
+    wait_until(lambda: statuses(twin) == {"stopped"})
+    lab.reset("alice", "looked")
+    assert statuses(twin) == {"idle"}
+    wait_until(lambda: all(each["status"] == "idle" for each in lab.state()["devices"]))
+    assert statuses(twin) == {"idle"}, "nobody is told of a stop that is over"
+
+
+def test_a_stop_that_cannot_be_written_down_holds_and_says_so(lab, twin, monkeypatch):
+    keep = lab.journal.keep
+    monkeypatch.setattr(lab.journal, "keep", full)
+    answer = lab.stop("alice", "smoke")
+    assert set(answer["devices"].values()) == {"stopped"}
+    assert "disk is full" in answer["warning"]
+    assert lab.state()["stop"]["why"] == "smoke"
+    with pytest.raises(sqlite3.OperationalError):
+        lab.reset("alice", "looked")
+    assert lab.state()["stop"], "what cannot be written down is not ended"
+    monkeypatch.setattr(lab.journal, "keep", keep)
+    wait_until(lambda: lab.journal.fact("stop"))  # as soon as there is room
+    lab.reset("alice", "looked")
+    assert not lab.journal.fact("stop")
+
+
+def test_a_notebook_is_told_of_a_stop_that_is_not_written_down(lab, monkeypatch):
+    monkeypatch.setattr(lab.journal, "keep", full)
+    with pytest.raises(Unavailable, match="holds only until the gateway ends"):
+        Laboratory("lab", lab).stop("smoke")
+
+
+def test_devices_that_hold_a_stop_of_which_nothing_is_on_record_can_be_released(lab, twin):
+    twin.world.stop("furnace")
+    lab.reset("alice", "the journal was lost")
+    assert statuses(twin) == {"idle"}
+    with pytest.raises(Conflict, match="no emergency stop"):
+        lab.reset("alice", "again")
+
+
+def test_a_device_whose_start_hangs_does_not_keep_the_others_from_stopping(lab, twin, monkeypatch):
+    monkeypatch.setattr(watch, "_START_WITHIN_S", 0.1)
+    instrument, gate, begun = lab.devices["handler"].instrument, threading.Event(), threading.Event()
+    start = instrument.start
+
+    def slowly(*arguments):
+        begun.set()
+        gate.wait(20)
+        start(*arguments)
+
+    instrument.start = slowly
+    lab.submit(plan("p", mix("s")))
+    assert begun.wait(20)
+    answer = lab.stop("alice", "smoke")["devices"]
+    assert "may still arrive" in answer["handler"]
+    assert (answer["furnace"], answer["spectrometer"]) == ("stopped", "stopped")
+    gate.set()
+    assert ended(lab, "p")["state"] == "failed"
+    assert not twin.ran()
+
+
+def test_the_heartbeat_is_of_the_last_look_and_stops_with_the_watch(lab, monkeypatch):
+    first = lab.state()["heartbeat"]
+    wait_until(lambda: lab.state()["heartbeat"] > first)
+    monkeypatch.setattr(watch.Watch, "ask", lambda self, name: 1 / 0)
+    gate = threading.Event()
+    gate.wait(0.5)
+    stale = lab.state()["heartbeat"]
+    gate.wait(0.5)
+    assert lab.state()["heartbeat"] == stale
+    monkeypatch.undo()
+    monkeypatch.setattr(watch, "_EVERY_S", 0.1)
+    wait_until(lambda: lab.state()["heartbeat"] > stale)
+
+
+def test_an_old_heartbeat_is_shown(lab):
+    state = lab.state() | {"heartbeat": "2020-01-01T00:00:00Z"}
+    lab.state = lambda: state
+    assert "last looked at" in repr(Laboratory("lab", lab))
