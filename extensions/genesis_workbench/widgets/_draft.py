@@ -1,4 +1,4 @@
-"""What a person has typed and what they looked at last: a file in their own folder, so that it is there tomorrow."""
+"""What a person has typed and what they looked at last: a file in their own folder for each notebook, so that it is there tomorrow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from genesis_workbench.core.identifiers import new_id
+from genesis_workbench.core.identifiers import digest_json, new_id
 from genesis_workbench.core.service import local_state
 
 EMPTY: dict[str, Any] = {
@@ -21,7 +21,7 @@ EMPTY: dict[str, Any] = {
 
 
 class Draft:
-    """One description that is not launched yet, with the key under which it will be launched once.
+    """One notebook's description that is not launched yet, with the key under which it will be launched once.
 
     Attributes
     ----------
@@ -32,11 +32,23 @@ class Draft:
     """
 
     def __init__(self) -> None:
-        self._path = local_state() / "drafts" / "experiment.json"
+        folder = local_state() / "drafts"
+        # Where the server says which notebook this kernel is of; other kernels share one draft.
+        notebook = os.environ.get("JPY_SESSION_NAME", "")
+        name = f"experiment-{digest_json(notebook)[7:23]}" if notebook else "experiment"
+        self._path = folder / f"{name}.json"
         kept = self._read()
         self.fields: dict[str, Any] = kept.get("fields") or EMPTY
         self.experiment = str(kept.get("experiment", ""))
         self.key = str(kept.get("key") or new_id("key"))
+        self._begun_with = str(kept.get("begun_with", ""))
+
+    def begin(self, fields: dict[str, Any]) -> None:
+        """Begin with a description, unless it is the one with which this notebook began last: then all is as it was left."""
+        mark = digest_json(fields)
+        if mark != self._begun_with:
+            self._begun_with, self.experiment = mark, ""
+            self.replace(fields)
 
     def change(self, fields: dict[str, Any]) -> None:
         """Keep what was typed."""
@@ -62,7 +74,12 @@ class Draft:
 
     def _keep(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        kept = {"fields": self.fields, "experiment": self.experiment, "key": self.key}
+        kept = {
+            "fields": self.fields,
+            "experiment": self.experiment,
+            "key": self.key,
+            "begun_with": self._begun_with,
+        }
         handle, name = tempfile.mkstemp(dir=self._path.parent)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(kept, file)

@@ -10,7 +10,7 @@ from typing import Any
 
 from genesis_workbench.core.errors import GenesisError, PermissionRefused
 from genesis_workbench.core.ledger import Event
-from genesis_workbench.experiments import people
+from genesis_workbench.experiments import notebook, people
 from genesis_workbench.experiments.instruments.laboratories import Laboratory, laboratories
 from genesis_workbench.experiments.run import Run
 from genesis_workbench.experiments.state import ExperimentState, fold_on
@@ -40,7 +40,7 @@ class Watch:
         self._lock, self._changed, self._closed = threading.Lock(), threading.Event(), threading.Event()
         self._fits = Latest(f"slices-{run.id}")
         self._fitted, self._state = -1, run.state()
-        self._laboratories: list[Laboratory] | None = None
+        self._laboratories: set[str] | None = None
         for work in (self._follow, self._look):
             threading.Thread(target=work, name=f"watch-{run.id}", daemon=True).start()
 
@@ -109,26 +109,42 @@ class Watch:
 
     def _elsewhere(self, state: ExperimentState) -> dict[str, Any]:
         """Return what only executors and laboratories know; an answer that is missing says so itself."""
-        if state.state == "ended" or not state.under_way:
-            return {"queue": [], "laboratory": self._laboratory(state)}
+        under_way = state.state != "ended" and state.under_way
         try:
-            return {"queue": self.run.queue(), "laboratory": self._laboratory(state)}
+            queue = self.run.queue() if under_way else []
         except GenesisError as error:
-            return {"queue": [{"words": error.message}]}
+            queue = [{"words": error.message}]
+        return {"queue": queue, "laboratories": self._in_use(state)}
 
-    def _laboratory(self, state: ExperimentState) -> dict[str, Any]:
-        """Return the laboratory in which trials are executed, as it is now; empty where there is none."""
+    def _in_use(self, state: ExperimentState) -> list[dict[str, Any]]:
+        """Return the laboratories in which trials are executed, as they are now. One that is silent says so and hides no other."""
         try:
             if self._laboratories is None:
-                names = {step.executor for step in state.spec.graph}
-                self._laboratories = [
-                    each for each in laboratories() if names & set(each.state().get("procedures", ()))
-                ]
-            return self._laboratories[0].state() if self._laboratories else {}
+                used = {step.executor for step in state.spec.graph}
+                executors = notebook.store().choices()["executors"]
+                found = {each.get("laboratory", "") for each in executors if each["name"] in used}
+                self._laboratories = found - {""}
+            every = laboratories() if self._laboratories else ()
         except PermissionRefused:
-            return {}
+            return []
         except GenesisError as error:
-            return {"title": "Laboratory", "devices": [], "queue": [], "trouble": error.message}
+            return [_silent("Laboratory", error)]
+        return [
+            told for each in every if each.name in self._laboratories if (told := _state_of(each)) is not None
+        ]
+
+
+def _state_of(laboratory: Laboratory) -> dict[str, Any] | None:
+    try:
+        return laboratory.state()
+    except PermissionRefused:
+        return None
+    except GenesisError as error:
+        return _silent(laboratory.name, error)
+
+
+def _silent(title: str, error: GenesisError) -> dict[str, Any]:
+    return {"title": title, "devices": [], "queue": [], "trouble": error.message}
 
 
 def _row(state: ExperimentState, trial: Trial) -> dict[str, Any]:

@@ -3,7 +3,7 @@ import { ago, badge, box, button, described, label, node, redraw, short } from "
 import { bestSoFar, front, parallel, slice } from "./_plots.js";
 import { formOf } from "./_form.js";
 
-const SHOWN = ["summary", "trials", "pending", "slices", "queue", "laboratory", "message"];
+const SHOWN = ["summary", "trials", "pending", "slices", "queue", "laboratories", "message"];
 
 // --- the trials -------------------------------------------------------------------------------------------------------
 
@@ -93,9 +93,9 @@ function asked(model, summary, each, view, again) {
   return made;
 }
 
-// --- queue and laboratory -------------------------------------------------------------------------------------------------
+// --- queue and laboratories -------------------------------------------------------------------------------------------------
 
-function standing(queue, laboratory) {
+function standing(queue, laboratories) {
   const parts = [];
   if (queue.length) {
     const list = node("ul", undefined, "plainly");
@@ -107,11 +107,16 @@ function standing(queue, laboratory) {
     }
     parts.push(node("h5", "Under way"), list);
   }
-  if (!laboratory.title) return parts;
+  return [...parts, ...laboratories.flatMap(inside)];
+}
+
+function inside(laboratory) {
+  const parts = [];
   const head = node("h5", laboratory.title);
   if (laboratory.simulated) head.append(" ", badge("simulated", "simulated"));
   parts.push(head);
-  if (laboratory.trouble) parts.push(node("p", laboratory.trouble, "fault"));
+  if (laboratory.trouble) return [...parts, node("p", laboratory.trouble, "fault")];
+  parts.push(...(laboratory.warnings ?? []).map((each) => node("p", each, "fault")));
   if (laboratory.stop?.who) {
     const stop = node("p", `EMERGENCY STOP by ${laboratory.stop.who}: ${laboratory.stop.why}`, "fault");
     stop.setAttribute("role", "alert");
@@ -226,7 +231,7 @@ function watchOf(model, root) {
   function again() {
     const summary = model.get("summary");
     if (!summary.id) return;
-    const [trials, pending, slices, queue, laboratory] = SHOWN.slice(1, 6).map((name) => model.get(name));
+    const [trials, pending, slices, queue, laboratories] = SHOWN.slice(1, 6).map((name) => model.get(name));
     const { finding: found, ...about } = summary;
     show("head", about, () => head(summary));
     show("told", model.get("message"), () => [model.get("message") && node("p", model.get("message"), "fault")]);
@@ -240,7 +245,7 @@ function watchOf(model, root) {
       box("plot", node("h5", "All parameters"), parallel(summary, trials, view, choose)),
       box("plot", node("h5", "What the model expects"), slices.length ? slice(summary, slices, view, again) : node("p", "It needs four points at least, in a space without conditions.", "small")),
     ]);
-    show("standing", [queue, laboratory, Math.floor(Date.now() / 5000)], () => standing(queue, laboratory));
+    show("standing", [queue, laboratories, Math.floor(Date.now() / 5000)], () => standing(queue, laboratories));
     show("trials", [trials, view.column, view.down, view.chosen], () => [node("h5", "Trials"), ...table(summary, trials, view, choose, again)]);
   }
   const events = SHOWN.map((name) => `change:${name}`).join(" ");

@@ -9,7 +9,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from genesis_workbench.core.errors import GenesisError, InvalidInput
+from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput
 from genesis_workbench.core.service import me
 from genesis_workbench.experiments import notebook
 from genesis_workbench.experiments.executors import function as functions
@@ -21,19 +21,21 @@ from genesis_workbench.widgets._latest import Latest
 from genesis_workbench.widgets._script import script
 from genesis_workbench.widgets._watch import Watch
 
-_WATCHED = ("summary", "trials", "pending", "slices", "queue", "laboratory", "message")
+_WATCHED = ("summary", "trials", "pending", "slices", "queue", "laboratories", "message")
 _LISTED = ("id", "title", "owner", "created", "state", "simulated", "trials", "finding")
 
 
 class ExperimentLauncher(anywidget.AnyWidget):
     """A form that the engine checks as one types, and a live view of what was launched.
 
-    The draft and what was looked at last are kept in the person's own folder: run the cell tomorrow, and it is as it was.
+    The draft and what was looked at last are kept in the person's own folder, for each notebook: run the cell tomorrow, and it
+    is as it was.
 
     Parameters
     ----------
     experiment : str, Run or Experiment, optional
-        What to watch; or a description to begin the form with. Without it, what was there last.
+        What to watch; or a description to begin the form with. Without it, and with the description that it had before,
+        what was there last.
     functions : sequence of callable
         In a bare notebook, functions that the form offers as executors.
     only : bool
@@ -55,7 +57,7 @@ class ExperimentLauncher(anywidget.AnyWidget):
     pending: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     slices: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     queue: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
-    laboratory = traitlets.Dict().tag(sync=True)
+    laboratories: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     message = traitlets.Unicode().tag(sync=True)
 
     def __init__(
@@ -75,7 +77,7 @@ class ExperimentLauncher(anywidget.AnyWidget):
         if not only:
             self._offer(functions)
         if isinstance(experiment, Experiment):
-            self._draft.replace(_fields(experiment))
+            self._draft.begin(_fields(experiment))
         self._begin(experiment)
 
     def close(self) -> None:
@@ -100,7 +102,7 @@ class ExperimentLauncher(anywidget.AnyWidget):
             self._open(experiment)
         elif isinstance(experiment, str):
             self._open(notebook.get(experiment))
-        elif experiment is None and self._draft.experiment in {each["id"] for each in self.mine}:
+        elif self._draft.experiment in {each["id"] for each in self.mine}:
             self._open(notebook.get(self._draft.experiment))
 
     # --- the form ---
@@ -114,7 +116,12 @@ class ExperimentLauncher(anywidget.AnyWidget):
 
     def _launch(self) -> None:
         spec = described(self._draft.fields)
-        run = Run(self._store.create(spec, key=self._draft.key), self._store)
+        try:
+            run = Run(self._store.create(spec, key=self._draft.key), self._store)
+        except Conflict:
+            # Another view of this draft has launched something else with its key.
+            self._draft.replace(self._draft.fields)
+            run = Run(self._store.create(spec, key=self._draft.key), self._store)
         # The same description launched again is another experiment.
         self._draft.replace(self._draft.fields)
         self._open(run)
@@ -131,7 +138,7 @@ class ExperimentLauncher(anywidget.AnyWidget):
         self._shown = run.id
         with self.hold_sync():
             self.summary, self.view, self.message = {}, "watch", ""
-            self.trials, self.pending, self.slices, self.queue, self.laboratory = [], [], [], [], {}
+            self.trials, self.pending, self.slices, self.queue, self.laboratories = [], [], [], [], []
         if not self.only:
             self._draft.look_at(run.id)
         self._watches[run.id].refresh()

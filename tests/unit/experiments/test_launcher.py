@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+import genesis_workbench as gw
+from genesis_workbench.core.errors import Unavailable
 from genesis_workbench.experiments import notebook
 from genesis_workbench.widgets import progress
 from genesis_workbench.widgets._script import script
@@ -100,6 +102,89 @@ def test_one_description_is_launched_once_however_often_it_is_sent(launcher):
         say(each, "launch")
     assert widget._shown == other._shown
     assert len(launcher().mine) == 1
+
+
+def test_two_views_of_one_draft_launch_what_each_of_them_shows(launcher):
+    first, second = launcher(), launcher()
+    say(first, "draft", draft=draft(title="One"))
+    say(first, "launch")
+    say(second, "draft", draft=draft(title="Another"))
+    say(second, "launch")
+    assert (second.message, second.view) == ("", "watch")
+    assert sorted(each["title"] for each in launcher().mine) == ["Another", "One"]
+
+
+def test_each_notebook_has_a_draft_of_its_own(launcher, monkeypatch):
+    say(launcher(), "draft", draft=draft(title="Of no notebook"))
+    monkeypatch.setenv("JPY_SESSION_NAME", "/home/alice/lamps.ipynb")
+    lamps = launcher()
+    assert "title" not in lamps.draft or lamps.draft["title"] == ""
+    say(lamps, "draft", draft=draft(title="Lamps"))
+    monkeypatch.setenv("JPY_SESSION_NAME", "/home/alice/cells.ipynb")
+    assert launcher().draft["title"] == ""
+    monkeypatch.setenv("JPY_SESSION_NAME", "/home/alice/lamps.ipynb")
+    assert launcher().draft["title"] == "Lamps"
+
+
+def test_a_cell_with_a_description_comes_back_as_it_was_left(launcher):
+    def described(title):
+        return gw.Experiment(
+            title=title,
+            hypothesis=gw.Hypothesis(
+                statement="Some x gives 0.9.", rule=gw.Threshold(metric="y", at_least=0.9)
+            ),
+            space=[gw.Real("x", 0, 1)],
+            objective=gw.Objective("y"),
+            executor=square,
+            budget=gw.Budget(trials=6),
+        )
+
+    today = launcher(described("A parabola"))
+    assert (today.view, today.draft["title"]) == ("describe", "A parabola")
+    say(today, "draft", draft={**today.draft, "title": "A better name"})
+    assert launcher(described("A parabola")).draft["title"] == "A better name"
+    say(today, "launch")
+    assert today.message == ""
+    tomorrow = launcher(described("A parabola"))
+    assert tomorrow.view == "watch"
+    until(lambda: tomorrow.summary.get("title") == "A better name")
+    # Another description in the cell begins anew.
+    other = launcher(described("A hyperbola"))
+    assert (other.view, other.draft["title"]) == ("describe", "A hyperbola")
+
+
+class Lab:
+    """A laboratory as the notebook sees it, silent where it has no state."""
+
+    def __init__(self, name, state=None):
+        self.name, self._state = name, state
+
+    def state(self):
+        if self._state is None:
+            raise Unavailable(f"The laboratory {self.name} does not answer.")
+        return {"name": self.name, "title": self.name, "devices": [], "queue": [], **self._state}
+
+
+def test_the_stop_of_the_laboratory_in_use_is_seen_whatever_another_does(launcher, monkeypatch):
+    from genesis_workbench.widgets import _watch
+
+    widget = launcher()
+    choices = widget._store.choices()
+    for each in choices["executors"]:
+        each["laboratory"] = "cellar" if each["name"] == "function" else "attic"
+    monkeypatch.setattr(type(widget._store), "choices", lambda _self: choices)
+    stop = {"who": "carol", "why": "smoke", "since": "2026-01-31T08:00:00.000000Z"}
+    labs = [Lab("attic"), Lab("cellar", {"stop": stop})]
+    monkeypatch.setattr(_watch, "laboratories", lambda: labs)
+    say(widget, "draft", draft=draft())
+    say(widget, "launch")
+    until(lambda: widget.laboratories)
+    assert [(each["title"], each["stop"]["who"]) for each in widget.laboratories] == [("cellar", "carol")]
+    labs[1] = Lab("cellar")
+    widget._watches[widget._shown].close()
+    silent = launcher()
+    until(lambda: silent.laboratories)
+    assert silent.laboratories[0]["trouble"] == "The laboratory cellar does not answer."
 
 
 def test_a_page_cannot_launch_what_is_wrong(launcher):

@@ -127,13 +127,15 @@ class InstrumentExecutor:
 
     def standing(self, key: str) -> Standing:
         """Return where its plan stands in the laboratory's queue. See :class:`Executor`."""
-        laboratory = self._section().name
+        laboratory, client = self._section().name, self._client()
         try:
-            plan = self._client().plan(key)
+            plan = client.plan(key)
         except NotFound:
             return Standing("not yet sent", laboratory)
         done, of = sum(bool(step["ended"]) for step in plan["steps"]), len(plan["plan"]["steps"])
         why = f": {plan['reason']}" if plan["reason"] else ""
+        if plan["state"] == "queued" and not why:
+            why = _held_up(client.state(), {step["device"] for step in plan["plan"]["steps"]})
         return Standing(f"plan {plan['state']}, {done} of {of} steps done{why}", laboratory)
 
     @property
@@ -174,6 +176,19 @@ class InstrumentExecutor:
         if not blobs.has(digest) and blobs.put(client.file(digest)) != digest:
             raise VerificationFailed(f"The laboratory sent another file than the one with the hash {digest}.")
         return digest
+
+
+def _held_up(laboratory: Mapping[str, Any], devices: set[str]) -> str:
+    """Return why a queued plan does not begin, where that takes a person."""
+    if laboratory["stop"]:
+        return f": the laboratory was stopped by {laboratory['stop']['who']}: {laboratory['stop']['why']}"
+    for each in laboratory["queue"]:
+        if each["state"] == "unknown" and devices & set(each["devices"]):
+            return (
+                f": it waits for the plan {each['key']}, of which nobody knows what became. Who operates the laboratory says so "
+                f"with gw.laboratories()[{laboratory['name']!r}].settle({each['key']!r}, ...)"
+            )
+    return ""
 
 
 def _minutes(plan: Mapping[str, Any]) -> dict[str, float]:
