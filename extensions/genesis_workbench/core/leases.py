@@ -32,7 +32,7 @@ class Leases:
     """Leases in the ledger's database. The clock is the database host's as the processes see it."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+        self._engine, self._reader = engine, engine.execution_options(reading=True)
 
     def acquire(self, name: str, holder: str, ttl_s: float) -> Lease | None:
         """Take the lease on `name` for `ttl_s` seconds; None while somebody else holds it."""
@@ -100,14 +100,14 @@ class Leases:
 
     def holder(self, name: str) -> str | None:
         """Return who holds the lease on `name` now."""
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             row = connection.execute(sa.select(_table).where(_table.c.name == name)).first()
         return row.holder if row is not None and row.expires > time.time() else None
 
     def holders(self) -> list[str]:
         """Return everybody who holds a lease now."""
         query = sa.select(_table.c.holder).where(_table.c.expires > time.time()).distinct()
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             return list(connection.execute(query).scalars())
 
     def let_go(self, holder: str) -> None:

@@ -100,7 +100,7 @@ class Folds:
 
     def _snapshot(self, experiment: str) -> ExperimentState | None:
         query = sa.select(_snapshots).where(_snapshots.c.experiment == experiment)
-        with self._ledger.engine.connect() as connection:
+        with self._ledger.reader.connect() as connection:
             row = connection.execute(query).first()
         if row is None or row.code != _code():
             return None

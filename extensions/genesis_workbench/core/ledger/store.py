@@ -31,10 +31,16 @@ _ROWS = (
 
 
 class Ledger:
-    """The ledger in one database. Safe for threads, and for any number of processes on one database."""
+    """The ledger in one database. Safe for threads, and for any number of processes on one database.
+
+    Attributes
+    ----------
+    engine, reader : sqlalchemy.Engine
+        Its database; and the same for transactions that only read, which in SQLite wait for nobody who writes.
+    """
 
     def __init__(self, engine: sa.Engine) -> None:
-        self.engine = engine
+        self.engine, self.reader = engine, engine.execution_options(reading=True)
 
     @classmethod
     def open(cls, url: str) -> Ledger:
@@ -162,7 +168,7 @@ class Ledger:
             query = query.where(_EVENTS.stream.startswith(prefix, autoescape=True))
         if kinds is not None:
             query = query.where(_EVENTS.kind.in_(list(kinds)))
-        with self.engine.connect() as connection:
+        with self.reader.connect() as connection:
             return [_event(row) for row in connection.execute(query)]
 
     def all(self, *, stream: str, batch: int = 5000) -> Iterator[Event]:
@@ -174,12 +180,12 @@ class Ledger:
 
     def version(self, stream: str) -> int:
         """Return how many events a stream has."""
-        with self.engine.connect() as connection:
+        with self.reader.connect() as connection:
             return self._versions(connection, {stream})[stream]
 
     def head(self) -> tuple[int, str]:
         """Return number and hash of the last event; ``(0, GENESIS)`` where there is none."""
-        with self.engine.connect() as connection:
+        with self.reader.connect() as connection:
             row = connection.execute(
                 sa.select(_EVENTS.seq, _EVENTS.hash).order_by(_EVENTS.seq.desc()).limit(1)
             ).first()
@@ -222,7 +228,7 @@ class Ledger:
         query = sa.select(schema.events).order_by(_EVENTS.seq).limit(batch)
         after = 0
         while True:
-            with self.engine.connect() as connection:
+            with self.reader.connect() as connection:
                 rows = connection.execute(query.where(_EVENTS.seq > after)).all()
             if not rows:
                 return
