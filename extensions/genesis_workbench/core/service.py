@@ -74,10 +74,17 @@ class Service:
         """GET `path` and return its bytes."""
         return self._send("GET", path).content
 
-    def events(self, path: str, after: int = 0, *, idle_s: float = 60) -> Iterator[dict[str, Any]]:
+    def events(
+        self, path: str, after: int = 0, *, idle_s: float = 60, beat_s: float | None = None
+    ) -> Iterator[dict[str, Any] | None]:
         """Follow the server-sent events of `path`, each event once, through lost connections.
 
         Ends when the service says that no more will come (an event of kind ``end``).
+
+        Parameters
+        ----------
+        beat_s : float, optional
+            While nothing comes give None, at least about so often.
         """
         while True:
             try:
@@ -86,7 +93,7 @@ class Service:
                     path,
                     params={"after": after},
                     headers={"Accept": "text/event-stream"},
-                    timeout=httpx.Timeout(idle_s, connect=5),
+                    timeout=httpx.Timeout(idle_s if beat_s is None else min(idle_s, beat_s), connect=5),
                 ) as answer:
                     if answer.is_error:
                         answer.read()
@@ -98,7 +105,11 @@ class Service:
                             event = json.loads(line.removeprefix("data: "))
                             after = max(after, int(event.get("seq", after)))
                             yield event
+                        elif beat_s is not None and line.startswith(":"):
+                            yield None
             except (httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.ReadError):
+                if beat_s is not None:
+                    yield None
                 continue  # the service restarted, or a proxy cut a silent line: go on after the last event
             except httpx.TransportError as error:
                 raise Unavailable(

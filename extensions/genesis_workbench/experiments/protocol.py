@@ -47,8 +47,21 @@ class Experiments(Protocol):
         """Return events after a number, in order."""
         ...
 
-    def follow(self, experiment: str, after: int = 0) -> Iterator[dict[str, Any]]:
-        """Iterate over events as they come, until the experiment has ended."""
+    def follow(
+        self, experiment: str, after: int = 0, *, beat_s: float | None = None
+    ) -> Iterator[dict[str, Any] | None]:
+        """Iterate over events as they come, until the experiment has ended; in a bare notebook also until it is paused.
+
+        Parameters
+        ----------
+        beat_s : float, optional
+            While nothing happens give None, at least about so often, so that whoever waits may think of something else.
+
+        Raises
+        ------
+        Unavailable
+            In a bare notebook, if it cannot go on because this process lacks a function that it calls.
+        """
         ...
 
     def command(self, experiment: str, what: str, reason: str = "") -> None:
@@ -94,6 +107,10 @@ class Experiments(Protocol):
 
     def verify(self, experiment: str) -> Report:
         """Check chain, commitment, trials, attachments and decision from the events alone."""
+        ...
+
+    def file(self, experiment: str, digest: str) -> bytes:
+        """Return a file that a trial of an experiment left, by its hash."""
         ...
 
     def keep_file(self, data: bytes) -> str:

@@ -59,9 +59,11 @@ class RemoteExperiments:
         ]
         return found
 
-    def follow(self, experiment: str, after: int = 0) -> Iterator[dict[str, Any]]:
+    def follow(
+        self, experiment: str, after: int = 0, *, beat_s: float | None = None
+    ) -> Iterator[dict[str, Any] | None]:
         """Iterate over server-sent events. See :class:`Experiments`."""
-        return self._service.events(f"experiments/{experiment}/events", after)
+        return self._service.events(f"experiments/{experiment}/events", after, beat_s=beat_s)
 
     def command(self, experiment: str, what: str, reason: str = "") -> None:
         """Pause, resume or stop. See :class:`Experiments`."""
@@ -108,6 +110,10 @@ class RemoteExperiments:
         """Add points. See :class:`Experiments`."""
         body = {"points": [dict(point) for point in points]}
         self._service.post(f"experiments/{experiment}/points", body)
+
+    def file(self, experiment: str, digest: str) -> bytes:
+        """Return an attachment. See :class:`Experiments`."""
+        return self._service.download(f"experiments/{experiment}/files/{digest}")
 
     def keep_file(self, data: bytes) -> str:
         """Keep a file. See :class:`Experiments`."""

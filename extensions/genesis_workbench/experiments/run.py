@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from genesis_workbench.core.errors import Conflict, DeadlineExceeded
 from genesis_workbench.core.ledger import Event
-from genesis_workbench.experiments import lineage
+from genesis_workbench.experiments import lineage, people
 from genesis_workbench.experiments.finding import decide
 from genesis_workbench.experiments.people import Became
 from genesis_workbench.experiments.showing import Finding
-from genesis_workbench.experiments.state import ExperimentState, fold
+from genesis_workbench.experiments.spec import PERSON
+from genesis_workbench.experiments.state import ExperimentState, fold, fold_on
 from genesis_workbench.experiments.store import Experiments
 from genesis_workbench.experiments.verification import Report
 
@@ -53,53 +54,69 @@ class Run:
 
     def follow(self, after: int = 0) -> Iterator[dict[str, Any]]:
         """Iterate over events as they come, until it has ended."""
-        return self._store.follow(self.id, after)
+        return (event for event in self._store.follow(self.id, after) if event is not None)
 
     def trials(self) -> pd.DataFrame:
-        """Return one row for each trial: parameters, outcomes, state."""
+        """Return one row for each trial: parameters, outcomes, state.
+
+        Where a parameter is called as an outcome, or as what is told of each trial, the columns of those are
+        ``outcome_...`` and ``trial_...``.
+        """
         import pandas as pd
 
         state = self.state()
         told = any(trial.rationale for trial in state.trials)
-        rows = [
-            {
-                "trial": trial.number,
-                **{parameter.name: trial.parameters.get(parameter.name) for parameter in state.spec.space},
-                **{name: value["value"] for name, value in trial.values.items()},
-                **({"arm": trial.arm} if state.spec.arms else {}),
-                "state": trial.state,
-                "proposer": trial.proposer,
-                "reason": trial.reason,
-                **({"rationale": trial.rationale} if told else {}),
-            }
-            for trial in state.trials
-        ]
-        return pd.DataFrame(rows).set_index("trial") if rows else pd.DataFrame()
+        given = [parameter.name for parameter in state.spec.space]
+        seen = dict.fromkeys(name for trial in state.trials for name in trial.values)
+        # What the experiment itself tells of a trial makes room for a parameter or an outcome of the same name.
+        outcomes = {name: f"outcome_{name}" if name in given else name for name in seen}
+        taken = {*given, *outcomes.values()}
+        rows = []
+        for trial in state.trials:
+            about = {"arm": trial.arm} if state.spec.arms else {}
+            about |= {"state": trial.state, "proposer": trial.proposer, "reason": trial.reason}
+            about |= {"rationale": trial.rationale} if told else {}
+            rows.append(
+                {
+                    **{name: trial.parameters.get(name) for name in given},
+                    **{outcomes[name]: value["value"] for name, value in trial.values.items()},
+                    **{f"trial_{name}" if name in taken else name: value for name, value in about.items()},
+                }
+            )
+        numbers = pd.Index([trial.number for trial in state.trials], name="trial")
+        return pd.DataFrame(rows, index=numbers) if rows else pd.DataFrame()
 
     def wait(self, timeout_s: float = 3600) -> dict[str, Any]:
         """Wait until it has ended and return its finding.
+
+        In a bare notebook the experiment advances while somebody waits; it goes as far as it can without a person.
 
         Raises
         ------
         DeadlineExceeded
             If that takes longer than `timeout_s` seconds; the experiment goes on.
         Conflict
-            If it is paused, or, in a bare notebook, waits for a person: nothing would come of waiting.
+            If it is paused, or, in a bare notebook, nothing more happens until a person says something.
+        Unavailable
+            In a bare notebook, if a function that it calls is not known in this process; says what to run again.
         """
-        deadline = time.monotonic() + timeout_s
-        by_hand = any(step.executor == "person" for step in self.state().spec.graph)
-        for event in self.follow():
-            # In a bare notebook nobody else can answer while this process waits.
-            if self._store.alone and _asks(event, by_hand) and (asked := self.pending()):
-                about = ", ".join(f"trial {each['trial']} for {each['for']}" for each in asked[:5])
-                raise Conflict(
-                    f"The experiment waits for a person: {about}. See pending(); then approve, enter or resolve, and wait "
-                    "again."
-                )
-            if time.monotonic() > deadline:
+        began, state = time.monotonic(), self.state()
+        for event in self._store.follow(self.id, state.seq, beat_s=min(max(timeout_s / 10, 1), 15)):
+            if event is not None:
+                fold_on(state, [Event(**event)])
+            elif _rests(state) if self._store.alone else state.state == "paused":
+                break
+            if time.monotonic() - began > timeout_s:
+                waits = f", and waits for {asked}" if (asked := _asked(state)) else ""
                 raise DeadlineExceeded(
-                    f"The experiment is still running after {timeout_s:g} s. It goes on; wait again, or stop it."
+                    f"The experiment is still {state.state} after {timeout_s:g} s{waits}. "
+                    f"{'It goes on when you wait again' if self._store.alone else 'It goes on; wait again'}, or stop it."
                 )
+        if state.state == "paused":
+            why = f" ({state.reason})" if state.reason else ""
+            raise Conflict(f"The experiment is paused{why}. Let it go on with resume(), then wait again.")
+        if state.state != "ended":
+            raise Conflict(f"The experiment waits for {_asked(state)}. Then wait again.")
         return self.finding()
 
     def finding(self) -> dict[str, Any]:
@@ -112,10 +129,11 @@ class Run:
         """
         summary = self.status()
         if summary["finding"] is None:
-            trials = summary["trials"]
+            trials, paused = summary["trials"], summary["state"] == "paused"
             raise Conflict(
                 f"There is no finding yet: the experiment is {summary['state']}, {trials['observed']} of "
-                f"{trials['budget']} trials observed. Wait for it with wait()."
+                f"{trials['budget']} trials observed. {'Let it go on with resume(), then' if paused else 'To come to one,'} "
+                "wait for it with wait()."
             )
         return Finding(summary["finding"])
 
@@ -234,7 +252,7 @@ class Run:
         return self._store.verify(self.id)
 
     def export(self, folder: str | Path, *, license: str | None = None) -> Path:  # noqa: A002 - RO-Crate's word
-        """Write it as an RO-Crate into a new folder: events, hypothesis, trials as CSV, finding, and what they are.
+        """Write it as an RO-Crate into a new folder: events, hypothesis, trials as CSV, finding, files, and what they are.
 
         Parameters
         ----------
@@ -244,7 +262,11 @@ class Run:
         from genesis_workbench.experiments.crate import NO_LICENSE, write_crate
 
         events = [Event(**event) for event in self.events()]
-        return write_crate(events, Path(folder), license=license or NO_LICENSE)
+        return write_crate(events, Path(folder), license=license or NO_LICENSE, attached=self.file)
+
+    def file(self, digest: str) -> bytes:
+        """Return a file that a trial left, such as a spectrum, by the hash under which its `attachments` name it."""
+        return self._store.file(self.id, digest)
 
     def slices(self) -> list[dict[str, Any]]:
         """Return what a Gaussian process makes of the observations along each parameter, at the best point."""
@@ -270,12 +292,23 @@ class Run:
         return f"Run({self.id}: {summary['title']}, {summary['state']}, {trials['observed']} of {trials['budget']} trials)"
 
 
-def _asks(event: Mapping[str, Any], by_hand: bool) -> bool:
-    """Whether a person may be asked for something after an event."""
-    kind = event["kind"]
-    if kind in ("trial.started", "step.started"):
-        return by_hand
-    return kind in ("trial.unknown", "approval.expired") or "approval" in event["body"]
+def _rests(state: ExperimentState) -> bool:
+    """Whether nothing more happens until a person says something."""
+    return people.waits(state) or _wants_points(state)
+
+
+def _wants_points(state: ExperimentState) -> bool:
+    return state.spec.proposer == PERSON and not state.under_way and not state.added
+
+
+def _asked(state: ExperimentState) -> str:
+    """Return what the experiment waits for from a person, and what to do; empty where it waits for nobody."""
+    if _wants_points(state):
+        return "points: people propose what is tried. Give some with add_points(), or end it with stop()"
+    asked = [f"trial {each['trial']} for {each['for']}" for each in people.pending(state)]
+    more = f" and {len(asked) - 5} more" if len(asked) > 5 else ""
+    about = ", ".join(asked[:5]) + more
+    return f"a person: {about}. See pending(); then approve, enter or resolve" if asked else ""
 
 
 def _described(fields: dict[str, Any]) -> Experiment:

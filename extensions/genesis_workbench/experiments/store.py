@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from genesis_workbench.core import busy
 from genesis_workbench.core.access import Access, Label, Person
 from genesis_workbench.core.errors import (
     Conflict,
@@ -28,7 +27,7 @@ from genesis_workbench.experiments import lineage, people
 from genesis_workbench.experiments.accounts import Accounts
 from genesis_workbench.experiments.checking import Checked, Executors, check, check_account
 from genesis_workbench.experiments.executors._base import Executor, Place
-from genesis_workbench.experiments.folding import Folds, catch_up
+from genesis_workbench.experiments.folding import Folds
 from genesis_workbench.experiments.hypothesis import Hypothesis
 from genesis_workbench.experiments.people import Became
 from genesis_workbench.experiments.protocol import Experiments
@@ -41,6 +40,8 @@ from genesis_workbench.experiments.writing import Entry
 __all__ = ["Experiments", "LedgerExperiments", "RemoteExperiments", "all_created", "local_executors"]
 
 _TRIES = 20
+_SHORTEST_S, _LONGEST_S = 0.005, 0.2
+"""Between two looks at what is under way: an eighth of the time that nothing has happened, within these."""
 
 
 class LedgerExperiments:
@@ -181,27 +182,30 @@ class LedgerExperiments:
         self._allow(experiment)
         return [event.as_dict() for event in self._ledger.read(stream=stream(experiment), after=after)]
 
-    def follow(self, experiment: str, after: int = 0) -> Iterator[dict[str, Any]]:
-        """Advance the experiment in this process, and iterate over what happens. See :class:`Experiments`."""
-        import time
+    def follow(
+        self, experiment: str, after: int = 0, *, beat_s: float | None = None
+    ) -> Iterator[dict[str, Any] | None]:
+        """Advance the experiment, unless another process does, and iterate over what happens. See :class:`Experiments`."""
+        from genesis_workbench.experiments.advancing import Turns
 
-        from genesis_workbench.experiments.loop import advance
-
-        executors, state = self._executors, self.state(experiment)
-        what = f"the experiment {state.spec.title}"
-        while True:
-            try:
-                # Said for as long as a turn takes, in which a proposer may think for minutes, and until the next one.
-                with nullcontext() if people.waits(state) else busy.working(what):
-                    advance(self._ledger, experiment, None, executors, state=catch_up(self._ledger, state))
-            except Conflict:
-                continue  # somebody said something in between, in another notebook: look again
-            for event in self.events(experiment, after):
-                after = event["seq"]
-                yield event
-            if state.state != "running":
-                return
-            time.sleep(0.2)
+        state, waited = self.state(experiment), 0.0
+        with Turns(self._ledger, state, self._executors) as turns:
+            while True:
+                turns.take()
+                events = self.events(experiment, after)
+                for event in events:
+                    after = event["seq"]
+                    yield event
+                if events:
+                    waited = 0.0
+                    continue  # what has happened may let more happen at once
+                if turns.over:
+                    return
+                pause = min(_LONGEST_S, max(_SHORTEST_S, waited / 8))
+                time.sleep(pause)
+                waited += pause
+                if beat_s is not None:
+                    yield None
 
     def command(self, experiment: str, what: str, reason: str = "") -> None:
         """Pause, resume or stop. See :class:`Experiments`."""
@@ -319,6 +323,17 @@ class LedgerExperiments:
     def ended(self, experiment: str) -> bool:
         """Whether an experiment has ended."""
         return bool(self._ledger.read(stream=stream(experiment), kinds=["experiment.ended"], limit=1))
+
+    def file(self, experiment: str, digest: str) -> bytes:
+        """Return an attachment. See :class:`Experiments`."""
+        state = self.state(experiment)
+        named = {
+            each for trial in state.trials for _, one in trial.executions for each in one.attachments.values()
+        }
+        named |= {each for trial in state.trials for each in trial.attachments.values()}
+        if digest not in named or self._blobs is None:
+            raise NotFound(f"No trial of this experiment left a file {digest!r:.100}.")
+        return self._blobs.read(digest)
 
     def keep_file(self, data: bytes) -> str:
         """Keep a file. See :class:`Experiments`."""
