@@ -11,7 +11,6 @@ from genesis_workbench.compute.schedulers import local
 from genesis_workbench.compute.schedulers.local import LocalScheduler
 from genesis_workbench.core.site import Site
 from genesis_workbench.core.state import State
-from genesis_workbench.experiments import Objective
 from genesis_workbench.experiments.executors._base import Place
 from genesis_workbench.experiments.executors.dask import DaskExecutor
 from genesis_workbench.experiments.executors.function import FunctionExecutor, named
@@ -42,9 +41,9 @@ def place(tmp_path):
 class TestFunction(ExecutorContract):
     @pytest.fixture(autouse=True)
     def _example(self, place):
-        _, arguments = named(square, {}, [Objective("y")])
+        _, arguments = named(square, {}, [("y", "")])
         wrong = {**arguments, "function": "nowhere:nothing"}
-        self.example = Example(lambda: FunctionExecutor(place), {"x": 0.5}, arguments, wrong, remembers=False)
+        self.example = Example(lambda: FunctionExecutor(place), {"x": 0.5}, arguments, wrong)
 
 
 class TestJob(ExecutorContract):

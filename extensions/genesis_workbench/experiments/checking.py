@@ -195,7 +195,7 @@ def _outcomes(spec: ExperimentSpec, signatures: Mapping[str, Signature]) -> None
     for takes in signatures.values():
         for name, unit in takes.outcomes.items():
             outcomes.setdefault(name, set()).add(unit)
-    for name, unit, where, field in _named(spec):
+    for name, unit, where, field in outcomes_named(spec):
         if name not in outcomes:
             who = f"executor {spec.executor!r} does" if spec.executor else "steps do"
             raise InvalidInput(
@@ -208,7 +208,7 @@ def _outcomes(spec: ExperimentSpec, signatures: Mapping[str, Signature]) -> None
                 convert(1.0, each, unit)
 
 
-def _named(spec: ExperimentSpec) -> Iterator[tuple[str, str, str, str]]:
+def outcomes_named(spec: ExperimentSpec) -> Iterator[tuple[str, str, str, str]]:
     """Iterate over the outcomes that a description names: name, the unit it wants them in, where, and in which field."""
     yield spec.objective.name, spec.objective.unit, "objective", "name"
     for row, objective in enumerate(spec.further_objectives):

@@ -10,10 +10,8 @@ from pydantic import ValidationError
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.identifiers import new_id
 from genesis_workbench.experiments import notebook
-from genesis_workbench.experiments.constraints import Condition
-from genesis_workbench.experiments.executors import function as functions
+from genesis_workbench.experiments.fields import described_by
 from genesis_workbench.experiments.run import Run
-from genesis_workbench.experiments.spec import ExperimentSpec
 
 if TYPE_CHECKING:
     from genesis_workbench.experiments.budget import Budget, Cost
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from genesis_workbench.experiments.hypothesis import Hypothesis
     from genesis_workbench.experiments.outcomes import Limit
     from genesis_workbench.experiments.parameters import AnyParameter
-    from genesis_workbench.experiments.spec import Arm, Objective
+    from genesis_workbench.experiments.spec import Arm, ExperimentSpec, Objective
     from genesis_workbench.experiments.steps import Step
 
 
@@ -66,7 +64,7 @@ class Experiment:
         What one trial costs, by amount of the budget: a number, an expression over parameters, or a Cost.
     approval : Approval
         Which trials wait for a person's approval; where left out, those that touch the laboratory.
-    warm_start : sequence of str
+    warm_start : sequence of str or Run
         Earlier experiments from whose trials the proposer learns.
     parallel : int
         Trials under way at once.
@@ -102,24 +100,19 @@ class Experiment:
         models: Sequence[str] = (),
         **more: Any,
     ) -> None:
-        objectives = tuple(objective) if isinstance(objective, Sequence) else (objective,)
-        if not objectives:
+        if isinstance(objective, Sequence) and not objective:
             raise InvalidInput("The experiment has no objective; give at least one.")
-        arguments = dict(executor_arguments or {})
-        if callable(executor):
-            executor, arguments = functions.named(executor, arguments, [*objectives, *outcome_constraints])
         self.spec = described(
             {
                 "title": title,
                 "hypothesis": hypothesis,
                 "space": tuple(space),
-                "constraints": tuple(Condition(one) if isinstance(one, str) else one for one in constraints),
-                "objective": objectives[0],
-                "further_objectives": objectives[1:],
+                "constraints": tuple(constraints),
+                "objective": objective,
                 "outcome_constraints": tuple(outcome_constraints),
                 "arms": tuple(arms),
                 "executor": executor,
-                "executor_arguments": arguments,
+                "executor_arguments": dict(executor_arguments or {}),
                 "steps": tuple(steps),
                 "budget": budget,
                 "cost": dict(cost or {}),
@@ -149,7 +142,7 @@ class Experiment:
 def described(fields: dict[str, Any]) -> ExperimentSpec:
     """Return a description, or say in one line what is wrong with it."""
     try:
-        return ExperimentSpec.model_validate(fields)
+        return described_by(fields)
     except ValidationError as error:
         raise InvalidInput(f"The experiment cannot be used: {explain(error)}.") from error
 

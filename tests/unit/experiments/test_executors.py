@@ -117,13 +117,14 @@ def test_a_function_that_raises_or_gives_nonsense_fails_its_trial_with_its_words
             raise ZeroDivisionError("by nothing")
         return {"other": 1}
 
-    _, arguments = named(odd, {}, [Objective("y")])
+    _, arguments = named(odd, {}, [("y", "")])
     executor.submit("k1", {"x": 0.1}, arguments)
     executor.submit("k2", {"x": 0.9}, arguments)
     assert outcome(executor, "k1") == Failure("ZeroDivisionError: by nothing")
     assert "returned nothing for y" in outcome(executor, "k2").reason
-    # Another process does not know what became of a call, and says so.
-    assert isinstance(FunctionExecutor(place).observe("k1"), Unknown)
+    # Another process learns it; of a call that was not written down nobody knows.
+    assert FunctionExecutor(place).observe("k1") == Failure("ZeroDivisionError: by nothing")
+    assert isinstance(FunctionExecutor(place).observe("k9"), Unknown)
 
 
 def test_the_service_refuses_a_function_and_says_what_to_use(at_home, place):

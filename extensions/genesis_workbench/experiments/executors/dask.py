@@ -7,15 +7,12 @@ knows, and a person decides.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from genesis_workbench.core.errors import NotFound, Unavailable
-from genesis_workbench.core.identifiers import check_slug
 from genesis_workbench.experiments.executors._base import (
     Failure,
     Observation,
@@ -25,6 +22,7 @@ from genesis_workbench.experiments.executors._base import (
     Unknown,
     allow_own_code,
 )
+from genesis_workbench.experiments.executors._notes import Notes
 from genesis_workbench.experiments.executors._settings import read
 from genesis_workbench.experiments.record import Record, Unit
 
@@ -81,7 +79,7 @@ class DaskExecutor:
     settings: ClassVar[type[Record]] = DaskArguments
 
     def __init__(self, place: Place) -> None:
-        self._place = place
+        self._place, self._notes = place, Notes(place.state.folder / "tasks", "task")
         self._clusters: dict[str, GenesisCluster] = {}
 
     def check(self, arguments: Mapping[str, Any]) -> None:
@@ -97,10 +95,10 @@ class DaskExecutor:
     def submit(self, key: str, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
         """Write down what is asked for and hand it to the cluster. See :class:`Executor`."""
         given = _read(arguments)
-        kept = self._kept(key)
+        kept = self._notes.read(key)
         if kept is None:
             kept = {"parameters": dict(parameters), "arguments": given.model_dump(mode="json"), "times": 0}
-            self._keep(key, kept)
+            self._notes.write(key, kept)
         elif kept["times"] and not given.repeatable:
             return  # it may have begun: `observe` asks the cluster, and says where nobody knows
         if "outcome" not in kept:
@@ -108,7 +106,7 @@ class DaskExecutor:
 
     def observe(self, key: str) -> Outcome | None:
         """Ask the cluster what became of the task. See :class:`Executor`."""
-        kept = self._kept(key)
+        kept = self._notes.read(key)
         if kept is None:
             return Failure("What was asked for is gone from the state folder.")
         if "outcome" in kept:
@@ -126,13 +124,13 @@ class DaskExecutor:
         kept["outcome"] = (
             {"failed": f"{type(raised).__name__}: {raised}"[:1000]} if raised else _plain(future.result())
         )
-        self._keep(key, kept)
+        self._notes.write(key, kept)
         self._cluster(given).client.unpublish_dataset(key)
         return _outcome(kept["outcome"], given.outcomes)
 
     def cancel(self, key: str) -> None:
         """Take the task from the cluster. See :class:`Executor`."""
-        kept = self._kept(key)
+        kept = self._notes.read(key)
         if kept is None or "outcome" in kept:
             return
         given = _read(kept["arguments"])
@@ -143,7 +141,7 @@ class DaskExecutor:
         except (_Lost, Unavailable):
             pass  # nothing is left to cancel
         kept["outcome"] = {"failed": "It was canceled."}
-        self._keep(key, kept)
+        self._notes.write(key, kept)
 
     def close(self) -> None:
         """Leave the clusters that were attached to, and end the one that was made."""
@@ -158,7 +156,7 @@ class DaskExecutor:
             if known:
                 return
             kept["times"] += 1
-            self._keep(key, kept)
+            self._notes.write(key, kept)
             parameters = {**given.arguments, **kept["parameters"]}
             future = client.submit(call, given.function, parameters, key=key, pure=False)
             client.publish_dataset(future, name=key)
@@ -195,23 +193,6 @@ class DaskExecutor:
         made = cluster(attach=given.cluster) if given.cluster else cluster(workers=(0, given.workers))
         self._clusters[given.cluster] = made
         return made
-
-    def _path(self, key: str) -> Path:
-        return self._place.state.folder / "tasks" / f"{check_slug(key, 'task')}.json"
-
-    def _kept(self, key: str) -> dict[str, Any] | None:
-        try:
-            found: dict[str, Any] = json.loads(self._path(key).read_bytes())
-        except FileNotFoundError:
-            return None
-        return found
-
-    def _keep(self, key: str, kept: dict[str, Any]) -> None:
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = path.with_suffix(".draft")
-        draft.write_text(json.dumps(kept))
-        draft.replace(path)
 
 
 class _Lost(Exception):

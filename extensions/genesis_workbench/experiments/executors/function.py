@@ -5,14 +5,19 @@ The service refuses it: a function lives in one process, and nothing serialised 
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
 from typing import Any, ClassVar
 
+import psutil
 from pydantic import Field
 
-from genesis_workbench.core.errors import NotFound
+from genesis_workbench.core.errors import InvalidInput, NotFound, Unavailable
 from genesis_workbench.experiments.executors._base import (
     Failure,
     Observation,
@@ -21,10 +26,12 @@ from genesis_workbench.experiments.executors._base import (
     Signature,
     Unknown,
 )
+from genesis_workbench.experiments.executors._identity import check_takes, find, name_of, readable
+from genesis_workbench.experiments.executors._notes import Notes
 from genesis_workbench.experiments.executors._settings import read
 from genesis_workbench.experiments.record import Record, Unit
 
-_functions: dict[str, Callable[..., Any]] = {}
+_MOST_OUTCOMES = 100
 _lost = (
     "The process in which its function ran has ended; whether the function ran to its end is not known. Have it run "
     "again with resolve(trial, 'again') if that does no harm."
@@ -32,19 +39,35 @@ _lost = (
 
 
 def named(
-    function: Callable[..., Any], arguments: dict[str, Any], outcomes: Sequence[Any]
+    function: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    outcomes: Sequence[tuple[str, str]],
+    space: Sequence[Any] = (),
 ) -> tuple[str, dict[str, Any]]:
     """Make a function known by its name, and return executor and arguments that name it.
 
     Parameters
     ----------
-    outcomes : sequence of Objective or Limit
-        What it gives, where the arguments do not say.
+    outcomes : sequence of (name, unit)
+        What it gives, besides what the arguments say. Of two units for one name, the first counts.
+    space : sequence of parameters
+        What it is called with.
+
+    Raises
+    ------
+    InvalidInput
+        If it does not take the parameters of the space.
     """
-    name = f"{function.__module__}:{function.__qualname__}"
-    _functions[name] = function
-    given = {getattr(each, "name", None) or each.metric: each.unit for each in outcomes}
-    return "function", {"function": name, "outcomes": given, **arguments}
+    always = [each.name for each in space if each.when is None]
+    sometimes = [each.name for each in space if each.when is not None]
+    if space and (why := check_takes(function, always, sometimes)):
+        raise InvalidInput(
+            f"The function {readable(function)!r} cannot be called with {', '.join([*always, *sometimes])}: {why}. It takes "
+            "each parameter of the space by its name; one that is not always active needs a default.",
+            where="executor",
+        )
+    gives = dict(reversed(outcomes)) | dict(arguments.get("outcomes", {}))
+    return "function", {**arguments, "function": name_of(function), "outcomes": gives}
 
 
 class FunctionArguments(Record):
@@ -58,7 +81,8 @@ class FunctionArguments(Record):
 class FunctionExecutor:
     """Calls the function in a few threads. What it returns is a number, or a dictionary of outcomes.
 
-    A trial whose process ended waits for a person's word.
+    A call is written down before it is made, and what came of it afterwards: no key is called twice, and another process
+    learns the outcome. A trial whose process ended in between waits for a person's word.
     """
 
     name: ClassVar[str] = "function"
@@ -69,74 +93,117 @@ class FunctionExecutor:
     )
 
     def __init__(self, place: Place) -> None:
+        self._notes = Notes(place.state.folder / "calls", "call of a function")
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="trial")
-        self._calls: dict[str, tuple[Future[Any], Mapping[str, Any]]] = {}
+        self._calls: dict[str, Future[Outcome]] = {}
         self._lock = threading.Lock()
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Refuse a function that is not known here. See :class:`Executor`."""
-        read(FunctionArguments, self.name, arguments)
-        _known(arguments)
+        find(read(FunctionArguments, self.name, arguments).function)
 
     def signature(self, arguments: Mapping[str, Any]) -> Signature:
         """Return what its arguments say. See :class:`Executor`."""
         return Signature(None, arguments["outcomes"], simulated=bool(arguments.get("simulated", True)))
 
     def submit(self, key: str, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
-        """Call the function. See :class:`Executor`."""
-        function = _known(arguments)
+        """Call the function, once a process knows it. See :class:`Executor`."""
         with self._lock:
-            if key not in self._calls:
-                self._calls[key] = (self._threads.submit(function, **parameters), arguments)
+            if key in self._calls or self._notes.read(key) is not None:
+                return
+            try:
+                function = find(str(arguments["function"]))
+            except NotFound as error:
+                # Nothing is wrong with the trial: it starts when the function is there.
+                raise Unavailable(error.message) from error
+            if self._notes.begin(key, {"process": _process(os.getpid())}):
+                self._calls[key] = self._threads.submit(
+                    self._call, key, function, dict(parameters), arguments["outcomes"]
+                )
 
     def observe(self, key: str) -> Outcome | None:
-        """Return what the function returned. See :class:`Executor`."""
-        if key not in self._calls:
-            return Unknown(_lost)
-        call, arguments = self._calls[key]
-        if not call.done():
-            return None
-        if call.cancelled():
-            return Failure("It was canceled.")
-        error = call.exception()
-        if error is not None:
-            return Failure(f"{type(error).__name__}: {error}"[:500])
-        return _observation(call.result(), arguments["outcomes"])
+        """Return what the function returned, here or in another process. See :class:`Executor`."""
+        call = self._calls.get(key)
+        if call is not None:
+            if call.cancelled():
+                return Failure("It was canceled.")
+            return call.result() if call.done() else None
+        kept = self._notes.read(key) or {}
+        if "failed" in kept:
+            return Failure(kept["failed"])
+        if "values" in kept:
+            return Observation({name: tuple(seen) for name, seen in kept["values"].items()})
+        return None if _lives(kept.get("process")) else Unknown(_lost)
 
     def cancel(self, key: str) -> None:
         """Cancel a call that waits; one that runs cannot be ended. See :class:`Executor`."""
-        if key in self._calls:
-            self._calls[key][0].cancel()
+        call = self._calls.get(key)
+        if call is not None and call.cancel():
+            self._keep(key, {"failed": "It was canceled."})
 
-
-def _known(arguments: Mapping[str, Any]) -> Callable[..., Any]:
-    name = str(arguments.get("function"))
-    if name not in _functions:
-        raise NotFound(
-            f"The function {name!r} is not known in this process. Run the cell that defines it, and describe the "
-            "experiment again."
+    def _call(
+        self, key: str, function: Callable[..., Any], parameters: dict[str, Any], outcomes: Mapping[str, str]
+    ) -> Outcome:
+        outcome: Observation | Failure
+        try:
+            outcome = _outcome(function(**parameters), outcomes)
+        except BaseException as error:  # noqa: BLE001 - whatever it raises, also SystemExit, is what became of the trial
+            outcome = Failure(f"{type(error).__name__}: {error}"[:500])
+        became: dict[str, Any] = (
+            {"failed": outcome.reason} if isinstance(outcome, Failure) else {"values": dict(outcome.values)}
         )
-    return _functions[name]
+        self._keep(key, became)
+        return outcome
+
+    def _keep(self, key: str, became: dict[str, Any]) -> None:
+        # This process knows the outcome without the note; only a later one would have to ask a person.
+        with suppress(OSError):
+            self._notes.write(key, {"process": _process(os.getpid()), **became})
 
 
-def _observation(result: Any, outcomes: Mapping[str, str]) -> Outcome:
+@cache
+def _process(number: int) -> list[Any]:
+    """Return what tells a process from all others: another one may have its number later."""
+    return [socket.gethostname(), number, psutil.Process(number).create_time()]
+
+
+def _lives(process: list[Any] | None) -> bool:
+    """Whether a process of this machine is still there; one of another machine cannot be looked at."""
+    if process is None or process[0] != socket.gethostname():
+        return False
+    try:
+        began = psutil.Process(process[1]).create_time()
+    except psutil.Error:
+        return False
+    return abs(began - float(process[2])) < 1.0
+
+
+def _outcome(result: Any, outcomes: Mapping[str, str]) -> Observation | Failure:
+    """Return what a function gave: what was declared in its unit, and whatever numbers it gave besides."""
     if not isinstance(result, Mapping):
         if len(outcomes) != 1:
             return Failure(
                 f"The function returned {result!r:.80}; a dictionary of {', '.join(outcomes)} was expected."
             )
         result = {next(iter(outcomes)): result}
-    missing = [name for name in outcomes if name not in result]
-    if len(missing) == len(outcomes):
-        return Failure(f"The function returned nothing for {', '.join(missing)}.")
+    if not any(name in result for name in outcomes):
+        return Failure(f"The function returned nothing for {', '.join(outcomes)}.")
+    names = [
+        *(name for name in outcomes if name in result),
+        *(name for name in result if name not in outcomes),
+    ]
     values = {}
-    for name in outcomes:
-        if name in result:
-            given = result[name] if isinstance(result[name], tuple) else (result[name], None)
-            values[name] = (_number(given[0]), outcomes[name], given[1])
+    for name in names[:_MOST_OUTCOMES]:
+        given = result[name]
+        value, uncertainty = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
+        values[str(name)[:80]] = (_plain(value), outcomes.get(name, ""), _plain(uncertainty))
     return Observation(values)
 
 
-def _number(value: Any) -> Any:
-    """Return a number of numpy as Python's own; anything else as it is, to be named as unusable."""
-    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
+def _plain(value: Any) -> Any:
+    """Return a number, one of numpy's too, as Python's own; of anything else its text, to be named as unusable."""
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        value = value.item()
+    if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 10**300):
+        return value
+    return f"{value!r:.80}"
