@@ -18,9 +18,10 @@ pytest.importorskip("caproto", reason="the extra bluesky is not installed")
 pytest.importorskip("ophyd_async", reason="the extra bluesky is not installed")
 
 from genesis_workbench.core import plugins
-from genesis_workbench.core.errors import Unavailable
+from genesis_workbench.core.errors import DeadlineExceeded, Unavailable
 from genesis_workbench.core.site import DeviceSection, LaboratorySection
-from genesis_workbench.experiments.instruments._base import Unknown
+from genesis_workbench.experiments.instruments._base import Failed, Running, Unknown
+from genesis_workbench.experiments.instruments.epics.stage import Stage
 from genesis_workbench.experiments.instruments.gateway import Gateway
 from genesis_workbench.testing.instruments import InstrumentContract
 from unit.laboratory.twins import do, ended, plan, wait_until
@@ -86,6 +87,9 @@ class _Stage:
     def again(self, instrument):
         return plugins.load("instruments", "bluesky")(self.settings)
 
+    def claiming(self, simulated):
+        return plugins.load("instruments", "bluesky")(self.settings | {"simulated": simulated})
+
     def switch_off(self):
         self.process.kill()
         self.process.wait()
@@ -118,6 +122,60 @@ class TestStage(_Stage):
         assert found["values"]["centre"]["value"] == pytest.approx(2.5, abs=0.05)
         assert json.loads(lab.files.read(found["files"]["documents.jsonl"]).splitlines()[0])[0] == "start"
         lab.close()
+
+
+def _under_way(instrument, folder, key):
+    instrument.start(key, *_Stage.lasting)
+    file = Path(folder) / f"{key}.jsonl"
+    wait_until(lambda: b'"event"' in file.read_bytes(), 30)
+    return file
+
+
+def _breaks_off(instrument, file):
+    with pytest.raises((Unavailable, DeadlineExceeded)):
+        instrument.stop()
+    wait_until(lambda: not isinstance(instrument.outcome(file.stem), Running), 30)
+    assert isinstance(instrument.outcome(file.stem), Failed)
+    return file.read_bytes()
+
+
+def test_a_halt_that_is_refused_breaks_the_plan_off_all_the_same(stage, monkeypatch):
+    instrument, settings, _ = stage
+    file = _under_way(instrument, settings["folder"], "denied")
+
+    async def denied(_stage, _how):
+        raise RuntimeError("write access denied")
+
+    monkeypatch.setattr(Stage, "halt", denied)
+    _breaks_off(instrument, file)
+    with pytest.raises(Unavailable):  # the device, not an engine that is idle
+        instrument.stop()
+
+
+def test_a_stage_that_is_silent_when_it_is_stopped_does_not_go_on_with_the_plan(stage):
+    instrument, settings, process = stage
+    file = _under_way(instrument, settings["folder"], "silent")
+    process.send_signal(signal.SIGSTOP)
+    try:
+        documents = _breaks_off(instrument, file)
+    finally:
+        process.send_signal(signal.SIGCONT)
+    time.sleep(2)  # long enough for a plan that would go on
+    assert file.read_bytes() == documents
+
+
+def test_an_engine_that_has_just_become_idle_is_no_error_of_a_stop(stage, monkeypatch):
+    instrument, settings, _ = stage
+    _under_way(instrument, settings["folder"], "ends")
+    abort = instrument._engine.abort
+
+    def late(why):
+        abort(why)
+        instrument._thread.join()
+        return abort(why)
+
+    monkeypatch.setattr(instrument._engine, "abort", late)
+    instrument.stop()
 
 
 def test_a_plan_that_died_with_its_process_is_unknown(stage):

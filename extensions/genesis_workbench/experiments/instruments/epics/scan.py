@@ -8,6 +8,7 @@ what it says. A file without one: the process died in between, and nobody knows.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -20,9 +21,11 @@ from typing import Any, ClassVar
 import bluesky.plans as bp
 import numpy as np
 from bluesky.run_engine import RunEngine, call_in_bluesky_event_loop
+from bluesky.utils import TransitionError  # type: ignore[attr-defined] # it is imported there, and not exported
 
-from genesis_workbench.core.errors import Conflict, InvalidInput, Unavailable
+from genesis_workbench.core.errors import Conflict, DeadlineExceeded, InvalidInput, Unavailable
 from genesis_workbench.core.identifiers import check_slug
+from genesis_workbench.core.storage import write_whole
 from genesis_workbench.experiments.instruments._base import (
     Action,
     DeviceState,
@@ -33,6 +36,7 @@ from genesis_workbench.experiments.instruments._base import (
     Running,
     Unknown,
     Value,
+    simulated_setting,
 )
 from genesis_workbench.experiments.instruments._line import line_centre
 from genesis_workbench.experiments.instruments.epics.stage import Stage
@@ -63,17 +67,18 @@ class StageScan:
             raise InvalidInput(
                 "A stage on EPICS has the settings 'prefix', 'folder' and 'simulated' (true or false)."
             )
-        self.simulated = bool(settings["simulated"])
+        self.simulated = simulated_setting(settings)
         self._prefix, self._folder = str(settings["prefix"]), Path(settings["folder"])
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Off the main thread: signals of the process are the gateway's.
         self._engine = RunEngine({}, loop=_loop(), context_managers=[])
         self._stage: Stage | None = None
+        self._agrees, self._connecting = False, threading.Lock()
         self._lock, self._thread, self._running = threading.RLock(), threading.Thread(), ""
 
     def state(self) -> DeviceState:
         """Ask the stage how it is. See :class:`Instrument`."""
-        stage = self._connected()
+        stage = self._checked()
         readback, halted, moving = self._do(_read, stage)
         busy = self._thread.is_alive() or bool(moving)
         running = self._running if self._thread.is_alive() else ""
@@ -91,7 +96,7 @@ class StageScan:
                 return
             if self._thread.is_alive():
                 raise Conflict("The stage is busy.")
-            stage = self._connected()
+            stage = self._checked()
             if self._do(_read, stage)[1]:
                 raise Conflict("The stage is stopped; it has to be released first.")
             documents = _Documents(path)
@@ -129,9 +134,11 @@ class StageScan:
         return line_centre(data)
 
     def stop(self) -> None:
-        """Halt the stage past the plan, then break the plan off. See :class:`Instrument`."""
-        self._do(Stage.halt, self._connected(), 1)
-        self._break_off("emergency stop")
+        """Halt the stage past the plan, and break the plan off whether that was heard or not. See :class:`Instrument`."""
+        try:
+            self._do(Stage.halt, self._connected(), 1)
+        finally:
+            self._break_off("emergency stop")
 
     def release(self) -> None:
         """Let it move again. See :class:`Instrument`."""
@@ -142,10 +149,13 @@ class StageScan:
         self._break_off("the gateway ended")
 
     def _break_off(self, why: str) -> None:
-        if self._thread.is_alive() and self._engine.state != "idle":
-            self._engine.abort(why)
+        with contextlib.suppress(TransitionError):  # it has ended by itself
+            if self._thread.is_alive() and self._engine.state != "idle":
+                self._engine.abort(why)
         if self._thread.ident is not None:
             self._thread.join(_TIMEOUT_S)
+        if self._thread.is_alive():
+            raise DeadlineExceeded(f"The plan on {self._prefix} did not end within {_TIMEOUT_S:g} s.")
 
     def _run(self, plan: Any, documents: _Documents) -> None:
         try:
@@ -156,17 +166,27 @@ class StageScan:
         finally:
             documents.close()
 
+    def _checked(self) -> Stage:
+        """Return the stage, if it is what the site says. A stop does not ask."""
+        stage = self._connected()
+        if not self._agrees:
+            said = self._do(_simulated, stage)
+            if said != self.simulated:
+                raise Conflict(
+                    f"The site says simulated = {str(self.simulated).lower()} of {self._prefix}, the device says "
+                    f"{str(said).lower()}. Correct the site file."
+                )
+            self._agrees = True
+        return stage
+
     def _connected(self) -> Stage:
-        with self._lock:
-            if self._stage is None:
-                stage = Stage(self._prefix, name="stage")
-                self._do(_connect, stage)
-                if self._do(_simulated, stage) != self.simulated:
-                    raise Conflict(
-                        f"The site says simulated = {str(self.simulated).lower()} of {self._prefix}, the device says otherwise."
-                    )
-                self._stage = stage
-            return self._stage
+        if self._stage is None:
+            with self._connecting:
+                if self._stage is None:
+                    stage = Stage(self._prefix, name="stage")
+                    self._do(_connect, stage)
+                    self._stage = stage
+        return self._stage
 
     def _do(self, what: Callable[..., Any], *arguments: Any) -> Any:
         try:
@@ -185,8 +205,8 @@ class _Documents:
     """The file of one plan: on disk before the plan begins."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("x", encoding="utf-8")
-        os.fsync(self._file.fileno())
+        write_whole(path, b"")
+        self._file = path.open("a", encoding="utf-8")
         self._stopped = False
 
     def __call__(self, kind: str, document: Mapping[str, Any]) -> None:
