@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -12,7 +14,7 @@ pytest.importorskip("sila2", reason="the extra sila is not installed")
 
 from genesis_workbench.core import plugins
 from genesis_workbench.core.errors import DeadlineExceeded, Unavailable
-from genesis_workbench.experiments.instruments._base import Unknown
+from genesis_workbench.experiments.instruments._base import Failed, NeverStarted, Running, Unknown
 from genesis_workbench.testing.instruments import InstrumentContract
 from unit.laboratory.twins import wait_until
 
@@ -43,6 +45,9 @@ class _Incubator:
     def again(self, instrument):
         return plugins.load("instruments", "sila")(self.settings)
 
+    def claiming(self, simulated):
+        return plugins.load("instruments", "sila")(self.settings | {"simulated": simulated})
+
     def switch_on(self):
         module = "genesis_workbench.experiments.instruments.sila.twin"
         command = [sys.executable, "-m", module, str(self.port), self.settings["certificate"]]
@@ -64,6 +69,35 @@ class TestIncubator(_Incubator):
         found = wait_until(lambda: getattr(instrument.outcome("warm"), "values", None))
         assert found["mean_temperature"] == pytest.approx(310.15, abs=0.3)
 
+    def test_a_stop_leaves_while_other_calls_hang(self, instrument):
+        instrument.start("hot", *self.lasting)
+        gate = threading.Event()
+        for _ in range(20):
+            instrument._line._calls.submit(gate.wait)
+        with instrument._starting, instrument._line._connecting:
+            instrument.stop()
+        gate.set()
+        assert isinstance(wait_until(lambda: _final(instrument, "hot")), Failed)
+        instrument.release()
+
+    def test_nothing_leaves_late_for_a_server_that_hung(self, instrument):
+        self.process.send_signal(signal.SIGSTOP)
+        threads = [threading.Thread(target=lambda: _answers(instrument)) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        with pytest.raises((Unavailable, DeadlineExceeded)):
+            instrument.stop()
+        with pytest.raises((Unavailable, DeadlineExceeded)):
+            instrument.start("late", *self.lasting)
+        for thread in threads:
+            thread.join()
+        line = instrument._line
+        wait_until(line._calls._work_queue.empty, 30)
+        self.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: _answers(instrument), 30)
+        assert isinstance(instrument.outcome("late"), NeverStarted | Unknown)
+        assert instrument.state().status in ("idle", "stopped"), "and nothing runs"
+
     def test_what_a_server_forgot_with_its_end_is_unknown(self, instrument):
         action, arguments = self.lasting
         instrument.start("lost", action, arguments)
@@ -75,6 +109,11 @@ class TestIncubator(_Incubator):
         after.close()
         assert isinstance(found, Unknown)
         assert "started again" in found.reason
+
+
+def _final(instrument, key):
+    found = instrument.outcome(key)
+    return None if isinstance(found, Running) else found
 
 
 def _answers(instrument):

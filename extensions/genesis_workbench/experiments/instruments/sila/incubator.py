@@ -8,21 +8,18 @@ after a crash of this side; where the request went out and no identifier came ba
 from __future__ import annotations
 
 import json
-import os
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from sila2.client import SilaClient
 from sila2.client.utils import call_rpc_function
-from sila2.framework import SilaConnectionError, SilaError
 from sila2.framework.errors.command_execution_not_finished import CommandExecutionNotFinished
 from sila2.framework.errors.invalid_command_execution_uuid import InvalidCommandExecutionUUID
 
-from genesis_workbench.core.errors import Conflict, DeadlineExceeded, InvalidInput, Unavailable
+from genesis_workbench.core.errors import Conflict, InvalidInput
 from genesis_workbench.core.identifiers import check_slug
+from genesis_workbench.core.storage import write_whole
 from genesis_workbench.experiments.instruments._base import (
     Action,
     DeviceState,
@@ -34,9 +31,10 @@ from genesis_workbench.experiments.instruments._base import (
     Running,
     Unknown,
     Value,
+    simulated_setting,
 )
+from genesis_workbench.experiments.instruments.sila.line import Line
 
-_TIMEOUT_S = 5.0
 _STATES: dict[str, Literal["idle", "busy", "stopped"]] = {
     "idle": "idle",
     "busy": "busy",
@@ -64,35 +62,35 @@ class SilaIncubator:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         if set(settings) != _SETTINGS:
             raise InvalidInput(f"An incubator over SiLA has the settings {', '.join(sorted(_SETTINGS))}.")
-        self.simulated = bool(settings["simulated"])
-        self._settings, self._folder = settings, Path(settings["folder"])
+        self.simulated, self._folder = simulated_setting(settings), Path(settings["folder"])
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # gRPC calls of the library have no deadline of their own.
-        self._calls, self._lock = ThreadPoolExecutor(8), threading.RLock()
-        self._client: Any = None
+        # A stop has a connection, threads and locks of its own: calls that hang do not keep it from leaving.
+        self._line, self._stop_line = Line(settings), Line(settings)
+        self._starting, self._agrees = threading.Lock(), False
 
     def state(self) -> DeviceState:
         """Ask how it is. See :class:`Instrument`."""
-        feature = self._feature()
-        said = str(self._do(feature.Status.get))
+        feature = self._checked()
+        said = str(self._line.do(feature.Status.get))
         status = _STATES.get(said)
         if status is None:
             return DeviceState("fault", {}, "", f"It says that it is {said!r:.40}.")
-        return DeviceState(status, {"temperature": float(self._do(feature.PlateTemperature.get))})
+        return DeviceState(status, {"temperature": float(self._line.do(feature.PlateTemperature.get))})
 
     def start(self, key: str, action: str, arguments: Mapping[str, Value]) -> None:
         """Send the command. See :class:`Instrument`."""
         if action not in self.actions:
             raise InvalidInput(f"An incubator cannot {action!r}.")
-        with self._lock:
+        with self._starting:
             if self._path(key).exists():
                 return
-            feature = self._feature()
-            status = str(self._do(feature.Status.get))
+            feature = self._checked()
+            self._stop_line.incubator()  # nothing is started that could not be stopped
+            status = str(self._line.do(feature.Status.get))
             if status != "idle":
                 raise Conflict(f"The incubator is {status}.")
             self._keep(key, {})
-            begun = self._do(feature.Incubate, arguments["temperature"], arguments["duration"])
+            begun = self._line.do(feature.Incubate, arguments["temperature"], arguments["duration"])
             self._keep(key, {"execution": str(begun.execution_uuid)})
             begun.cancel_execution_info_subscription()
 
@@ -121,7 +119,7 @@ class SilaIncubator:
     def _found(self, execution: str) -> dict[str, Any]:
         """Return what the server says of an execution; nothing while it is under way."""
         try:
-            return {"mean_temperature": float(self._do(self._responses, execution).MeanTemperature)}
+            return {"mean_temperature": float(self._line.do(self._responses, execution).MeanTemperature)}
         except Conflict as error:
             if isinstance(error.__cause__, CommandExecutionNotFinished):
                 return {}
@@ -131,19 +129,19 @@ class SilaIncubator:
 
     def stop(self) -> None:
         """Stop it by its own command; SiLA itself has none. See :class:`Instrument`."""
-        self._do(self._feature().Stop)
+        self._stop_line.do(self._stop_line.incubator().Stop)
 
     def release(self) -> None:
         """Let it be used again. See :class:`Instrument`."""
-        self._do(self._feature().Release)
+        self._stop_line.do(self._stop_line.incubator().Release)
 
     def close(self) -> None:
         """Close the connection. See :class:`Instrument`."""
-        self._forget()
-        self._calls.shutdown(wait=False, cancel_futures=True)
+        self._line.close()
+        self._stop_line.close()
 
     def _responses(self, execution: str) -> Any:
-        feature = self._feature()
+        feature = self._line.incubator()
         command = feature.Incubate._wrapped_command
         message = feature._pb2_module.SiLAFramework__pb2.CommandExecutionUUID(value=execution)
         answer = call_rpc_function(
@@ -155,51 +153,21 @@ class SilaIncubator:
         )
         return command.responses.to_native_type(answer)
 
-    def _feature(self) -> Any:
-        with self._lock:
-            if self._client is None:
-                try:
-                    certificate = Path(self._settings["certificate"]).read_bytes()
-                except OSError as error:
-                    raise Unavailable(
-                        f"The incubator's certificate cannot be read: {error.strerror}."
-                    ) from error
-                client = self._do(
-                    lambda: SilaClient(
-                        str(self._settings["address"]), int(self._settings["port"]), root_certs=certificate
-                    )
+    def _checked(self) -> Any:
+        """Return the server's feature, if the device is what the site says. A stop does not ask."""
+        feature = self._line.incubator()
+        if not self._agrees:
+            said = bool(self._line.do(feature.Simulated.get))
+            if said != self.simulated:
+                raise Conflict(
+                    f"The site says simulated = {str(self.simulated).lower()} of the incubator, it says {str(said).lower()} "
+                    "itself. Correct the site file."
                 )
-                if bool(self._do(client.Incubator.Simulated.get)) != self.simulated:
-                    raise Conflict("What the site says of `simulated` is not what the incubator says.")
-                self._client = client
-            return self._client.Incubator
-
-    def _do(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return self._calls.submit(call, *arguments).result(_TIMEOUT_S)
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"The incubator did not answer in {_TIMEOUT_S:g} s.") from error
-        except SilaConnectionError as error:
-            self._forget()
-            raise Unavailable("The incubator does not answer on SiLA 2.", detail=str(error)) from error
-        except SilaError as error:
-            raise Conflict(str(error)) from error
-        except (OSError, RuntimeError) as error:
-            raise Unavailable("The incubator cannot be reached on SiLA 2.", detail=str(error)) from error
-
-    def _forget(self) -> None:
-        with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
-            client._channel.close()
+            self._agrees = True
+        return feature
 
     def _keep(self, key: str, known: dict[str, Any]) -> None:
-        draft = self._path(key).with_suffix(".new")
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(known, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path(key))
+        write_whole(self._path(key), json.dumps(known).encode())
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{check_slug(key, 'plan')}.json"
