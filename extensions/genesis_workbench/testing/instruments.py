@@ -53,6 +53,36 @@ class InstrumentContract:
         """Make the device unreachable."""
         raise NotImplementedError
 
+    def claiming(self, simulated: object) -> Instrument | None:
+        """Return an adapter of the same device by a site that says so of `simulated`; None where a site has no say."""
+        return None
+
+    def test_a_site_that_is_wrong_about_its_device_starts_nothing_on_it(self, instrument: Instrument) -> None:
+        """Neither passes a simulation for an instrument, nor an instrument for a simulation; a stop gets through."""
+        wrong = self.claiming(not instrument.simulated)
+        if wrong is None:
+            pytest.skip("this device is simulated or real whatever a site says")
+        try:
+            with pytest.raises(Conflict):
+                wrong.state()
+            with pytest.raises(Conflict):
+                wrong.start("wrongly-described", self.action, self.arguments)
+            assert isinstance(wrong.outcome("wrongly-described"), NeverStarted | Unknown)
+            wrong.stop()
+            wrong.release()
+        finally:
+            wrong.close()
+
+    def test_a_site_says_true_or_false_and_no_text(self, instrument: Instrument) -> None:
+        """The text "false" would count as true."""
+        right = self.claiming(instrument.simulated)
+        if right is None:
+            pytest.skip("this device is simulated or real whatever a site says")
+        right.close()
+        for text in ("false", "true", 0, 1, ""):
+            with pytest.raises(InvalidInput):
+                self.claiming(text)
+
     def test_its_actions_are_described(self, instrument: Instrument) -> None:
         """Units are units, limits are in order, interlocks can be read, and it says whether it is simulated."""
         assert instrument.name
