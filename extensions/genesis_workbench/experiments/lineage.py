@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.core.errors import InvalidInput, NotFound
+from genesis_workbench.core.units import convert
 from genesis_workbench.experiments import outcomes
+from genesis_workbench.experiments.executors._identity import find
 from genesis_workbench.experiments.finding import decide
 from genesis_workbench.experiments.spec import PERSON, ExperimentSpec
 from genesis_workbench.experiments.state import ExperimentState
@@ -15,6 +18,9 @@ from genesis_workbench.experiments.writing import Entry
 
 Look = Callable[[str], ExperimentState]
 """Returns the state of an experiment that one may see; NotFound otherwise."""
+
+_ALSO = {"datasets": "dataset_references", "models": "model_references"}
+"""What :class:`Experiment` calls fields of a description otherwise."""
 
 
 def brought_along(spec: ExperimentSpec, look: Look) -> Iterator[Entry]:
@@ -47,6 +53,7 @@ def _imported(spec: ExperimentSpec, earlier: ExperimentState) -> Entry:
                 f"{getattr(parameter, 'unit', '') or 'no unit'}. Use the same unit to learn from it."
             )
     wanted = {each.name for each in spec.objectives}
+    _same_dimensions(spec, earlier)
     trials = [
         {"parameters": trial.parameters, "values": trial.values}
         for trial in earlier.observed
@@ -73,6 +80,26 @@ def _imported(spec: ExperimentSpec, earlier: ExperimentState) -> Entry:
     )
 
 
+def _same_dimensions(spec: ExperimentSpec, earlier: ExperimentState) -> None:
+    """Refuse outcomes of one name that are other quantities; those in other units of the same are converted when read."""
+    named = [(each.name, each.unit) for each in spec.objectives]
+    named += [(each.metric, each.unit) for each in spec.outcome_constraints]
+    seen = {(name, value["unit"]) for trial in earlier.observed for name, value in trial.values.items()}
+    for name, unit in named:
+        for of, other in sorted(seen):
+            if of != name or other == unit:
+                continue
+            try:
+                convert(1.0, other, unit)
+            except InvalidInput as error:
+                raise InvalidInput(
+                    f"{earlier.id} observed {name} in {other or 'no unit'}, this experiment wants it in {unit or 'no unit'}: "
+                    "that is another quantity, and nothing can be learned from it. Leave it out of warm_start, or give the "
+                    "outcomes names of their own.",
+                    where="warm_start",
+                ) from error
+
+
 def _inside(names: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:
     try:
         for name, value in parameters.items():
@@ -83,7 +110,8 @@ def _inside(names: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:
 
 
 def forked(earlier: ExperimentState, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the description of an earlier experiment with changes, as JSON values, and where it comes from."""
+    """Return the description of an earlier experiment with changes, as somebody would write it, and where it comes from."""
+    changes = {_ALSO.get(name, name): value for name, value in changes.items()}
     odd = sorted(set(changes) - set(ExperimentSpec.model_fields))
     if odd:
         raise InvalidInput(
@@ -92,7 +120,26 @@ def forked(earlier: ExperimentState, changes: Mapping[str, Any]) -> dict[str, An
     found = earlier.spec.model_dump(mode="json")
     found["hypothesis"]["analysis"] = ""
     found["origin"] = {"experiment": earlier.id, "how": "fork", "head": earlier.head}
-    return {**found, **changes}
+    found |= changes
+    if "executor_arguments" not in changes:
+        found |= _executor(earlier, changes.get("executor"))
+    return found
+
+
+def _executor(earlier: ExperimentState, executor: Any) -> dict[str, Any]:
+    """Return executor and arguments of a fork that does not say the arguments, where a function is or was called."""
+    arguments = earlier.spec.executor_arguments
+    was = earlier.spec.executor == "function"
+    if callable(executor):
+        # What the executor before it was told means nothing to a function; that what it gives was measured stays.
+        return {
+            "executor_arguments": {"simulated": False} if was and not arguments.get("simulated", True) else {}
+        }
+    if executor is None and was:
+        # The function itself, where it is here: what the changes ask of it besides is then found out.
+        with suppress(NotFound):
+            return {"executor": find(arguments["function"])}
+    return {}
 
 
 def replayed(earlier: ExperimentState) -> dict[str, Any]:

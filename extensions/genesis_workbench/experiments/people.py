@@ -147,6 +147,12 @@ def say(
     """
     trial = _trial(state, number)
     of, execution = _asked(state, trial, step)
+    if execution.answer is not None:
+        given = execution.answer.get("values") or execution.answer.get("reason") or ""
+        raise Conflict(
+            f"{execution.answer['by']} has said already what became of trial {number}: {execution.answer['as']}"
+            f"{f', {given!r:.200}' if given else ''}. That counts; nothing was changed."
+        )
     by_hand = of.executor == "person" and execution.state == "started"
     if not by_hand and execution.state != "unknown":
         raise Conflict(

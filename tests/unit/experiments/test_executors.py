@@ -272,6 +272,11 @@ def test_a_person_enters_values_with_units_and_the_experiment_waits(at_home):
         with pytest.raises(InvalidInput, match=words):
             run.enter(1, wrong)
     run.enter(1, {"y": {"value": 2500, "unit": "mg", "uncertainty": 10}})
+    with pytest.raises(
+        Conflict,
+        match=r"alice has said already what became of trial 1: observed, .*2500.* nothing was changed",
+    ):
+        run.enter(1, {"y": 5})
     with pytest.raises(Conflict, match="trial 2"):
         run.wait(timeout_s=30)
     run.enter(2, {"y": 1.0})

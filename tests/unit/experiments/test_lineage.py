@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from genesis_workbench.core.errors import InvalidInput, NotFound
+from genesis_workbench.core.site import Site
+from genesis_workbench.core.state import State
 from genesis_workbench.experiments import Arm, Budget, Objective, Real, Run, compare, loop, notebook, store
+from genesis_workbench.experiments.executors._base import Place
+from genesis_workbench.experiments.executors.function import FunctionExecutor
 from genesis_workbench.experiments.lineage import compared
 from genesis_workbench.experiments.state import fold, stream
 from genesis_workbench.experiments.verification import verify_in
@@ -115,3 +119,72 @@ def test_experiments_side_by_side(ledger, at_home, bench):
     assert table["decision"].isna().tolist() == [False, False, True]
     assert list(table["differs: proposer"]) == ["sobol", "random", "sobol"]
     assert list(table["observed"]) == [12, 12, 0]
+
+
+def test_a_fork_takes_what_an_experiment_takes(ledger, at_home, bench):
+    earlier = done(ledger, at_home, bench)
+    bench.parameters, bench.outcomes = {"x": "", "z": ""}, {"y": "degC", "mass": "g"}
+    fork = earlier.fork(
+        constraints=["x + z < 1"],
+        objective=[Objective("y", "degC"), Objective("mass", "g")],
+        warm_start=[earlier],
+        datasets=["d"],
+    )
+    assert fork.spec.constraints[0].expression == "x + z < 1"
+    assert [each.name for each in fork.spec.objectives] == ["y", "mass"]
+    assert fork.spec.warm_start == (earlier.id,)
+    assert fork.spec.dataset_references == ("d",)
+    # The same without the second objective, which `objective` alone does not take away.
+    assert [each.name for each in earlier.fork(objective=[Objective("y", "degC")]).spec.objectives] == ["y"]
+
+
+def test_a_fork_calls_a_function_that_is_checked_as_in_an_experiment(
+    ledger, at_home, bench, monkeypatch, tmp_path
+):
+    place = Place(Site(name="test"), State(tmp_path))
+    earlier = done(ledger, at_home, bench)
+    first = earlier.fork(executor=lambda x, z: {"y": x, "mass": z}, budget=Budget(trials=2))
+    assert first.spec.executor == "function"
+    assert first.spec.executor_arguments["outcomes"] == {"y": "degC"}
+    with pytest.raises(InvalidInput, match="cannot be called with x, z"):
+        earlier.fork(executor=lambda rate: rate)
+    assert first.spec.origin.experiment == earlier.id
+    # A fork of that one calls the same function, and asks it for what is new.
+    executors = {"bench": bench, "function": FunctionExecutor(place)}
+    monkeypatch.setattr(store, "local_executors", lambda: executors)
+    run = first.launch()
+    second = run.fork(objective=[Objective("y", "degC"), Objective("mass", "g")]).launch()
+    second.wait(timeout_s=60)
+    found = second.state().trials[0].values
+    assert {name: each["unit"] for name, each in found.items()} == {"y": "degC", "mass": "g"}
+    third = run.fork(executor=lambda x, z: x, executor_arguments={"simulated": False})
+    assert third.spec.executor_arguments["simulated"] is False
+    fourth = third.launch().fork(executor=lambda x, z: z)
+    assert fourth.spec.executor_arguments["simulated"] is False
+    again = run.replay()
+    assert again.spec.executor_arguments == first.spec.executor_arguments
+
+
+def test_a_warm_start_from_another_quantity_is_refused_and_from_another_unit_is_not(ledger, at_home, bench):
+    earlier = done(ledger, at_home, bench)
+
+    def wanted(unit):
+        bench.outcomes = {"y": unit}
+        rule = specification().hypothesis.rule.model_copy(update={"unit": unit})
+        hypothesis = specification().hypothesis.model_copy(update={"rule": rule})
+        return specification(objective=Objective("y", unit), hypothesis=hypothesis, warm_start=(earlier.id,))
+
+    with pytest.raises(InvalidInput, match=r"observed y in degC, this experiment wants it in g.*warm_start"):
+        at_home.create(wanted("g"))
+    at_home.create(wanted("kelvin"))
+
+
+def test_columns_of_a_table_keep_the_names_of_parameters(ledger, at_home, bench):
+    space = (Real("state", 0, 1), Real("y", 0, 1), Real("trial", 0, 1))
+    bench.parameters = {each.name: "" for each in space}
+    bench.measure = lambda number, given: {"y": (float(number), "degC", None)}
+    table = done(ledger, at_home, bench, space=space, budget=Budget(trials=2)).trials()
+    assert table.index.tolist() == [1, 2]
+    assert table["trial_state"].tolist() == ["observed"] * 2
+    assert sorted(table["outcome_y"]) == [1.0, 2.0]
+    assert all(0 <= value <= 1 for name in ("state", "y", "trial") for value in table[name])
