@@ -126,7 +126,7 @@ function inside(laboratory) {
   for (const each of laboratory.devices) {
     const row = node("tr");
     const readings = Object.entries(each.readings ?? {}).map(([name, value]) => `${name.replaceAll("_", " ")} ${short(value)}`).join(", ");
-    row.append(node("th", each.name), node("td", each.status + (each.reason ? `, ${each.reason}` : "")), node("td", readings, "words"), node("td", each.reserved ? `reserved by ${each.reserved.who}` : ""));
+    row.append(node("th", each.name), node("td", each.status + (each.reason ? `, ${each.reason}` : "")), node("td", readings, "words"), node("td", each.reserved?.who ? `reserved by ${each.reserved.who}` : ""));
     devices.append(row);
   }
   parts.push(devices);
