@@ -97,6 +97,9 @@ class _Hotplate:
     def again(self, instrument):
         return plugins.load("instruments", "madsci")(self.settings)
 
+    def claiming(self, simulated):
+        return plugins.load("instruments", "madsci")(self.settings | {"simulated": simulated})
+
 
 class TestContract(_Hotplate, InstrumentContract):
     """All that any instrument must do."""

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from genesis_workbench.core import plugins
-from genesis_workbench.core.errors import GenesisError
+from genesis_workbench.core.errors import Conflict, GenesisError
 from genesis_workbench.experiments.instruments import queueserver
 from genesis_workbench.experiments.instruments._base import Done, Failed, Unknown
 from genesis_workbench.experiments.instruments.queueserver import manager
@@ -190,6 +190,9 @@ class TestContract(InstrumentContract):
     def again(self, instrument):
         return plugins.load("instruments", "queueserver")(self.settings)
 
+    def claiming(self, simulated):
+        return plugins.load("instruments", "queueserver")(self.settings | {"simulated": simulated})
+
     def switch_off(self):
         # The manager itself is left running for the other tests: nobody listens at the next port.
         from genesis_workbench.experiments.instruments.queueserver import scan
@@ -249,6 +252,19 @@ def test_the_documents_of_the_run_are_the_outcome_s_file(scan):
     assert kinds[0] == "start"
     assert kinds[-1] == "stop"
     assert kinds.count("event") == 11
+    assert json.loads(found.files["documents.jsonl"].splitlines()[0])[1]["simulated"] is True
+
+
+def test_a_worker_that_does_not_say_what_it_is_gets_no_plan(server, scan):
+    said = (server.documents / manager.ABOUT).read_bytes()
+    (server.documents / manager.ABOUT).unlink()
+    try:
+        with pytest.raises(Conflict, match=r"this version's worker\.py"):
+            scan.start("unsaid", *(TestContract.action, TestContract.arguments))
+        scan.stop()
+    finally:
+        (server.documents / manager.ABOUT).write_bytes(said)
+    scan.release()
 
 
 def test_after_a_manager_was_killed_nothing_runs_again_and_nobody_claims_to_know(server, scan):

@@ -179,9 +179,23 @@ def test_nothing_is_started_on_a_node_that_cannot_be_stopped(liar, node):
     assert "POST action/heat" not in liar.asked
 
 
-def test_a_simulation_does_not_pass_for_an_instrument(liar, node):
+@pytest.mark.parametrize("real", [{}, {"simulated": False}, {"simulated": "no"}])
+def test_a_site_that_is_wrong_about_the_node_starts_nothing_and_stops_it(liar, node, real):
     with pytest.raises(Conflict, match="says that it is simulated"):
         node(simulated=False).state()
+    liar.answers["GET state"] = {"temperature": 295.0, **real}
+    for ask in (node().state, lambda: node().start("k", "heat", {"temperature": 300.0})):
+        with pytest.raises(Conflict, match="says that it is not"):
+            ask()
+    assert node(simulated=False).state().status == "idle"
+    node().stop()
+    assert "POST action/heat" not in liar.asked
+
+
+def test_a_site_says_true_or_false_and_no_text(node):
+    for value in ("false", "true", 0, 1.0):
+        with pytest.raises(InvalidInput, match="without quotes"):
+            node(simulated=value)
 
 
 def test_a_stop_gets_through_where_the_node_was_asked_too_often(liar, node):

@@ -31,6 +31,7 @@ from genesis_workbench.experiments.instruments._base import (
     Running,
     Unknown,
     Value,
+    simulated_setting,
 )
 from genesis_workbench.experiments.instruments.madsci.actions import read_actions
 from genesis_workbench.experiments.instruments.madsci.rest import Rest
@@ -52,7 +53,7 @@ class MadsciNode:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         if set(settings) != _SETTINGS:
             raise InvalidInput(f"A MADSci node has the settings {', '.join(sorted(_SETTINGS))}.")
-        self.simulated = bool(settings["simulated"])
+        self.simulated = simulated_setting(settings)
         self.actions = read_actions(Path(settings["actions"]))
         self._rest, self._folder = Rest(str(settings["url"])), Path(settings["folder"])
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -185,8 +186,12 @@ class MadsciNode:
 
     def _readings(self) -> dict[str, Reading]:
         found = self._rest.get("state")
-        if found.get("simulated") is True and not self.simulated:
-            raise Conflict("The node says that it is simulated, and the site says that it is not.")
+        said = found.get("simulated") is True  # a real node knows of no such word
+        if said != self.simulated:
+            raise Conflict(
+                f"The site says simulated = {str(self.simulated).lower()} of this node, and it says that it is "
+                f"{'simulated' if said else 'not'}. Correct the site file."
+            )
         return {
             str(name): value
             for name, value in found.items()

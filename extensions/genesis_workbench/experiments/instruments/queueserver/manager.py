@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from typing import Any
 
 import zmq
 
 from genesis_workbench.core.errors import Conflict, DeadlineExceeded, Unavailable
 
+ABOUT = "worker.json"
+"""File beside the documents in which a worker says of itself whether it is simulated."""
 _TIMEOUT_MS = 8000
 
 
@@ -23,7 +24,7 @@ class Manager:
     """
 
     def __init__(self, address: str) -> None:
-        self._address, self._lock = address, threading.Lock()
+        self._address = address
 
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
         """Return the answer to a request, whatever it says.
@@ -35,8 +36,9 @@ class Manager:
         Unavailable
             If what came is no answer.
         """
-        # A socket for each request: after an answer that did not come, a REQ socket is of no use any more.
-        with self._lock, zmq.Context() as context, context.socket(zmq.REQ) as socket:
+        # A socket for each request: after an answer that did not come, a REQ socket is of no use any more; and no stop waits
+        # for another request's answer.
+        with zmq.Context() as context, context.socket(zmq.REQ) as socket:
             socket.setsockopt(zmq.LINGER, 0)
             socket.connect(self._address)
             socket.send(json.dumps({"method": method, "params": params}).encode())

@@ -14,7 +14,6 @@ A stop pauses and aborts what runs, and locks the manager, for everybody, until 
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from typing import Any, ClassVar
 
 from genesis_workbench.core.errors import Conflict, DeadlineExceeded, InvalidInput, Unavailable
 from genesis_workbench.core.identifiers import check_slug
+from genesis_workbench.core.storage import write_whole
 from genesis_workbench.experiments.instruments._base import (
     Action,
     DeviceState,
@@ -34,9 +34,10 @@ from genesis_workbench.experiments.instruments._base import (
     Running,
     Unknown,
     Value,
+    simulated_setting,
 )
 from genesis_workbench.experiments.instruments._line import line_centre
-from genesis_workbench.experiments.instruments.queueserver.manager import Manager
+from genesis_workbench.experiments.instruments.queueserver.manager import ABOUT, Manager
 
 PLAN = "stage_scan"
 """The plan that the worker has; see worker.py."""
@@ -66,7 +67,7 @@ class QueueserverScan:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         if set(settings) != _SETTINGS:
             raise InvalidInput(f"A queue server has the settings {', '.join(sorted(_SETTINGS))}.")
-        self.simulated = bool(settings["simulated"])
+        self.simulated = simulated_setting(settings)
         self._manager = Manager(str(settings["address"]))
         self._documents, self._folder = Path(settings["documents"]), Path(settings["folder"])
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -75,6 +76,7 @@ class QueueserverScan:
     def state(self) -> DeviceState:
         """Ask the manager how it is. See :class:`Instrument`."""
         status = self._status()
+        self._check()
         manager = str(status.get("manager_state"))
         readings: dict[str, Reading] = {
             "manager": manager,
@@ -177,6 +179,21 @@ class QueueserverScan:
     def close(self) -> None:
         """Nothing: each request has a connection of its own. See :class:`Instrument`."""
 
+    def _check(self) -> None:
+        """Compare what the worker says of itself with what the site says. A stop does not ask."""
+        path = self._documents / ABOUT
+        try:
+            said = json.loads(path.read_bytes())["simulated"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Conflict(
+                f"The worker has not written into {path} whether it is simulated. Start it with this version's worker.py."
+            ) from error
+        if said is not self.simulated:
+            raise Conflict(
+                f"The site says simulated = {str(self.simulated).lower()} of this queue server, its worker says "
+                f"{str(said).lower():.20}. Correct the site file."
+            )
+
     def _paused(self, status: dict[str, Any]) -> bool:
         """Whether nothing moves; asked to pause where something does. A plan that is just starting has to be asked again."""
         if status["manager_state"] in ("idle", "paused"):
@@ -217,9 +234,4 @@ class QueueserverScan:
 
     @staticmethod
     def _keep(path: Path, kept: Mapping[str, Any]) -> None:
-        draft = path.with_suffix(".draft")
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(kept, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write_whole(path, json.dumps(kept).encode())
