@@ -161,8 +161,8 @@ def test_a_fork_calls_a_function_that_is_checked_as_in_an_experiment(
     assert third.spec.executor_arguments["simulated"] is False
     fourth = third.launch().fork(executor=lambda x, z: z)
     assert fourth.spec.executor_arguments["simulated"] is False
-    again = run.replay()
-    assert again.spec.executor_arguments == first.spec.executor_arguments
+    again = second.replay()
+    assert again.spec.executor_arguments == second.state().spec.executor_arguments
 
 
 def test_a_warm_start_from_another_quantity_is_refused_and_from_another_unit_is_not(ledger, at_home, bench):
