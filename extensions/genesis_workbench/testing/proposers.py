@@ -119,6 +119,19 @@ class ProposerContract:
                 trial.values = {"y": {"value": 0.5, "unit": ""}}
         assert len(self.proposer.propose(spec, trials, 1)) == 1
 
+    @pytest.mark.parametrize("kind", ["plain", "mixture"])
+    def test_no_two_points_of_a_batch_are_equal(self, kind: str) -> None:
+        """Not where the best lies in a corner either, and none is what is under way already."""
+        spec = specification(**DESCRIPTIONS[kind])
+        if self._refuses(spec):
+            return
+        trials = self._history(spec, 12)
+        for trial in trials:
+            if trial.state == "observed":
+                trial.values = {"y": {"value": trial.parameters["a"] + trial.parameters["b"], "unit": ""}}
+        batch = [*self.proposer.propose(spec, trials, 6), *(t.parameters for t in trials if t.open)]
+        assert len({tuple(point.items()) for point in batch}) == len(batch) == 7
+
     def _refuses(self, spec: ExperimentSpec) -> bool:
         """Whether its check, or its first proposal where it has none, says that it cannot do this, and what would."""
         check = getattr(self.proposer, "check", lambda spec: self.proposer.propose(spec, [], 1))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
-from genesis_workbench.experiments.budget import Cost
+from genesis_workbench.experiments.budget import Budget, Cost
 from genesis_workbench.experiments.outcomes import best
-from genesis_workbench.experiments.parameters import Categorical, Ordinal, When
+from genesis_workbench.experiments.parameters import Categorical, Integer, Ordinal, When
 from genesis_workbench.experiments.proposers._acquisition import Acquisition, log_expected_improvement
 from genesis_workbench.experiments.proposers._gaussian import GaussianProcess
 from genesis_workbench.experiments.proposers._models import chosen
@@ -114,6 +116,74 @@ def test_a_parameter_that_is_not_always_active_is_proposed_where_it_is():
         values = {"y": {"value": 1 - (point.get("heat", 0) - 0.8) ** 2, "unit": ""}}
         trials.append(Trial(number, point, "", str(number), "", "observed", values=values))
     assert max(trial.values["y"]["value"] for trial in trials) > 0.995
+
+
+def tried(space, outcome, *, trials, parallel=1, noise=0.0):
+    """Return the trials of an experiment that takes `parallel` at a time, one batch after the other."""
+    spec, done = specification(space=space, budget=Budget(trials=trials)), []
+    rng = np.random.default_rng(0)
+    while len(done) < trials:
+        for point in GaussianProcessProposer().propose(spec, done, parallel):
+            value = outcome(**point) + noise * rng.normal()
+            done.append(observed(len(done) + 1, point, value))
+    return done
+
+
+def observed(number, point, value):
+    return Trial(number, point, "", str(number), "", "observed", values={"y": {"value": value, "unit": ""}})
+
+
+def different(points, digits=9):
+    return len(
+        {tuple(round(v, digits) if isinstance(v, float) else v for v in each.values()) for each in points}
+    )
+
+
+@pytest.mark.parametrize(("parallel", "noise"), [(4, 0), (1, 0), (1, 0.05)])
+def test_an_optimum_in_a_corner_is_found_and_then_not_tried_over_and_over(parallel, noise):
+    space = (Real("a", 0, 1), Real("b", 0, 1))
+    trials = tried(space, lambda a, b: a + b, trials=24, parallel=parallel, noise=noise)
+    assert different(trial.parameters for trial in trials) == 24
+    assert max(sum(trial.parameters.values()) for trial in trials) == 2
+
+
+def test_a_batch_once_the_model_has_converged_looks_where_it_has_not():
+    space = tuple(Real(name, 0, 1) for name in "abc")
+    trials = tried(space, lambda **at: -sum((v - 0.3) ** 2 for v in at.values()), trials=30)
+    assert max(trial.values["y"]["value"] for trial in trials) > -1e-9
+    batch = GaussianProcessProposer().propose(specification(space=space), trials, 8)
+    assert different(batch, 2) == 8
+
+
+@pytest.mark.parametrize("noise", [0, 0.5])
+def test_every_point_of_a_finite_space_is_tried_before_any_is_tried_again(noise):
+    space = (Integer("n", 1, 6), Categorical("c", ["a", "b", "z"]))
+
+    def outcome(n, c):
+        return -((n - 3) ** 2) - (c == "b")
+
+    trials = tried(space, outcome, trials=26, parallel=2, noise=noise)
+    assert different(trial.parameters for trial in trials[:18]) == 18
+    assert {trial.parameters["n"] for trial in trials[18:22]} <= {2, 3, 4}  # then the good ones again
+
+
+def test_what_noise_hides_may_be_measured_again_and_what_is_known_may_not():
+    trials = tried((Real("a", 0, 1),), lambda a: abs(a - 0.4), trials=30, noise=0.2)
+    [(value, times)] = Counter(trial.parameters["a"] for trial in trials).most_common(1)
+    assert value in (0, 1)
+    assert 1 < times <= 5
+
+
+def test_what_was_tried_in_an_earlier_experiment_or_for_comparison_may_be_tried():
+    space = (Ordinal("dose", [1, 2, 8]), Categorical("c", ["a", "b"]))
+    everything = [{"dose": dose, "c": c} for dose in (1, 2, 8) for c in "ab"]
+    earlier = [observed(-1 - n, point, point["dose"]) for n, point in enumerate(everything)]
+    others = [observed(1 + n, point, point["dose"]) for n, point in enumerate(everything)]
+    for trial in others:
+        trial.arm = "control"
+    for history in (earlier, others):
+        point = GaussianProcessProposer().propose(specification(space=space), history * 2, 1)[0]
+        assert point["dose"] == 8
 
 
 def closest(cheap, dear, seed):

@@ -14,6 +14,7 @@ from genesis_workbench.experiments import space
 from genesis_workbench.experiments.constraints import Mixture
 from genesis_workbench.experiments.domain import Domain
 from genesis_workbench.experiments.proposers._gaussian import GaussianProcess
+from genesis_workbench.experiments.proposers._tried import Tried, everything
 
 Array = NDArray[np.float64]
 _CONSTRAINED = 256
@@ -50,6 +51,12 @@ class Acquisition:
             mean, deviation = process.predict(points)
             total = total + log_ndtr((mean - zero) / deviation)
         return total
+
+    def doubt(self, points: Array) -> Array:
+        """Return the logarithm of how uncertain the objective is at points, shape (m, d), times the same probabilities."""
+        deviation = self._model.predict(points)[1]
+        result: Array = np.log(deviation) + Acquisition(self._model, None, self._limits)(points)
+        return result
 
     def slope(self, point: Array) -> tuple[float, Array]:
         """Return the value at one point, shape (d,), and its gradient."""
@@ -96,18 +103,20 @@ def _log_h(z: Array) -> Array:
     return result
 
 
-def optimum(fits: Domain, acquisition: Acquisition, candidates: Array, box: Array | None = None) -> Array:
+def optimum(
+    fits: Domain, acquisition: Acquisition, candidates: Array, tried: Tried, box: Array | None = None
+) -> Array:
     """Return the point, shape (d,), with the largest value: the best candidates, climbed on from.
 
     `box`, shape (d, 2), keeps the climb within; a gradient knows nothing of a mixture's sum, so those are not climbed.
+    Where that point was tried, nothing is left to gain by the model: it learns where it knows least instead.
     """
     from scipy.optimize import minimize
 
     values = acquisition(candidates)
     starts = candidates[np.argsort(-values)[:_STARTS]]
     if any(isinstance(each, Mixture) for each in fits.constraints):
-        first: Array = starts[0]
-        return first
+        return tried.best(candidates, values, acquisition.doubt)
     bounds = np.tile([0.0, 1.0], (fits.width, 1)) if box is None else box
 
     def loss(point: Array) -> tuple[float, Array]:
@@ -118,13 +127,18 @@ def optimum(fits: Domain, acquisition: Acquisition, candidates: Array, box: Arra
         minimize(loss, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": 40}).x
         for start in starts
     ]
-    both = np.vstack([starts, *fitting(fits, np.clip(ends, 0, 1))])
-    best: Array = both[np.argmax(acquisition(both))]
-    return best
+    climbed = fitting(fits, np.clip(ends, 0, 1))
+    if climbed:
+        candidates = np.vstack([candidates, *climbed])
+        values = np.concatenate([values, acquisition(np.array(climbed))])
+    return tried.best(candidates, values, acquisition.doubt)
 
 
 def candidates(fits: Domain, best: Array, rng: np.random.Generator, box: Array | None = None) -> Array:
-    """Return points that fit, shape (n, d): some from everywhere in the box, some around the best one."""
+    """Return points that fit, shape (n, d): all of a small finite space; else some from everywhere in the box, some around the best one."""
+    known = everything(fits)
+    if known is not None:
+        return known
     d = fits.width
     low, high = (np.zeros(d), np.ones(d)) if box is None else (box[:, 0], box[:, 1])
     if not fits.constraints:

@@ -15,6 +15,7 @@ import numpy as np
 from genesis_workbench.experiments import space
 from genesis_workbench.experiments.domain import Domain
 from genesis_workbench.experiments.proposers._gaussian import Array, GaussianProcess
+from genesis_workbench.experiments.proposers._tried import Tried
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.steps import Fidelity, active
 
@@ -45,15 +46,16 @@ class Fidelities:
         narrow[self._at] = self._target[:, None]
         return narrow
 
-    def cheapest(self, model: GaussianProcess, point: Array) -> Array:
-        """Return a point of the target's fidelity, shape (d,), at the fidelity that is worth its cost most."""
+    def cheapest(self, model: GaussianProcess, point: Array, tried: Tried) -> Array:
+        """Return a point of the target's fidelity, shape (d,), at the fidelity that is worth its cost most and was not tried."""
         dear = self._costs(point)
         levels = [self._fidelity.target, *self._parameter.levels(_LEVELS)]
         found: list[tuple[float, int, Array]] = []
         for place, level in enumerate(dict.fromkeys(levels)):
             other = point.copy()
             other[self._at] = self._parameter.encode(level)
-            if not self._fits.holds(space.decode(self._spec.space, other)):
+            fits = self._fits.holds(space.decode(self._spec.space, other))
+            if not fits or not tried.new(other[None])[0]:
                 continue
             costs = self._costs(other)
             shares = [costs.get(name, 0.0) / cost for name, cost in dear.items() if cost > 0]

@@ -3,7 +3,8 @@
 After a Sobol sequence, each point is where the model expects the largest improvement (:mod:`._acquisition`). The model
 is chosen anew for each proposal (:mod:`._models`). In the last third of the budget every second point is looked for near
 the best one only: a trust region (Eriksson et al., 2019, "Scalable global optimization via local Bayesian optimization").
-Trials under way count at their posterior mean, so that parallel proposals differ (Ginsbourger et al., 2010). Where trials
+Trials under way count at their posterior mean, so that parallel proposals differ (Ginsbourger et al., 2010). What was
+tried is not tried again while there is something else, unless it is noisy (:mod:`._tried`). Where trials
 fail is modelled like a limit on outcomes. A parameter that is not active counts as at its middle. Where fidelities differ,
 the point is looked for at the target's (:mod:`._fidelity`).
 """
@@ -29,11 +30,18 @@ from genesis_workbench.experiments.proposers._base import (
 from genesis_workbench.experiments.proposers._fidelity import Fidelities
 from genesis_workbench.experiments.proposers._gaussian import Array, GaussianProcess, standardised
 from genesis_workbench.experiments.proposers._models import chosen
+from genesis_workbench.experiments.proposers._tried import Tried, everything
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import Trial
+from genesis_workbench.experiments.trial import MAIN
 
 _NEAR_FROM = 2 / 3  # of the budget
 _NEAR = 0.1  # half a side of the box around the best point, in the unit cube
+_NOISY = (
+    0.01  # variance of the noise, relative to the signal's, from which a measured point may be measured again
+)
+_OFTEN = 4  # as well known as by so many measurements, it need not be
+_LATER = 64  # points of the sequence that are looked at for one that is new
 
 
 class GaussianProcessProposer:
@@ -48,12 +56,14 @@ class GaussianProcessProposer:
         seen = None
         points: list[dict[str, Any]] = []
         unseen = [_at(spec, trial.parameters) for trial in trials if trial.open]
+        # Earlier experiments' points and those of comparison count for neither the finding nor the best: they may come again.
+        own = [trial for trial in trials if trial.number > 0 and trial.arm == MAIN and not trial.open]
         for _ in range(count):
             number = points_so_far(trials) + len(points)
             if number < first or len(done) < 3:
-                points += sobol_values(spec, number, 1)
+                points.append(_first(spec, number, Tried(_all(spec, own), np.array(unseen))))
             else:
-                seen = seen or _Seen(spec, done, [trial for trial in trials if trial.state == "failed"])
+                seen = seen or _Seen(spec, done, [trial for trial in trials if trial.state == "failed"], own)
                 points.append(space.decode(spec.space, seen.next(np.array(unseen), number)))
             unseen.append(_at(spec, points[-1]))
         return points
@@ -62,8 +72,13 @@ class GaussianProcessProposer:
 class _Seen:
     """What the measured trials say, modelled once for all points that are asked for together."""
 
-    def __init__(self, spec: ExperimentSpec, done: Sequence[Trial], failed: Sequence[Trial]) -> None:
+    def __init__(
+        self, spec: ExperimentSpec, done: Sequence[Trial], failed: Sequence[Trial], own: Sequence[Trial]
+    ) -> None:
         self._spec, self._fits = spec, domain(spec)
+        self._own = _all(spec, own)
+        known = {id(trial) for trial in done}
+        self._measured = np.array([id(trial) in known for trial in own], dtype=bool)
         self._x = np.array([_at(spec, trial.parameters) for trial in done])
         self._reached = np.array([improved(spec, trial) for trial in done])
         kept = np.array([margins(spec, trial) for trial in done])
@@ -80,6 +95,7 @@ class _Seen:
         """Return point `number`, shape (d,), with points of unknown outcome, shape (m, d), counted as expected."""
         rng = np.random.default_rng([self._spec.seed, number])
         model = self._model(number, rng)
+        tried = self._tried(model, unseen)
         kept = self._kept
         best = float(model.predict(self._x[kept])[0].max()) if kept.any() else None
         top = self._x[np.argmax(np.where(kept, model.y, -np.inf) if kept.any() else model.y)]
@@ -92,11 +108,18 @@ class _Seen:
         acquisition = Acquisition(model, best, self._limits)
         if self._fidelities is None:
             box = _box(top) if near else None
-            return optimum(self._fits, acquisition, candidates(self._fits, top, rng, box), box)
+            return optimum(self._fits, acquisition, candidates(self._fits, top, rng, box), tried, box)
         box = self._fidelities.within(_box(top) if near else np.tile([0.0, 1.0], (len(top), 1)))
         real = fitting(self._fits, self._fidelities.real(candidates(self._fits, top, rng, box)))
-        at = optimum(self._fits, acquisition, np.array(real), box) if real else top
-        return at if near else self._fidelities.cheapest(model, at)
+        at = optimum(self._fits, acquisition, np.array(real), tried, box) if real else top
+        return at if near else self._fidelities.cheapest(model, at, tried)
+
+    def _tried(self, model: GaussianProcess, unseen: Array) -> Tried:
+        """Return what need not be measured again: where there is much noise, only what is well known in spite of it."""
+        own, noise = self._own, float(np.exp(model.theta[-1]))
+        if noise > _NOISY and len(own) and everything(self._fits) is None:
+            own = own[~self._measured | (model.predict(own)[1] ** 2 < model.scale * noise / _OFTEN)]
+        return Tried(own, unseen)
 
     def _model(self, number: int, rng: np.random.Generator) -> GaussianProcess:
         """Return the model for point `number`.
@@ -124,6 +147,20 @@ class _Seen:
 
 def _at(spec: ExperimentSpec, parameters: dict[str, Any]) -> Array:
     return space.encode(spec.space, parameters)
+
+
+def _all(spec: ExperimentSpec, trials: Sequence[Trial]) -> Array:
+    return np.array([_at(spec, trial.parameters) for trial in trials])
+
+
+def _first(spec: ExperimentSpec, number: int, tried: Tried) -> dict[str, Any]:
+    """Return point `number` of a Sobol sequence; where it was tried, as may be in a finite space, the next that was not."""
+    found = [sobol_values(spec, number, 1)[0]]
+    while not tried.new(_at(spec, found[-1])[None])[0]:
+        if len(found) == _LATER:
+            return found[0]
+        found += sobol_values(spec, number + len(found), 1)
+    return found[-1]
 
 
 def _box(centre: Array) -> Array:
