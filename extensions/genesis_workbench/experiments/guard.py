@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as StillRunning
 from queue import Empty, Queue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from genesis_workbench.core import plugins
 from genesis_workbench.core.errors import BY_CODE, DeadlineExceeded, GenesisError
@@ -75,13 +76,17 @@ def in_thread(
 
 
 class _Process:
-    """A process that proposes, one question a line, until it is killed."""
+    """A process that proposes, one question a line, until it is killed.
+
+    Each question has a number, which comes back with its answer: a line that anything else has written is no answer.
+    """
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._lines: Queue[str] = Queue()
+        self._asked = 0
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
@@ -90,15 +95,28 @@ class _Process:
             self._lines.put(line)
         self._lines.put("")  # it has ended
 
-    def ask(self, question: str, limit_s: float) -> str:
-        """Return its line; the empty text where it died. Raises `Empty` where it takes too long."""
+    def ask(self, question: dict[str, Any], limit_s: float) -> dict[str, Any]:
+        """Return its answer. Raises `Empty` where it takes too long, ProposerFailed where it died or says something else.
+
+        After either it must not be asked again.
+        """
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+        self._asked += 1
         try:
-            self._process.stdin.write(question + "\n")
+            self._process.stdin.write(json.dumps({**question, "id": self._asked}) + "\n")
             self._process.stdin.flush()
+            line = self._lines.get(timeout=limit_s)
         except BrokenPipeError:
-            return ""
-        return self._lines.get(timeout=limit_s)
+            line = ""
+        if not line:
+            raise ProposerFailed("its process died")
+        try:
+            answer: dict[str, Any] = json.loads(line)
+            if answer["id"] == self._asked:
+                return answer
+        except (ValueError, LookupError, TypeError):
+            pass  # told below, like an answer to another question
+        raise ProposerFailed(f"its process wrote something else than an answer: {line!r:.100}")
 
     def kill(self) -> None:
         """End it, whatever it does."""
@@ -156,29 +174,25 @@ class Apart:
         """Ask in a process and return the points; see :func:`in_thread`."""
         if proposer in AT_ONCE:
             return _ask(spec, trials, proposer, count)
-        question = json.dumps(
-            {
-                "spec": spec.model_dump(mode="json"),
-                "trials": [plain(trial) for trial in trials],
-                "proposer": proposer,
-                "count": count,
-            }
-        )
+        question = {
+            "spec": spec.model_dump(mode="json"),
+            "trials": [plain(trial) for trial in trials],
+            "proposer": proposer,
+            "count": count,
+        }
         try:
             process = self._idle.get_nowait()
         except Empty:
             process = _Process()
             self._all.add(process)
         try:
-            line = process.ask(question, spec.proposer_limit_s)
-        except Empty:
+            answer = process.ask(question, spec.proposer_limit_s)
+        except BaseException as error:
             self._end(process)
-            raise _too_long(proposer, spec.proposer_limit_s) from None
-        if not line:
-            self._end(process)
-            raise ProposerFailed("its process died")
+            if isinstance(error, Empty):
+                raise _too_long(proposer, spec.proposer_limit_s) from None
+            raise
         self._idle.put(process)
-        answer = json.loads(line)
         if "points" in answer:
             points: list[dict[str, Any]] = answer["points"]
             return Advised(points, answer["record"]) if "record" in answer else points
@@ -219,19 +233,32 @@ def _recorded(answer: Any) -> dict[str, Any]:
 
 def main() -> None:
     """Answer questions on standard input, one a line, on standard output."""
-    answers, sys.stdout = sys.stdout, sys.stderr  # what a proposer prints is no answer
-    for line in sys.stdin:
+    questions, answers = _alone()
+    for line in questions:
         given = json.loads(line)
         try:
             spec = ExperimentSpec.model_validate(given["spec"])
             trials = [from_plain(each) for each in given["trials"]]
             points = _ask(spec, trials, given["proposer"], given["count"])
-            text = json.dumps({"points": points, **_recorded(points)}, allow_nan=False)
+            text = json.dumps({"id": given["id"], "points": points, **_recorded(points)}, allow_nan=False)
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; it is told
-            message = str(error) or type(error).__name__
-            text = json.dumps({"code": getattr(error, "code", ""), "message": message, **_recorded(error)})
+            told = {"code": getattr(error, "code", ""), "message": str(error) or type(error).__name__}
+            text = json.dumps({"id": given["id"], **told, **_recorded(error)})
         answers.write(text + "\n")
         answers.flush()
+
+
+def _alone() -> tuple[TextIO, TextIO]:
+    """Return standard input and output, and leave others at their numbers: libraries in C and processes use those.
+
+    What a proposer prints goes where errors go, and it finds nothing to read.
+    """
+    questions, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return questions, answers
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import time
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from genesis_workbench.core import plugins
 from genesis_workbench.core.errors import DeadlineExceeded, InvalidInput
 from genesis_workbench.experiments import Budget, Real, loop
-from genesis_workbench.experiments.guard import Apart, ProposerFailed, in_thread
+from genesis_workbench.experiments.guard import Apart, ProposerFailed, _Process, in_thread
 from genesis_workbench.experiments.planning import PATIENCE, plan
 from genesis_workbench.experiments.proposers._base import CannotPropose
 from genesis_workbench.experiments.state import fold, stream
@@ -76,7 +77,7 @@ def apart():
 
 
 def settled(apart, state, count=1):
-    for _ in range(400):
+    for _ in range(6000):
         found = apart(state, count)
         if found is not None:
             return found
@@ -114,6 +115,60 @@ def test_it_never_holds_up_whoever_asks_and_what_dies_or_hangs_is_killed(
     with pytest.raises(DeadlineExceeded, match=r"gp was stopped: it had proposed nothing after 0\.3 s"):
         apart.ask(spec, trials, "gp", 1)
     assert stopped.poll() is not None
+
+
+LOUD = '''
+import os, subprocess, sys
+
+class Loud:
+    """Answers, and writes to standard output by every other way as well."""
+
+    def propose(self, spec, trials, count):
+        line = '{"points": [{"x": 0.125, "z": 0.125}]}\\n'
+        print(line)
+        os.write(1, line.encode())
+        subprocess.run([sys.executable, "-c", f"import sys; sys.stdin.read(); print({line!r})"], check=True)
+        return [{"x": spec.seed / 8, "z": 0.0}] * count
+'''
+
+
+@pytest.fixture
+def loud(tmp_path, monkeypatch):
+    """A proposer of another package, as a process of its own finds it."""
+    (tmp_path / "loud_proposer.py").write_text(LOUD)
+    package = tmp_path / "loud_proposer-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: loud-proposer\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("[genesis_workbench.proposers]\nloud = loud_proposer:Loud\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+
+
+def test_what_a_proposer_or_its_children_write_is_no_answer_to_anybody(loud, apart):
+    for seed in (1, 2, 3):
+        assert apart.ask(specification(seed=seed), [], "loud", 1) == [{"x": seed / 8, "z": 0.0}]
+    assert len(apart._all) == 1
+
+
+@pytest.mark.parametrize(
+    "line", ["Solver 3.1, licensed to nobody", '{"points": [{"x": 1.0, "z": 1.0}], "id": 0}']
+)
+def test_a_process_that_writes_something_else_is_ended_and_not_asked_again(apart, line):
+    process = _Process()
+    apart._all.add(process)
+    apart._idle.put(process)
+    process._lines.put(line)
+    with pytest.raises(ProposerFailed, match="something else than an answer"):
+        apart.ask(specification(), [], "gp", 1)
+    assert process._process.poll() is not None
+    assert apart._idle.empty()
+    assert not apart._all
+
+
+def test_an_answer_that_comes_too_late_goes_to_nobody(apart):
+    slow = specification(proposer_limit_s=0.01)  # importing takes longer
+    with pytest.raises(DeadlineExceeded):
+        apart.ask(slow, [], "gp", 1)
+    assert apart._idle.empty()
 
 
 def test_what_it_raises_there_is_raised_here(experiments, ledger, apart):
