@@ -14,6 +14,7 @@ from genesis_workbench.experiments.budget import UNITS
 from genesis_workbench.experiments.executors._base import Executor, Signature, signature
 from genesis_workbench.experiments.proposers._base import check as check_proposer
 from genesis_workbench.experiments.proposers._base import random_values
+from genesis_workbench.experiments.reach import check_reach
 from genesis_workbench.experiments.record import about
 from genesis_workbench.experiments.spec import PERSON, ExperimentSpec
 from genesis_workbench.experiments.steps import Step, before
@@ -76,11 +77,8 @@ def check(
     signatures = {step.name: _signature(spec, step, executors, service=service) for step in spec.graph}
     _parameters(spec, signatures)
     with about("constraints"):
-        sample = random_values(spec, 0)  # InvalidInput where nothing fits the constraints
-    for costs in (spec.cost, *(step.cost for step in spec.steps)):
-        for name, cost in costs.items():
-            with about(f"cost.{name}"):
-                cost.of(spec.space, sample)
+        random_values(spec, 0)  # InvalidInput where nothing fits the constraints
+    check_reach(spec)
     _outcomes(spec, signatures)
     laboratory = tuple(name for name, takes in signatures.items() if takes.laboratory)
     if laboratory and service and spec.approval.policy == "never" and APPROVE not in person.scopes:

@@ -10,14 +10,11 @@ from pydantic import ValidationError
 
 from genesis_workbench.core import plugins
 from genesis_workbench.core.errors import GenesisError
-from genesis_workbench.experiments.budget import Amounts, Cost, together
+from genesis_workbench.experiments.budget import Amounts
 from genesis_workbench.experiments.checking import Checked
-from genesis_workbench.experiments.proposers._base import random_values
+from genesis_workbench.experiments.reach import planned, sampled
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.steps import active
-
-_POINTS = 200
-"""Random points over which costs and approvals are estimated where they depend on parameters."""
 
 Fault = dict[str, str]
 """`where`, a path such as ``space.0.low``, and `message`."""
@@ -68,9 +65,8 @@ def estimate(spec: ExperimentSpec, checked: Checked) -> dict[str, Any]:
 
     Where costs depend on parameters, they are averaged over random points of the space.
     """
-    exact = all(not isinstance(cost.planned, str) for cost in _costs(spec)) and not _branches(spec)
-    points = [random_values(spec, number) for number in range(1 if exact else _POINTS)]
-    each = [_planned(spec, point) for point in points]
+    points = sampled(spec)
+    each = [planned(spec, point) for point in points]
     amounts = {name: _amount(spec, name, [one.get(name, 0.0) for one in each]) for name in _names(spec)}
     enough = {"trials": spec.budget.trials} | {
         name: found["enough_for"] for name, found in amounts.items() if found["enough_for"] is not None
@@ -82,7 +78,7 @@ def estimate(spec: ExperimentSpec, checked: Checked) -> dict[str, Any]:
     return {
         "trials": trials,
         "ends_by": ends_by,
-        "exact": exact,
+        "exact": len(points) == 1,
         "amounts": amounts,
         "approvals": _approvals(spec, checked, points, each, trials),
         "simulated": checked.simulated,
@@ -124,24 +120,8 @@ def _approvals(
     return {"needed": first + rest, "why": why or (spec.approval.needed(1, {}, ()) if first else "")}
 
 
-def _planned(spec: ExperimentSpec, point: Mapping[str, Any]) -> Amounts:
-    parts = (spec.cost, *(step.cost for step in active(spec.steps, point)))
-    return together(
-        *({str(name): cost.of(spec.space, point) for name, cost in costs.items()} for costs in parts)
-    )
-
-
-def _costs(spec: ExperimentSpec) -> list[Cost]:
-    return [cost for costs in (spec.cost, *(step.cost for step in spec.steps)) for cost in costs.values()]
-
-
 def _names(spec: ExperimentSpec) -> list[str]:
-    planned = {str(name) for costs in (spec.cost, *(step.cost for step in spec.steps)) for name in costs}
-    return sorted(planned)
-
-
-def _branches(spec: ExperimentSpec) -> bool:
-    return any(step.when is not None for step in spec.steps)
+    return sorted({str(name) for costs in (spec.cost, *(step.cost for step in spec.steps)) for name in costs})
 
 
 def _of(error: ValidationError, fields: Mapping[str, Any]) -> list[Fault]:

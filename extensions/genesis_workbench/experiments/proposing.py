@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
+from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.experiments.budget import Amounts, Spending, together
 from genesis_workbench.experiments.effects import Effect, Propose
 from genesis_workbench.experiments.executing import reservation
@@ -26,11 +28,11 @@ def propose(state: ExperimentState, write: Writer) -> Generator[Effect, Any, boo
     entries = [Entry("proposer.asked", asked) for asked in plan.asked]
     entries += [Entry("proposer.failed", failure) for failure in plan.failures]
     asking = together(*(asked.get("cost", {}) for asked in plan.asked))
-    proposals, short, lacking = _within_budget(state, plan.trials, asking)
+    proposals, why = _within_budget(state, plan.trials, asking)
     before = len(state.trials)
     lacks = yield from write([*entries, *proposals])
-    if short and not state.under_way:
-        yield from write([Entry("budget.spent", {"reason": _spent(state, short, lacking)})])
+    if why and not state.under_way:
+        yield from write([Entry("budget.spent", {"reason": why()})])
     elif lacks and not lacks.held and not state.under_way:
         unit = state.spec.budget.unit(lacks.amount)
         reason = (
@@ -53,8 +55,8 @@ def _plan(state: ExperimentState, count: int) -> Generator[Effect, Any, Plan | N
 
 def _within_budget(
     state: ExperimentState, planned: list[Planned], asking: Amounts
-) -> tuple[list[Entry], str, Amounts]:
-    """Return the proposals for which there is room, the amount of which too little is left for the next, and its cost.
+) -> tuple[list[Entry], Callable[[], str] | None]:
+    """Return the proposals for which there is room, and what says, once they are written, why there is none for the next.
 
     `asking` is what it has cost to ask for them.
     """
@@ -62,13 +64,17 @@ def _within_budget(
     so_far = Spending(spent={name: state.spending.used(name) + asking.get(name, 0.0) for name in limits})
     entries: list[Entry] = []
     for number, each in enumerate(planned, start=len(state.trials) + 1):
-        reserved = reservation(state, each.parameters)
+        try:
+            reserved = reservation(state, each.parameters)
+        except InvalidInput as error:
+            # The same trials give the same point at every turn: there is no way around it.
+            return entries, partial(_unknown, error.message)
         short = so_far.lacks(limits, reserved)
         if short:
-            return entries, short, reserved
+            return entries, partial(_spent, state, short, reserved)
         so_far.reserve(str(number), reserved)
         entries.append(_proposal(state, number, each, reserved))
-    return entries, "", {}
+    return entries, None
 
 
 def _proposal(state: ExperimentState, number: int, planned: Planned, reserved: Amounts) -> Entry:
@@ -81,6 +87,10 @@ def _proposal(state: ExperimentState, number: int, planned: Planned, reserved: A
     if approval is not None:
         body["approval"] = approval
     return Entry("trial.proposed", body)
+
+
+def _unknown(message: str) -> str:
+    return f"Nobody can say what the next trial would cost, so it was not proposed. {message}"
 
 
 def _spent(state: ExperimentState, short: str, next_one: Amounts) -> str:

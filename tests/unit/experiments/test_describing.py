@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.experiments import (
+    Approval,
+    Arm,
     Budget,
     Categorical,
     Experiment,
@@ -17,9 +19,13 @@ from genesis_workbench.experiments import (
     Objective,
     Real,
     Threshold,
+    loop,
 )
 from genesis_workbench.experiments import space as spaces
 from genesis_workbench.experiments.spec import ExperimentSpec
+from genesis_workbench.experiments.state import stream
+from genesis_workbench.experiments.verification import verify_in
+from unit.experiments.bench import run, specification
 
 SPACE = (Real("x", -3, 5), Integer("n", 2, 9), Categorical("c", ["a", "b", "d"]))
 
@@ -111,3 +117,64 @@ def test_the_commitment_changes_with_every_word():
     assert first.digest == Hypothesis(statement="a", rule=rule).digest
     assert first.digest != Hypothesis(statement="b", rule=rule).digest
     assert first.digest != Hypothesis(statement="a", rule=Threshold(metric="y", at_least=2.1)).digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "where", "words"),
+    [
+        (
+            {"arms": (Arm("control", every=2), Arm("best", every=4))},
+            "arms.1.every",
+            "each that would be its .* goes to 'control'.* such as 5",
+        ),
+        ({"arms": (Arm("rare", every=40),)}, "arms.0.every", "every 40th point, and the budget is for 12"),
+        ({"repeats": 13}, "repeats", "13 repeats .* budget of 12 trials"),
+        (
+            {"approval": Approval("above", above={"money": 100})},
+            "approval.above.money",
+            "No trial would ever wait.* give cost={'money': ...}",
+        ),
+        (
+            {"approval": Approval("above", above={"trials": 1})},
+            "approval.above.trials",
+            r"use Approval\('first', first=...\)",
+        ),
+        (
+            {"approval": Approval("above", above={"samples": -1}), "cost": {"samples": 1}},
+            "approval.above.samples",
+            r"cannot cost less than -1 samples.*Approval\('each'\)",
+        ),
+        ({"cost": {"money": "10*(x-0.1)"}}, "cost.money", "below 0"),
+        ({"cost": {"money": "1/(x-x)"}}, "cost.money", "has no value"),
+        (
+            {"cost": {"money": "20 + x"}, "budget": Budget(trials=3, money=5)},
+            "budget.money",
+            r"One trial costs 20.* the whole budget is 5\. Give a larger Budget\(money=...\)",
+        ),
+    ],
+)
+def test_what_could_never_come_about_is_refused_before_the_launch(ledger, experiments, changes, where, words):
+    spec = specification(**changes)  # what is in a ledger stays readable
+    with pytest.raises(InvalidInput, match=words) as told:
+        experiments.create(spec)
+    assert told.value.where == where
+    assert ledger.head()[0] == 0
+
+
+def test_arms_that_share_the_points_are_launched(experiments):
+    experiments.create(specification(arms=(Arm("best", every=4), Arm("control", every=2)), repeats=3))
+
+
+def test_an_experiment_ends_where_nobody_can_say_what_its_next_trial_costs(ledger, experiments, bench):
+    cost = {
+        "money": "x - 0.000001"
+    }  # below 0 in one place of a million: no sample before the launch hits that
+    point = {"x": 0.0, "z": 0.5}
+    experiment = experiments.create(specification(cost=cost, parallel=2, budget=Budget(trials=12, money=9)))
+    loop.advance(ledger, experiment, None, {"bench": bench})
+    ledger.append(stream(experiment), "points.added", {"points": [point]}, actor="alice")
+    state = run(ledger, experiment, bench)
+    assert state.state == "ended"
+    assert "Nobody can say what the next trial would cost" in state.reason
+    assert "below 0" in state.reason
+    assert verify_in(ledger, experiment).ok
