@@ -12,7 +12,7 @@ from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.site import load_site
 from genesis_workbench.core.state import State
 from genesis_workbench.core.storage import BlobStore
-from genesis_workbench.experiments.crate import read_events
+from genesis_workbench.experiments.crate import files_of, read_events
 from genesis_workbench.experiments.verification import Report, verify, verify_in
 
 
@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _report(given: argparse.Namespace) -> Report:
     if Path(given.experiment).is_dir():
-        return verify(read_events(Path(given.experiment)))
+        folder = Path(given.experiment)
+        return verify(read_events(folder), blobs=files_of(folder))
     state = State(given.state)
     url = state.ledger_url(load_site(given.site) if given.site else None)
     if url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).exists():

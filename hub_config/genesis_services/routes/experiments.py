@@ -198,6 +198,18 @@ def add_points(request: Request, person: Scientist, experiment: str, body: Point
     return experiments.summary(experiment)
 
 
+@router.get("/{experiment}/files/{digest}")
+def file(request: Request, person: Reader, experiment: str, digest: str) -> Response:
+    """Return a file that one of its trials left."""
+    data = _experiments(request, person).file(experiment, digest)
+    # Nobody here knows what an instrument wrote: no browser is to show it as a page.
+    return Response(
+        data,
+        media_type="application/octet-stream",
+        headers={"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"},
+    )
+
+
 @router.post("/files", status_code=201)
 def keep_file(request: Request, person: Scientist, body: File) -> dict[str, str]:
     """Keep a file that trials need, and return its hash."""

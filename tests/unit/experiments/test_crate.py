@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -12,14 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from genesis_workbench.core.errors import Conflict, InvalidInput
+from genesis_workbench.core.access import Person
+from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound
 from genesis_workbench.core.identifiers import digest_file
-from genesis_workbench.experiments import Arm, Budget, Categorical, Real, When
-from genesis_workbench.experiments.crate import CONTEXT, PROFILE, read_events, write_crate
+from genesis_workbench.core.storage import BlobStore
+from genesis_workbench.experiments import Arm, Budget, Categorical, Real, When, loop, store
+from genesis_workbench.experiments.checking import APPROVE
+from genesis_workbench.experiments.crate import CONTEXT, PROFILE, files_of, read_events, write_crate
 from genesis_workbench.experiments.executors._base import Observation
 from genesis_workbench.experiments.state import fold, stream
 from genesis_workbench.experiments.verification import verify
-from unit.experiments.bench import run, specification
+from unit.experiments.bench import ALICE, CAROL, run, specification
+from unit.experiments.test_steps import Machine, described, to_the_end
 
 
 @pytest.fixture
@@ -166,9 +171,62 @@ def test_the_decision_is_computed_again_from_the_export_alone(crate, events):
     assert not verify(read_events(crate)).ok
 
 
-def test_an_experiment_that_goes_on_is_exported_without_a_finding(ledger, experiments, bench, tmp_path):
-    from genesis_workbench.experiments import loop
+def test_files_steps_uncertainties_and_everybody_who_had_a_part_go_with_it(ledger, tmp_path):
+    blobs = BlobStore(tmp_path / "blobs")
+    blobs.folder.mkdir()
+    spectrum = blobs.put(b"wavelength,intensity")
+    shop = {
+        "oven": Machine({"temperature": "degC"}, {"mass": "g"}, lambda p: {"mass": p["temperature"] / 10}),
+        "scale": Machine(
+            {"sample": "kg"}, {"density": ""}, lambda p: {"density": p["sample"] * 100}, laboratory=True
+        ),
+        "sums": Machine(
+            {"density": "", "speed": ""}, {"score": ""}, lambda p: {"score": p["density"] * p["speed"]}
+        ),
+    }
+    shop["scale"].observe = lambda _key: Observation({"density": (1.5, "", 0.25)}, {"spectrum": spectrum})
+    alice = store.LedgerExperiments(ledger, ALICE, executors=shop, blobs=blobs, service=True)
+    erin = Person("Erin O'Neil <e@x>", groups=frozenset({"solar"}), scopes=frozenset({APPROVE}))
+    hers = store.LedgerExperiments(ledger, erin, executors=shop, blobs=blobs, service=True)
+    experiment = alice.create(described(budget=Budget(trials=2), parallel=2))
+    loop.advance(ledger, experiment, None, shop)
+    hers.approve(experiment, 1)
+    hers.refuse(experiment, 2, "the scale is due for service")
+    to_the_end(ledger, experiment, shop)
+    assert alice.file(experiment, spectrum) == b"wavelength,intensity"
+    other = blobs.put(b"of another experiment")
+    with pytest.raises(NotFound, match="No trial of this experiment"):
+        alice.file(experiment, other)
+    with pytest.raises(NotFound, match="none that you may see"):
+        store.LedgerExperiments(ledger, CAROL, executors=shop, blobs=blobs).file(experiment, spectrum)
 
+    found = list(ledger.all(stream=stream(experiment)))
+    crate = write_crate(found, tmp_path / "crate", attached=lambda digest: alice.file(experiment, digest))
+    metadata = json.loads((crate / "ro-crate-metadata.json").read_text())
+    about = {each["@id"]: each for each in metadata["@graph"]}
+    assert len(about) == len(metadata["@graph"])
+    names = [each["@id"] for each in about["./"]["hasPart"]]
+    [place] = [name for name in names if name.startswith("files/")]
+    assert (crate / place).read_bytes() == b"wavelength,intensity"
+    assert about[place]["prov:wasGeneratedBy"] == [{"@id": "#trial-1"}]
+    assert {"@id": place} in about["#trial-1-measure"]["result"]
+    assert about["#trial-1-measure"]["prov:wasInformedBy"] == [{"@id": "#trial-1-make"}]
+    assert about["#executor-measure"]["name"] == "scale (the laboratory)"
+    assert about[about["#trial-1-gave-density"]["valueReference"]["@id"]]["value"] == 0.25
+    approved = {about[each["@id"]]["name"] for each in about["#trial-1"]["agent"]}
+    assert approved == {"alice", erin.name}
+    assert about["#trial-2"]["actionStatus"]["@id"].endswith("FailedActionStatus")
+    assert "due for service" in about["#trial-2"]["error"]
+    for each in metadata["@graph"]:
+        for name in re.findall(r'"@id": "([^"]+)"', json.dumps(each)):
+            assert name in about or name.startswith("http"), f"{name} is named and not described"
+    report = verify(read_events(crate), blobs=files_of(crate))
+    assert {check.name: check.state for check in report.checks}["attachments"] == "holds"
+    (crate / place).write_bytes(b"forged")
+    assert not verify(read_events(crate), blobs=files_of(crate)).ok
+
+
+def test_an_experiment_that_goes_on_is_exported_without_a_finding(ledger, experiments, bench, tmp_path):
     bench.slow = True
     experiment = experiments.create(specification())
     loop.advance(ledger, experiment, None, {"bench": bench})
