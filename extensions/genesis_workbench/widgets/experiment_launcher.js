@@ -110,6 +110,10 @@ function standing(queue, laboratories) {
   return [...parts, ...laboratories.flatMap(inside)];
 }
 
+function stopOf(laboratory) {
+  return `EMERGENCY STOP by ${laboratory.stop.who}: ${laboratory.stop.why}`;
+}
+
 function inside(laboratory) {
   const parts = [];
   const head = node("h5", laboratory.title);
@@ -117,11 +121,7 @@ function inside(laboratory) {
   parts.push(head);
   if (laboratory.trouble) return [...parts, node("p", laboratory.trouble, "fault")];
   parts.push(...(laboratory.warnings ?? []).map((each) => node("p", each, "fault")));
-  if (laboratory.stop?.who) {
-    const stop = node("p", `EMERGENCY STOP by ${laboratory.stop.who}: ${laboratory.stop.why}`, "fault");
-    stop.setAttribute("role", "alert");
-    parts.push(stop);
-  }
+  if (laboratory.stop?.who) parts.push(node("p", stopOf(laboratory), "fault"));
   const devices = node("table");
   for (const each of laboratory.devices) {
     const row = node("tr");
@@ -145,7 +145,7 @@ function finding(model, summary) {
   made.append(node("span", `${says ?? `${evidence.reaching.length} of ${evidence.observed} observed trials reach the bound.`} ${summary.reason}`));
   if (caution) made.append(node("p", caution, "caution"));
   for (const change of deviations ?? [])
-    made.append(node("p", `Changed after ${change.observed} observations: ${change.reason} That rule would decide: ${change.would_decide}.`, "deviation"));
+    made.append(node("p", `Changed after ${change.observed} observations: ${sentence(change.reason)} That rule would decide: ${change.would_decide}.`, "deviation"));
   const details = node("details");
   const list = node("dl");
   // The best point and the front are shown above, and lists that are empty say nothing.
@@ -158,6 +158,11 @@ function finding(model, summary) {
   return [made];
 }
 
+// A person's words, ended as a sentence before others follow.
+function sentence(words) {
+  return /[.!?]$/.test(words.trim()) ? words.trim() : `${words.trim()}.`;
+}
+
 // --- the head: what it is, how far it is, and the ways to hold it ---------------------------------------------------------------
 
 function head(summary) {
@@ -166,7 +171,7 @@ function head(summary) {
   title.append(node("h4", summary.title), badge(summary.state, "state"));
   if (summary.simulated) title.append(badge("simulated", "simulated", "Every observation comes from a simulator, none from an instrument."));
   title.append(node("span", `${summary.owner} · `, "small"), ago(summary.created));
-  parts.push(title, node("div", `${summary.hypothesis.statement} Rule: ${summary.hypothesis.rule}.`, "line"));
+  parts.push(title, node("div", `${sentence(summary.hypothesis.statement)} Rule: ${summary.hypothesis.rule}.`, "line"));
   const { budget, observed, failed, refused, waiting } = summary.trials;
   const bar = node("progress");
   bar.max = budget;
@@ -213,7 +218,7 @@ function controls(model, summary, view, again) {
 // pointer loses the click.
 function watchOf(model, root) {
   const view = { reasons: {}, keys: {}, chosen: undefined };
-  const names = ["head", "told", "controls", "pending", "finding", "plots", "standing", "trials"];
+  const names = ["told", "head", "controls", "pending", "finding", "plots", "standing", "trials"];
   const parts = Object.fromEntries(names.map((name) => [name, node("div", undefined, name)]));
   parts.told.setAttribute("role", "alert");
   parts.pending.setAttribute("role", "status");
@@ -234,7 +239,10 @@ function watchOf(model, root) {
     const [trials, pending, slices, queue, laboratories] = SHOWN.slice(1, 6).map((name) => model.get(name));
     const { finding: found, ...about } = summary;
     show("head", about, () => head(summary));
-    show("told", model.get("message"), () => [model.get("message") && node("p", model.get("message"), "fault")]);
+    // A stop is said above everything, whatever of the page is in sight.
+    const stops = laboratories.filter((each) => each.stop?.who).map((each) => `${each.title}: ${stopOf(each)}`);
+    const told = [...stops, model.get("message")].filter(Boolean);
+    show("told", told, () => told.map((each) => node("p", each, "fault")));
     show("controls", [summary.id, summary.state, view.stopping === undefined], () => controls(model, summary, view, again));
     show("pending", pending, () => (pending.length ? [node("h5", `${pending.length} ${pending.length === 1 ? "waits" : "wait"} for a person`), ...pending.slice(0, 20).map((each) => asked(model, summary, each, view, again)), pending.length > 20 ? node("p", `and ${pending.length - 20} more`) : null] : []));
     show("finding", [found, summary.reason], () => finding(model, summary));
