@@ -259,6 +259,9 @@ def test_one_key_creates_one_experiment_which_runs_to_its_end_under_everybodys_e
         e["seq"] for e in events[4:]
     ]
     assert list(alice.follow(experiment, events[-1]["seq"])) == []
+    path, end = f"experiments/{experiment}/events", events[-1]["seq"]
+    assert client("alice").get(path)["next"] == end
+    assert client("alice").get(path, after=end) == {"items": [], "next": None}
 
     bob, carol = RemoteExperiments(client("bob")), RemoteExperiments(client("carol"))
     assert bob.summary(experiment)["finding"]["decision"] == "supported"

@@ -130,13 +130,20 @@ def verification(request: Request, person: Reader, experiment: str) -> dict[str,
 
 @router.get("/{experiment}/events", response_model=None)
 async def events(
-    request: Request, person: Reader, experiment: str, after: Annotated[int, Query(ge=0)] = 0
+    request: Request,
+    person: Reader,
+    experiment: str,
+    after: Annotated[int, Query(ge=0)] = 0,
+    last: Annotated[int, Header(alias="Last-Event-ID", ge=0)] = 0,
 ) -> Response:
-    """Return events after a number; as they come where text/event-stream is asked for."""
-    experiments = _experiments(request, person)
+    """Return events after a number; as they come where text/event-stream is asked for.
+
+    `next` is the number after which there may be more. A reader whose stream was cut off says with ``Last-Event-ID`` where it was.
+    """
+    experiments, after = _experiments(request, person), max(after, last)
     found = await run_in_threadpool(experiments.events, experiment, after)
     if "text/event-stream" not in request.headers.get("accept", ""):
-        return JSONResponse({"items": found, "next": None})
+        return JSONResponse({"items": found, "next": found[-1]["seq"] if found else None})
     return StreamingResponse(
         _follow(request, experiments, experiment, after),
         media_type="text/event-stream",
