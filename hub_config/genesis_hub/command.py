@@ -133,17 +133,30 @@ def verify(
     raise typer.Exit(ended.returncode)
 
 
-@app.command(epilog="Example: workbench laboratory --simulated --time-scale 600")
+@app.command(
+    epilog="Examples: workbench laboratory --simulated --time-scale 600; workbench laboratory stop films --why smoke"
+)
 def laboratory(
-    name: Annotated[str, typer.Argument(help="Name in the site file; its only one where left out.")] = "",
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[stop] [NAME]",
+            help="Name in the site file, its only one where left out; with 'stop' before it, an emergency stop.",
+        ),
+    ] = None,
     simulated: Annotated[
         bool, typer.Option("--simulated", help="A laboratory that does not exist, with its devices.")
     ] = False,
     time_scale: Annotated[float, typer.Option(help="Simulated seconds in a second.")] = 60.0,
+    failure_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="How often a simulated device fails for a reason of its own.")
+    ] = 0.02,
+    seed: Annotated[int, typer.Option(help="Of the simulated devices' noise.")] = 0,
+    why: Annotated[str, typer.Option(help="Of a stop, for everybody to see.")] = "said at its machine",
     state: StateOption = None,
     site: SiteOption = None,
 ) -> None:
-    """Run the gateway of a laboratory until Ctrl-C; what its devices do goes on."""
+    """Run the gateway of a laboratory until Ctrl-C, or stop one in an emergency; what its devices do goes on otherwise."""
     # The engine runs in a process of its own: the hub's code imports nothing of it.
     file = (site or resources.site_file("laptop")).resolve()
     command = [sys.executable, "-m", "genesis_workbench.experiments.instruments"]
@@ -152,10 +165,12 @@ def laboratory(
         str(_state(state).folder.resolve()),
         "--site",
         str(file),
-        "--time-scale",
-        str(time_scale),
+        f"--time-scale={time_scale}",
+        f"--failure-rate={failure_rate}",
+        f"--seed={seed}",
+        f"--why={why}",
     ]
-    command += [*options, *(["--simulated"] if simulated else []), "--", *([name] if name else [])]
+    command += [*options, *(["--simulated"] if simulated else []), "--", *(words or [])]
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 

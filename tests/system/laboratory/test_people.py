@@ -23,7 +23,11 @@ from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import NotFound
 from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.site import load_site
+from genesis_workbench.core.state import State
 from genesis_workbench.core.storage import BlobStore
+from genesis_workbench.experiments.instruments import address
+from genesis_workbench.experiments.instruments.client import Client
+from genesis_workbench.experiments.instruments.plan import FINAL
 from genesis_workbench.experiments.loop import advance
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.store import LedgerExperiments, local_executors
@@ -78,6 +82,38 @@ def test_one_command_runs_the_simulated_laboratory_and_leaves_nothing_behind(tmp
     process.wait(timeout=30)
     process.stdout.close()
     wait_until(lambda: not psutil.pid_exists(number))
+
+
+def test_one_command_says_how_fast_and_how_often_devices_fail_and_another_stops_it(tmp_path):
+    command = [str(Path(sys.executable).with_name("workbench")), "laboratory"]
+    options = ["--state", str(tmp_path)]
+    process = subprocess.Popen(
+        [*command, "--simulated", *options, "--time-scale", "36000", "--failure-rate", "1"],
+        stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout.readline().startswith("The laboratory simulated is at")
+        state = State(tmp_path)
+        client = Client(address.simulated_laboratory(state), state)
+        # 80 simulated seconds in 2 ms; the first look comes later.
+        client.submit(plan("p", mix("s")))
+        found = wait_until(lambda: _ended(client, "p"))
+        assert "error of its own" in found["reason"]
+        stopped = subprocess.run(
+            [*command, "stop", *options, "--why", "smoke"], capture_output=True, text=True, check=False
+        )
+        assert (stopped.returncode, stopped.stderr) == (0, "")
+        assert "The laboratory simulated is stopped: handler stopped, furnace stopped" in stopped.stdout
+        assert client.state()["stop"]["why"] == "smoke"
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(timeout=30)
+        process.stdout.close()
+
+
+def _ended(client, key):
+    found = client.plan(key)
+    return found if found["state"] in FINAL else None
 
 
 class _Identity:

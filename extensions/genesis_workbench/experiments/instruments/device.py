@@ -38,7 +38,18 @@ class Device:
 
     def __init__(self, section: DeviceSection) -> None:
         self.name = section.name
-        self.instrument: Instrument = plugins.load("instruments", section.instrument)(dict(section.settings))
+        make = plugins.load("instruments", section.instrument)
+        try:
+            self.instrument: Instrument = make(dict(section.settings))
+        except GenesisError:
+            raise
+        except (
+            Exception
+        ) as error:  # a port that is a word, a folder that cannot be made, or a mistake of the adapter
+            raise InvalidInput(
+                f"The instrument {section.instrument!r} of {section.name} cannot be used with its settings: "
+                f"{type(error).__name__}: {error!s:.300}."
+            ) from error
         self.actions: dict[str, Action] = dict(self.instrument.actions)
         self._logged: set[tuple[str, type[Exception]]] = set()
         for where, (low, high, unit) in section.limits.items():
