@@ -122,10 +122,14 @@ class Hands:
         self._ledger, self._executors, self._planner = ledger, executors, planner
         self._patience_s = patience_s
         self._busy: dict[str, Future[Any]] = {}
+        self._uncanceled: dict[str, list[Cancel]] = {}  # by executor: what one that hung has not heard of yet
         self._accounts = Accounts(ledger)
 
     def run(self, turns: Sequence[Turn]) -> None:
         """Take turns to their ends, each step of all of them together. Errors are left in the turns."""
+        for name in list(self._uncanceled):
+            if self._busy[name].done():
+                self._cancel_late(name)
         wanted: list[tuple[Turn, Effect]] = []
         for turn in turns:
             self._next(turn, wanted)
@@ -193,8 +197,17 @@ class Hands:
                 return answers
             except StillRunning:
                 log.warning("The executor %s has not answered for %g s", name, self._patience_s)
-        # Keys are safe to submit and to observe again.
+        # Keys are safe to submit and to observe again. Who wants an end does not come a second time.
+        if ends := [each for each in wanted if isinstance(each, Cancel)]:
+            self._uncanceled.setdefault(name, []).extend(ends)
         return [{} if isinstance(each, Observe) else None for each in wanted]
+
+    def _cancel_late(self, name: str) -> None:
+        wanted = self._uncanceled.pop(name)
+        try:
+            self._within(name, self._cancel, wanted)
+        except Exception:  # what is left runs to its own end, and no experiment asks for it any more
+            log.exception("executions of %s could not be ended", name)
 
     @staticmethod
     def _observe(executor: Executor, wanted: Sequence[Observe]) -> list[dict[str, Outcome]]:

@@ -107,6 +107,28 @@ def test_an_executor_that_hangs_holds_up_nobody_else(world, monkeypatch):
     assert len(world.executors["other"].ran) == 3
 
 
+def test_what_was_to_end_while_its_executor_hung_is_ended_when_it_answers_again(world, monkeypatch):
+    monkeypatch.setattr("genesis_services.runner._TTL_S", 0.4)
+    other, gate = world.executors["other"], threading.Event()
+    other.slow = True
+    experiment = world.mine.create(specification(executor="other", budget=Budget(trials=2)))
+    runner = world.runner()
+    monkeypatch.setattr("genesis_services.runner._TTL_S", 20.0)
+    while len(other.ran) < 2:
+        runner.step()
+    other.observe = lambda _key: gate.wait(60) and None
+    runner.step()
+    world.mine.command(experiment, "stop", "enough")
+    until_ended(world, runner, [experiment])
+    assert other.canceled == []
+    gate.set()
+    deadline = time.monotonic() + 60
+    while len(other.canceled) < 2:
+        assert time.monotonic() < deadline
+        runner.step()
+    assert sorted(other.canceled) == sorted(other.ran)
+
+
 class Asked(Bench):
     """An executor that says elsewhere what it takes and gives, and hangs there."""
 
