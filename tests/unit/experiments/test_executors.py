@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -377,11 +376,3 @@ def test_a_lost_cluster_repeats_what_may_be_repeated_and_asks_about_the_rest(tas
     assert "k2" in client.list_datasets()
     executor.cancel("k2")
     assert executor.observe("k2") == Failure("It was canceled.")
-
-
-def test_the_first_example_of_the_page_runs(at_home):
-    page = Path("docs/how-to/run-an-experiment.md").read_text()
-    code = page.split("```python\n")[1].split("```")[0]
-    names: dict = {"__name__": "page"}
-    exec(code, names)  # noqa: S102 - our own page
-    assert names["run"].finding()["decision"] == "supported"

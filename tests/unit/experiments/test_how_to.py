@@ -1,0 +1,77 @@
+"""The page on running experiments does as it says: each block of code runs, and what it describes can be described."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from unittest.mock import create_autospec
+
+import pytest
+
+import genesis_workbench as gw
+from genesis_workbench.core.ledger import Ledger
+from genesis_workbench.core.site import Site
+from genesis_workbench.core.state import State
+from genesis_workbench.core.storage import BlobStore
+from genesis_workbench.experiments import Run, notebook, store
+from genesis_workbench.experiments.checking import Executors
+from genesis_workbench.experiments.executors._base import Place
+from unit.experiments.bench import ALICE
+
+PAGE = Path("docs/how-to/run-an-experiment.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+FIELDS = {*gw.experiments.ExperimentSpec.model_fields, "datasets", "models"}
+
+
+def launcher(experiment=None, *, functions=(), only=False):
+    """What stands for the launcher, which needs a page."""
+
+
+@pytest.fixture
+def names(tmp_path, monkeypatch):
+    """What a reader has at the beginning of each block: an experiment that was launched, and the function of the first."""
+    ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    executors, blobs = Executors(Place(Site(name="test"), State(tmp_path))), BlobStore(tmp_path / "blobs")
+    mine = store.LedgerExperiments(ledger, ALICE, blobs=blobs, executors=executors)
+    monkeypatch.setattr(notebook, "store", lambda: mine)
+    monkeypatch.setattr(gw, "ExperimentLauncher", launcher)
+    monkeypatch.setattr(gw, "share", create_autospec(gw.share))
+    monkeypatch.setattr(gw.experiments, "compare", create_autospec(gw.experiments.compare))
+    monkeypatch.chdir(tmp_path)
+    Path("model.py").write_text("print('hello')")
+    run = create_autospec(Run, instance=True)
+    run.id = "exp_0h"
+    run.pending_approvals.return_value = [{"trial": 1, "digest": "sha256:0"}]
+    yield {"__name__": "page", "gw": gw, "run": run, "yield_g": lambda rate: rate, "experiment": None}
+    ledger.close()
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[0][:40])
+def test_a_block_of_the_page_runs_and_what_it_describes_can_be_described(names, block):
+    exec(block, names)  # noqa: S102 - our own page
+    if block == BLOCKS[0]:
+        assert names["run"].finding()["decision"] == "supported"
+    told = {name: value for name, value in names.items() if name in FIELDS}
+    if not told:
+        return
+    nodes = [gw.Integer("nodes", 1, 4), gw.Real("x", 0, 1)]
+    fields = {
+        "title": "t",
+        "hypothesis": gw.Hypothesis(
+            statement="s", rule=gw.Threshold(metric="yield_g", at_least=0.9, unit="g")
+        ),
+        "space": nodes,
+        "objective": gw.Objective("yield_g", "g"),
+        "budget": gw.Budget(trials=3),
+        **({} if "steps" in told else {"executor": "pvlib"}),
+        **told,
+    }
+    spec = gw.Experiment(**fields).spec
+    for name in told:
+        assert getattr(spec, name, None) or name in ("datasets", "models")
+
+
+def test_functions_that_the_page_names_in_its_text_are_there():
+    for name in re.findall(r"`gw\.((?:experiments\.)?\w+)\(", PAGE):
+        of, _, last = name.rpartition(".")
+        assert callable(getattr(gw.experiments if of else gw, last)), name
