@@ -1,4 +1,4 @@
-"""What the loop of experiments costs: a trial, a thousand experiments at once, folding, asking a proposer with a guard.
+"""What the loop of experiments costs: a trial, one of a function in a notebook, a thousand experiments at once, folding, asking a proposer with a guard.
 
 Measured without the work itself: proposers answer at once, and trials are nothing but waiting. Each figure is
 compared with its goal; the ratio is the worst of them. Run: ``python tests/benchmarks/experiments_engine.py [--quick]``.
@@ -19,8 +19,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from genesis_services.runner import Runner
 from genesis_workbench.core.ledger import Ledger, NewEvent
-from genesis_workbench.experiments import Budget, loop, store
-from genesis_workbench.experiments.executors._base import Observation
+from genesis_workbench.core.site import Site
+from genesis_workbench.core.state import State
+from genesis_workbench.experiments import Budget, Run, loop, store
+from genesis_workbench.experiments.executors._base import Observation, Place
+from genesis_workbench.experiments.executors.function import FunctionExecutor, named
 from genesis_workbench.experiments.folding import Folds, catch_up
 from genesis_workbench.experiments.guard import Apart, in_thread
 from genesis_workbench.experiments.planning import plan
@@ -66,6 +69,26 @@ def overhead(ledger: Ledger, trials: int) -> float:
     took = time.perf_counter() - began
     assert len(state.observed) == trials
     return took / trials
+
+
+def notebook(ledger: Ledger, trials: int, folder: Path) -> dict[str, float]:
+    """Milliseconds of one trial as a notebook has it: `Run.wait` on a function that returns at once, one after the other."""
+    executors = {"function": FunctionExecutor(Place(Site(name="benchmark"), State(folder)))}
+    name, arguments = named(lambda **given: given["x"], {}, [("y", "degC")])
+    mine = store.LedgerExperiments(ledger, ALICE, executors=executors)
+    spec = specification(
+        executor=name,
+        executor_arguments=arguments,
+        proposer="random",
+        parallel=1,
+        budget=Budget(trials=trials),
+    )
+    run = Run(mine.create(spec), mine)
+    began, cpu = time.perf_counter(), time.process_time()
+    run.wait()
+    took, cpu = time.perf_counter() - began, time.process_time() - cpu
+    assert len(run.state().observed) == trials
+    return {"notebook_ms": 1000 * took / trials, "notebook_cpu_ms": 1000 * cpu / trials}
 
 
 def thousand(ledger: Ledger, experiments: int, seconds: float) -> dict[str, float]:
@@ -171,6 +194,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, measure in (
             ("overhead", lambda ledger: overhead(ledger, 50 if quick else 500)),
+            ("notebook", lambda ledger: notebook(ledger, 50 if quick else 300, Path(folder))),
             ("thousand", lambda ledger: thousand(ledger, 50 if quick else 1000, 5 if quick else 40)),
             ("fold", lambda ledger: fold(ledger, 9_000 if quick else 100_000)),
             ("guards", guards),

@@ -192,10 +192,10 @@ class LedgerExperiments:
         with Turns(self._ledger, state, self._executors) as turns:
             while True:
                 turns.take()
-                events = self.events(experiment, after)
+                events = self._ledger.read(stream=stream(experiment), after=after)
                 for event in events:
-                    after = event["seq"]
-                    yield event
+                    after = event.seq
+                    yield event.as_dict()
                 if events:
                     waited = 0.0
                     continue  # what has happened may let more happen at once
