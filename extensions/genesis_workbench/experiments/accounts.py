@@ -255,6 +255,6 @@ def _checked(limits: Amounts) -> Amounts:
             f"A shared budget has limits of {', '.join(UNITS)}; {odd[0] if odd else 'none'!r} was given."
         )
     for name, limit in limits.items():
-        if isinstance(limit, bool) or not 0 < limit < float("inf"):
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < float("inf"):
             raise InvalidInput(f"The limit of {name} is {limit!r}; it must be a number above 0.")
     return {name: float(limit) for name, limit in limits.items()}

@@ -201,9 +201,15 @@ def _outcomes(spec: ExperimentSpec, signatures: Mapping[str, Signature]) -> None
                 f"{', '.join(outcomes)}.",
                 where=f"{where}.{field}",
             )
-        with about(f"{where}.unit"):
-            for each in outcomes[name]:
+        for each in outcomes[name]:
+            try:
                 convert(1.0, each, unit)
+            except InvalidInput as error:
+                raise InvalidInput(
+                    f"The outcome {name!r} is observed in {each or 'no unit'}, which cannot be given in {unit or 'no unit'}. "
+                    f"Write unit={each!r} where {where.replace('_', ' ')} names it.",
+                    where=f"{where}.unit",
+                ) from error
 
 
 def outcomes_named(spec: ExperimentSpec) -> Iterator[tuple[str, str, str, str]]:

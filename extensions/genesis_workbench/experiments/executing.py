@@ -227,6 +227,8 @@ def _unusable(seen: Mapping[str, Any], unit: str | None) -> str:
         number = seen.get(what, 0.0)
         if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
             return f"has the {what} {number!r:.80}, no finite number"
+    if seen.get("uncertainty", 0.0) < 0:
+        return f"has the uncertainty {seen['uncertainty']!r}, below 0"
     if unit is None or seen["unit"] != unit:
         try:
             convert(1.0, str(seen["unit"]), str(seen["unit"]) if unit is None else unit)

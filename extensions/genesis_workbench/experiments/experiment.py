@@ -11,7 +11,9 @@ from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.identifiers import new_id
 from genesis_workbench.experiments import notebook
 from genesis_workbench.experiments.fields import described_by
+from genesis_workbench.experiments.record import unusable
 from genesis_workbench.experiments.run import Run
+from genesis_workbench.experiments.spec import ExperimentSpec
 
 if TYPE_CHECKING:
     from genesis_workbench.experiments.budget import Budget, Cost
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from genesis_workbench.experiments.hypothesis import Hypothesis
     from genesis_workbench.experiments.outcomes import Limit
     from genesis_workbench.experiments.parameters import AnyParameter
-    from genesis_workbench.experiments.spec import Arm, ExperimentSpec, Objective
+    from genesis_workbench.experiments.spec import Arm, Objective
     from genesis_workbench.experiments.steps import Step
 
 
@@ -92,7 +94,7 @@ class Experiment:
         executor: str | Callable[..., Any] = "",
         executor_arguments: Mapping[str, Any] | None = None,
         steps: Sequence[Step] = (),
-        constraints: Sequence[AnyConstraint | str] = (),
+        constraints: Sequence[AnyConstraint | str] | str = (),
         outcome_constraints: Sequence[Limit] = (),
         arms: Sequence[Arm] = (),
         cost: Mapping[str, float | str | Cost] | None = None,
@@ -107,7 +109,7 @@ class Experiment:
                 "title": title,
                 "hypothesis": hypothesis,
                 "space": tuple(space),
-                "constraints": tuple(constraints),
+                "constraints": (constraints,) if isinstance(constraints, str) else tuple(constraints),
                 "objective": objective,
                 "outcome_constraints": tuple(outcome_constraints),
                 "arms": tuple(arms),
@@ -144,14 +146,4 @@ def described(fields: dict[str, Any]) -> ExperimentSpec:
     try:
         return described_by(fields)
     except ValidationError as error:
-        raise InvalidInput(f"The experiment cannot be used: {explain(error)}.") from error
-
-
-def explain(error: ValidationError) -> str:
-    """Return what is wrong in a description, in one line."""
-    faults = []
-    for fault in error.errors():
-        where = ".".join(str(part) for part in fault["loc"])
-        seen = "" if fault["type"] == "missing" else f" ({fault['input']!r:.80})"
-        faults.append(f"{where or 'it'}{seen}: {fault['msg'].removeprefix('Value error, ')}")
-    return "; ".join(faults)
+        raise unusable("The experiment cannot be used", error, ExperimentSpec) from None

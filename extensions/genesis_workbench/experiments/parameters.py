@@ -7,12 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, StrictFloat, StrictInt, StrictStr, model_validator
+from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr, model_validator
 
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.experiments.record import Name, Record, Unit, given
 
 Value = float | int | str
+
+
+def _numbers(choices: Any) -> Any:
+    """Refuse names, of which each would be told twice: as no whole number and as no real one."""
+    if isinstance(choices, Sequence) and any(isinstance(choice, str) for choice in choices):
+        raise ValueError("ordered choices are numbers; for names take Categorical")
+    return choices
 
 
 class When(Record):
@@ -138,7 +145,9 @@ class Ordinal(_Parameter):
     """One of a few numbers in order, such as the doses that were prepared; steps between them count as equal."""
 
     type: Literal["ordinal"] = "ordinal"
-    choices: tuple[StrictInt | StrictFloat, ...] = Field(min_length=2, max_length=1000)
+    choices: Annotated[tuple[StrictInt | StrictFloat, ...], BeforeValidator(_numbers)] = Field(
+        min_length=2, max_length=1000
+    )
     unit: Unit = ""
 
     def __init__(self, name: Any = ..., choices: Any = ..., **more: Any) -> None:

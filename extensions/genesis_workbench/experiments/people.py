@@ -172,7 +172,8 @@ def say(
             _affords(state, attempt_cost(state, trial, of))
         body["reason"] = reason.strip()[:500]
     else:
-        raise InvalidInput(f"A trial cannot have become {became!r}; use observed, failed or again.")
+        words = "observed or failed: a person measures it" if by_hand else "observed, failed or again"
+        raise InvalidInput(f"Trial {number} cannot have become {became!r}; use {words}.")
     return Entry("outcome.entered", body)
 
 
@@ -210,6 +211,8 @@ def _goes_on(state: ExperimentState) -> None:
 
 def _trial(state: ExperimentState, number: int) -> Trial:
     _goes_on(state)
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise InvalidInput(f"A trial is named by its number, such as 2, not by {number!r:.80}.")
     if not 1 <= number <= len(state.trials):
         raise NotFound(f"There is no trial {number}; {len(state.trials)} were proposed so far.")
     return state.trials[number - 1]

@@ -194,7 +194,7 @@ def test_policies(ledger, experiments, bench, approval, waits):
 
 def test_policies_that_say_half_are_refused():
     for wrong in ({"policy": "above"}, {"policy": "first"}, {"policy": "each", "first": 2}, {"valid_s": 0}):
-        with pytest.raises(ValueError, match="validation error"):
+        with pytest.raises(InvalidInput, match=r"^\w+ cannot be made so: [^\n]+\.$"):
             Approval(**wrong)
 
 

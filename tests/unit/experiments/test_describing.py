@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.experiments import (
@@ -17,6 +18,7 @@ from genesis_workbench.experiments import (
     Hypothesis,
     Integer,
     Objective,
+    Ordinal,
     Real,
     Threshold,
     loop,
@@ -98,8 +100,51 @@ def test_what_cannot_be_used_is_named(changes, words):
     ],
 )
 def test_a_part_that_makes_no_sense_is_refused(make):
-    with pytest.raises(ValueError, match="validation error"):
+    with pytest.raises(InvalidInput, match=r"^\w+ cannot be made so: [^\n]+\.$"):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Real("T", 0, 1), r"name \('T'\): a name has lower-case letters.* such as tilt_deg"),
+        (lambda: Real("x", 0, 1, step=0.1), "there is no step; there are name, .*low, high, unit, log"),
+        (lambda: Ordinal("x", ["low", "high"]), "ordered choices are numbers; for names take Categorical"),
+        (Budget, "Budget cannot be made so: trials is needed"),
+        (lambda: describe(objective="y"), r"objective \('y'\): Objective\(\.\.\.\) is needed here"),
+        (
+            lambda: describe(space=[Real("x", 0, 1), Real("x", 0, 2)]),
+            r"used: A parameter is named twice: \['x', 'x'\]",
+        ),
+        (lambda: describe(space={"x": (0, 1)}), r"space\.0 \('x'\): a plain value is of no use here"),
+        (lambda: describe(batch=3), "there is no batch; there are title, hypothesis"),
+        (lambda: describe(constraints="y +"), "cannot be read"),
+    ],
+)
+def test_an_error_says_in_one_line_what_is_wrong_and_what_would_do(make, words):
+    with pytest.raises(InvalidInput, match=words) as told:
+        make()
+    assert "\n" not in told.value.message
+    assert "pydantic" not in told.value.message
+    assert ".." not in told.value.message.replace("(...)", "")
+
+
+def test_what_is_wrong_in_a_part_is_told_with_the_path_to_it():
+    with pytest.raises(ValidationError) as told:
+        ExperimentSpec.model_validate({"space": [{"type": "real", "name": "x", "low": "a", "high": "b"}]})
+    assert {("space", 0, "real", "low"), ("space", 0, "real", "high")} <= {
+        fault["loc"] for fault in told.value.errors()
+    }
+    with pytest.raises(InvalidInput) as refused:
+        describe(space=[{"type": "real", "name": "x", "low": "a", "high": 1}])
+    assert refused.value.where == "space.0.real.low"
+
+
+def test_a_unit_that_does_not_fit_is_told_with_the_outcome_and_the_field(experiments):
+    rule = Threshold(metric="y", at_least=0.9, unit="g")
+    with pytest.raises(InvalidInput, match="'y' is observed in degC, which cannot be given in g") as told:
+        experiments.create(specification(hypothesis=Hypothesis(statement="s", rule=rule)))
+    assert told.value.where == "hypothesis.rule.unit"
 
 
 def test_a_rule_converts_units_and_decides():
@@ -178,3 +223,14 @@ def test_an_experiment_ends_where_nobody_can_say_what_its_next_trial_costs(ledge
     assert "Nobody can say what the next trial would cost" in state.reason
     assert "below 0" in state.reason
     assert verify_in(ledger, experiment).ok
+
+
+def test_numbers_of_numpy_are_kept_and_an_uncertainty_below_0_is_no_value(ledger, experiments, bench):
+    bench.measure = lambda number, x: {
+        "y": (np.float32(0.5), "degC", np.float64(0.25)) if number == 1 else (np.int64(3), "degC", -0.1)
+    }
+    experiment = experiments.create(specification(budget=Budget(trials=2), parallel=1))
+    first, second = run(ledger, experiment, bench).trials
+    assert first.values == {"y": {"value": 0.5, "unit": "degC", "uncertainty": 0.25}}
+    assert second.state == "failed"
+    assert "y has the uncertainty -0.1, below 0" in second.reason

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.experiments.rules import (
     Equivalence,
     Mean,
@@ -227,5 +228,5 @@ def test_the_digest_of_a_rules_source_is_its_own():
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(make):
-    with pytest.raises(ValueError, match="validation error"):
+    with pytest.raises(InvalidInput, match=r"^\w+ cannot be made so: [^\n]+\.$"):
         make()

@@ -177,7 +177,7 @@ def test_what_makes_no_sense_is_refused(space, constraints, words):
     ],
 )
 def test_parts_that_make_no_sense_are_refused(make):
-    with pytest.raises(ValueError, match="validation error"):
+    with pytest.raises(InvalidInput, match=r"^\w+ cannot be made so: [^\n]+\.$"):
         make()
 
 

@@ -17,6 +17,7 @@ from genesis_workbench.core.errors import (
     Unavailable,
 )
 from genesis_workbench.experiments.executors._settings import NoSettings, read
+from genesis_workbench.experiments.record import number
 
 if TYPE_CHECKING:
     from genesis_workbench.catalog.local import LocalCatalog
@@ -43,7 +44,11 @@ class Observation:
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return it as the ledger keeps it."""
         return {
-            name: {"value": value, "unit": unit, **({"uncertainty": u} if u is not None else {})}
+            name: {
+                "value": number(value),
+                "unit": unit,
+                **({"uncertainty": number(u)} if u is not None else {}),
+            }
             for name, (value, unit, u) in self.values.items()
         }
 
