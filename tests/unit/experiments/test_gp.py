@@ -152,7 +152,8 @@ def test_a_batch_once_the_model_has_converged_looks_where_it_has_not():
     trials = tried(space, lambda **at: -sum((v - 0.3) ** 2 for v in at.values()), trials=30)
     assert max(trial.values["y"]["value"] for trial in trials) > -1e-9
     batch = GaussianProcessProposer().propose(specification(space=space), trials, 8)
-    assert different(batch, 2) == 8
+    assert different(batch, 4) == 8
+    assert different(batch, 2) >= 5
 
 
 @pytest.mark.parametrize("noise", [0, 0.5])
