@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Container, Sequence
+from dataclasses import replace
 from typing import Any
 
 from genesis_workbench.experiments.hypothesis import Hypothesis
-from genesis_workbench.experiments.outcomes import Point
-from genesis_workbench.experiments.rules import Verdict, observations, source_digest
+from genesis_workbench.experiments.outcomes import Limit, Point
+from genesis_workbench.experiments.rules import Observed, Threshold, Verdict, observations, source_digest
 from genesis_workbench.experiments.state import ExperimentState
+from genesis_workbench.experiments.trial import Trial
 
 
 def verdict(state: ExperimentState, hypothesis: Hypothesis | None = None) -> Verdict:
     """Apply a hypothesis's rule, the committed one's where none is given, to what was observed so far."""
-    rule = (hypothesis or state.spec.hypothesis).rule
-    return rule.verdict(observations(rule, state.decisive, state.spec.repeats))
+    hypothesis = hypothesis or state.spec.hypothesis
+    rule, limits = hypothesis.rule, state.spec.outcome_constraints
+    seen = observations(rule, state.decisive, state.spec.repeats)
+    if hypothesis.within_limits and limits and isinstance(rule, Threshold):
+        return _within(rule, seen, {trial.number for trial in state.decisive if _keeps(trial, limits)})
+    return rule.verdict(seen)
+
+
+def _within(rule: Threshold, seen: Sequence[Observed], kept: Container[int]) -> Verdict:
+    """Return what a rule says where a trial that breaks a limit reaches nothing."""
+    decided = rule.verdict(
+        [each if each.trial in kept else replace(each, value=-rule.sign * math.inf) for each in seen]
+    )
+    broken = sum(each.trial not in kept and rule.reached(each.value, rule.unit) for each in seen)
+    if not broken:
+        return decided
+    others = f"{broken} more would, but break{'s' if broken == 1 else ''} a limit on outcomes"
+    return replace(decided, says=f"{decided.says} {others}, and do{'es' if broken == 1 else ''} not count.")
+
+
+def _keeps(trial: Trial, limits: Sequence[Limit]) -> bool:
+    return Point(trial.point, trial.parameters, (trial,)).keeps(limits)
 
 
 def decide(state: ExperimentState) -> dict[str, Any]:

@@ -27,12 +27,16 @@ class Hypothesis(Record):
         which only rules allow whose error rate does not grow with each look.
     analysis : str
         SHA-256 of the rule's source; written when the hypothesis is committed.
+    within_limits : bool
+        Whether a point only shows that there is such a point while it keeps the limits on outcomes. It is written when the
+        hypothesis is committed; what was committed before it was asked for is still decided without.
     """
 
     statement: str = Field(min_length=1, max_length=2000)
     rule: Rule
     stopping: Literal["budget", "decided"] = "budget"
     analysis: str = Field("", pattern=r"^(sha256:[0-9a-f]{64})?$")
+    within_limits: bool = False
 
     @model_validator(mode="after")
     def _may_stop(self) -> Self:
@@ -44,8 +48,8 @@ class Hypothesis(Record):
         return self
 
     def committed(self) -> Hypothesis:
-        """Return it as it is committed: with the digest of the source that will decide it."""
-        return self.model_copy(update={"analysis": source_digest(self.rule)})
+        """Return it as it is committed: with the digest of the source that will decide it, and within the limits."""
+        return self.model_copy(update={"analysis": source_digest(self.rule), "within_limits": True})
 
     @property
     def digest(self) -> str:

@@ -11,6 +11,7 @@ from genesis_workbench.experiments import (
     Arm,
     Budget,
     Hypothesis,
+    Limit,
     Mean,
     Sequential,
     Superiority,
@@ -18,7 +19,9 @@ from genesis_workbench.experiments import (
     loop,
     store,
 )
+from genesis_workbench.experiments.rules import source_digest
 from genesis_workbench.experiments.state import stream
+from genesis_workbench.experiments.verification import verify_in
 from unit.experiments.bench import BOB, run, specification
 
 
@@ -144,3 +147,50 @@ def test_the_optimiser_is_compared_with_its_control(ledger, experiments, bench):
     assert (finding["evidence"]["n"], finding["evidence"]["n_control"]) == (20, 20)
     with pytest.raises(ValueError, match="the arm 'control'"):
         specification(hypothesis=claim(rule))
+
+
+def hot(number, x):
+    """Trial 1 reaches the bound and is too hot; trial 2 is cool and short of it; trial 3 is not measured for heat."""
+    heat = {"temperature": (90.0 if number == 1 else 20.0, "degC", None)}
+    return {"y": (0.95 if number != 2 else 0.4, "degC", None), **(heat if number < 3 else {})}
+
+
+@pytest.fixture
+def too_hot(bench):
+    bench.outcomes = {"y": "degC", "temperature": "degC"}
+    bench.measure = hot
+    return specification(
+        outcome_constraints=(Limit(metric="temperature", at_most=50, unit="degC"),),
+        budget=Budget(trials=3),
+        parallel=1,
+    )
+
+
+@pytest.mark.parametrize("stopping", ["budget", "decided"])
+def test_a_point_that_breaks_a_limit_shows_nothing(ledger, experiments, bench, too_hot, stopping):
+    rule = too_hot.hypothesis.rule
+    spec = too_hot.model_copy(update={"hypothesis": claim(rule, stopping=stopping)})
+    experiment = experiments.create(spec)
+    state = run(ledger, experiment, bench)
+    assert (state.finding["decision"], state.finding["evidence"]["reaching"]) == ("not supported", [])
+    assert len(state.trials) == 3  # it did not stop at the first
+    assert "2 more would, but break a limit on outcomes, and do not count" in state.finding["says"]
+    assert state.finding["evidence"]["best"]["trial"] == 2
+    assert verify_in(ledger, experiment).ok
+    bench.measure = lambda number, x: {**hot(number, x), "temperature": (20.0, "degC", None)}
+    experiment = experiments.create(spec.model_copy(update={"seed": 1}))
+    assert run(ledger, experiment, bench).finding["decision"] == "supported"
+
+
+def test_what_was_committed_before_limits_counted_is_computed_as_it_was(
+    ledger, experiments, bench, too_hot, monkeypatch
+):
+    def before(hypothesis):
+        return hypothesis.model_copy(update={"analysis": source_digest(hypothesis.rule)})
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Hypothesis, "committed", before)
+        experiment = experiments.create(too_hot)
+    assert run(ledger, experiment, bench).finding["decision"] == "supported"
+    report = verify_in(ledger, experiment)
+    assert {check.name: check.state for check in report.checks}["decision"] == "holds"
