@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ class Service:
 
     def events(
         self, path: str, after: int = 0, *, idle_s: float = 60, beat_s: float | None = None
-    ) -> Iterator[dict[str, Any] | None]:
+    ) -> Generator[dict[str, Any] | None, None, None]:
         """Follow the server-sent events of `path`, each event once, through lost connections.
 
         Ends when the service says that no more will come (an event of kind ``end``).

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Self
+from weakref import WeakValueDictionary
 
 import psutil
 
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 _TTL_S = 15.0
 _ASK_AGAIN_S = 0.5
-_in_turn: dict[tuple[Ledger, str], threading.Lock] = {}
+_in_turn: WeakValueDictionary[tuple[Ledger, str], threading.Lock] = WeakValueDictionary()
 """In one process, too, one thread at a time takes an experiment's turns: a cell that waits, or a widget."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Protocol
 
 from genesis_workbench.experiments.hypothesis import Hypothesis
@@ -49,7 +49,7 @@ class Experiments(Protocol):
 
     def follow(
         self, experiment: str, after: int = 0, *, beat_s: float | None = None
-    ) -> Iterator[dict[str, Any] | None]:
+    ) -> Generator[dict[str, Any] | None, None, None]:
         """Iterate over events as they come, until the experiment has ended; in a bare notebook also until it is paused.
 
         Parameters

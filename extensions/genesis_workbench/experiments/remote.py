@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from genesis_workbench.core.service import Service
@@ -61,7 +61,7 @@ class RemoteExperiments:
 
     def follow(
         self, experiment: str, after: int = 0, *, beat_s: float | None = None
-    ) -> Iterator[dict[str, Any] | None]:
+    ) -> Generator[dict[str, Any] | None, None, None]:
         """Iterate over server-sent events. See :class:`Experiments`."""
         return self._service.events(f"experiments/{experiment}/events", after, beat_s=beat_s)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,23 +102,27 @@ class Run:
             In a bare notebook, if a function that it calls is not known in this process; says what to run again.
         """
         began, state = time.monotonic(), self.state()
-        for event in self._store.follow(self.id, state.seq, beat_s=min(max(timeout_s / 10, 1), 15)):
-            if event is not None:
-                fold_on(state, [Event(**event)])
-            elif _rests(state) if self._store.alone else state.state == "paused":
-                break
-            if time.monotonic() - began > timeout_s:
-                waits = f", and waits for {asked}" if (asked := _asked(state)) else ""
-                raise DeadlineExceeded(
-                    f"The experiment is still {state.state} after {timeout_s:g} s{waits}. "
-                    f"{'It goes on when you wait again' if self._store.alone else 'It goes on; wait again'}, or stop it."
-                )
+        beat_s = min(max(timeout_s / 10, 1), 15)
+        # Closed at once, also where an error keeps this frame: another notebook may go on then.
+        with closing(self._store.follow(self.id, state.seq, beat_s=beat_s)) as following:
+            for event in following:
+                if event is not None:
+                    fold_on(state, [Event(**event)])
+                elif _rests(state) if self._store.alone else state.state == "paused":
+                    break
+                if time.monotonic() - began > timeout_s:
+                    raise DeadlineExceeded(self._too_late(state, timeout_s))
         if state.state == "paused":
             why = f" ({state.reason})" if state.reason else ""
             raise Conflict(f"The experiment is paused{why}. Let it go on with resume(), then wait again.")
         if state.state != "ended":
             raise Conflict(f"The experiment waits for {_asked(state)}. Then wait again.")
         return self.finding()
+
+    def _too_late(self, state: ExperimentState, timeout_s: float) -> str:
+        waits = f", and waits for {asked}" if (asked := _asked(state)) else ""
+        goes_on = "It goes on when you wait again" if self._store.alone else "It goes on; wait again"
+        return f"The experiment is still {state.state} after {timeout_s:g} s{waits}. {goes_on}, or stop it."
 
     def finding(self) -> dict[str, Any]:
         """Return the decision on the hypothesis and its evidence.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -184,7 +184,7 @@ class LedgerExperiments:
 
     def follow(
         self, experiment: str, after: int = 0, *, beat_s: float | None = None
-    ) -> Iterator[dict[str, Any] | None]:
+    ) -> Generator[dict[str, Any] | None, None, None]:
         """Advance the experiment, unless another process does, and iterate over what happens. See :class:`Experiments`."""
         from genesis_workbench.experiments.advancing import Turns
 
@@ -357,7 +357,8 @@ def _same(one: ExperimentSpec, other: ExperimentSpec) -> bool:
     """Whether two descriptions are one, whatever the rule's source was when each was written."""
 
     def bare(spec: ExperimentSpec) -> ExperimentSpec:
-        return spec.model_copy(update={"hypothesis": spec.hypothesis.model_copy(update={"analysis": ""})})
+        hypothesis = spec.hypothesis.model_copy(update={"analysis": "", "within_limits": True})
+        return spec.model_copy(update={"hypothesis": hypothesis})
 
     return bare(one) == bare(other)
 

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 
+import httpx
 import pytest
 
 from genesis_workbench.core.errors import Conflict, DeadlineExceeded, Unavailable
@@ -223,6 +224,41 @@ def test_a_wait_for_the_service_ends_in_time_and_says_what_it_waits_for(launch):
     there = Run(run.id, RemoteExperiments(Quiet(run.events())))
     with pytest.raises(Conflict, match=r"paused \(tea\).*resume\(\)"):
         there.wait(timeout_s=60)
+
+
+class Dribble(httpx.SyncByteStream):
+    """An answer that comes in parts, and may stop coming."""
+
+    def __init__(self, *parts):
+        self._parts = parts
+
+    def __iter__(self):
+        for part in self._parts:
+            if isinstance(part, Exception):
+                raise part
+            yield part
+
+
+def test_a_silent_stream_of_events_beats_and_goes_on_after_the_last_event():
+    asked = []
+    answers = [
+        Dribble(b'data: {"seq": 1}\n\n', b": still here\n\n", httpx.ReadTimeout("silent")),
+        Dribble(b'data: {"seq": 2}\n\n', b"event: end\ndata: {}\n\n"),
+    ]
+
+    def answer(request):
+        asked.append((request.url.params["after"], request.extensions["timeout"]["read"]))
+        return httpx.Response(200, stream=answers[len(asked) % 2 - 1])
+
+    service = Service("http://hub.invalid", "token")
+    service.close()
+    service._http = httpx.Client(transport=httpx.MockTransport(answer), base_url="http://hub.invalid/api/")
+    assert list(service.events("x", beat_s=2)) == [{"seq": 1}, None, None, {"seq": 2}]
+    assert asked == [("0", 2), ("1", 2)]
+    # Who asks for no beats gets none.
+    assert list(service.events("x")) == [{"seq": 1}, {"seq": 2}]
+    assert asked[2:] == [("0", 60), ("1", 60)]
+    service.close()
 
 
 def test_an_executor_that_lacks_something_here_is_named(launch, bench):

@@ -73,7 +73,10 @@ def named(
 class FunctionArguments(Record):
     """Which function, and what it gives."""
 
-    function: str = Field(description="Its name, such as ``__main__:yield_g``.")
+    function: str = Field(
+        description="Its name, such as ``__main__:yield_g@3f2a9c1b77d0``; without what follows the @, the one of this name that "
+        "was given last."
+    )
     outcomes: dict[str, Unit] = Field(min_length=1, description="What it returns: name to unit.")
     simulated: bool = Field(True, description="Whether what it gives comes from a simulator.")
 
