@@ -84,7 +84,9 @@ class Run:
                     **{f"trial_{name}" if name in taken else name: value for name, value in about.items()},
                 }
             )
-        numbers = pd.Index([trial.number for trial in state.trials], name="trial")
+        numbers = pd.Index(
+            [trial.number for trial in state.trials], name="trial_number" if "trial" in taken else "trial"
+        )
         return pd.DataFrame(rows, index=numbers) if rows else pd.DataFrame()
 
     def wait(self, timeout_s: float = 3600) -> dict[str, Any]:

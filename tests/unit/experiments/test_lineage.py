@@ -184,7 +184,7 @@ def test_columns_of_a_table_keep_the_names_of_parameters(ledger, at_home, bench)
     bench.parameters = {each.name: "" for each in space}
     bench.measure = lambda number, given: {"y": (float(number), "degC", None)}
     table = done(ledger, at_home, bench, space=space, budget=Budget(trials=2)).trials()
-    assert table.index.tolist() == [1, 2]
+    assert table.reset_index()["trial_number"].tolist() == [1, 2]
     assert table["trial_state"].tolist() == ["observed"] * 2
     assert sorted(table["outcome_y"]) == [1.0, 2.0]
     assert all(0 <= value <= 1 for name in ("state", "y", "trial") for value in table[name])
