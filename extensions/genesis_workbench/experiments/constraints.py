@@ -37,8 +37,27 @@ class Linear(Record):
         return self
 
     def check(self, space: Sequence[AnyParameter]) -> None:
-        """Refuse names that are no numbers of the space."""
+        """Refuse names that are no numbers of the space, and what no point drawn from it can hold."""
         _numbers(self.weights, space, str(self))
+        if self.at_least is None or self.at_most is None:
+            return
+        if self.at_least > self.at_most:
+            raise InvalidInput(f"The constraint {self} can never hold: give at_least below at_most.")
+        if self.at_least == self.at_most and any(
+            isinstance(each, Real) and each.name in self.weights for each in space
+        ):
+            raise InvalidInput(
+                f"The constraint {self} leaves points that nobody hits by chance. {self._instead()}"
+            )
+
+    def _instead(self) -> str:
+        """Return how to say that a weighted sum has one value."""
+        first, *others = self.weights.values()
+        total = 0.0 if self.at_least is None or not first else self.at_least / first
+        if total > 0 and all(weight == first for weight in others):
+            return f"Use Mixture({list(self.weights)}, total={total:g}) instead."
+        last = list(self.weights)[-1]
+        return f"Leave {last!r} out of the space, and let the executor compute it from the others."
 
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Whether these values satisfy it."""

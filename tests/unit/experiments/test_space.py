@@ -20,6 +20,7 @@ from genesis_workbench.experiments import (
     When,
 )
 from genesis_workbench.experiments import space as spaces
+from genesis_workbench.experiments.constraints import check
 from genesis_workbench.experiments.domain import Domain
 from genesis_workbench.experiments.proposers.gp import GaussianProcessProposer
 from genesis_workbench.experiments.proposers.grid import GridProposer
@@ -186,3 +187,18 @@ def test_a_description_with_everything_survives_its_journey_as_json():
         MIXED, (Linear({"dose": 1}, at_most=5), Condition("plate < 5 or solver == 'lu'")), repeats=3
     )
     assert ExperimentSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("constraint", "words"),
+    [
+        (Linear({"x": 2, "y": 2}, at_least=1, at_most=1), r"Use Mixture\(\['x', 'y'\], total=0.5\) instead"),
+        (Linear({"x": 1, "y": -1}, at_least=0, at_most=0), "Leave 'y' out of the space"),
+        (Linear({"x": 1, "y": 1}, at_least=1.5, at_most=1), "give at_least below at_most"),
+    ],
+)
+def test_a_sum_that_has_one_value_is_answered_with_how_to_say_that(constraint, words):
+    with pytest.raises(InvalidInput, match=words):
+        check((Real("x", 0, 1), Real("y", 0, 1)), (constraint,))
+    if constraint.at_least == constraint.at_most:
+        check((Integer("x", 0, 3), Integer("y", 0, 3)), (constraint,))  # whole numbers may be hit
