@@ -23,6 +23,7 @@ from genesis_workbench.experiments.executors._base import (
     Outcome,
     Request,
     Signature,
+    cancel_all,
     observe_all,
     signature,
     submit_all,
@@ -245,9 +246,7 @@ class Hands:
 
     @staticmethod
     def _cancel(executor: Executor, wanted: Sequence[Cancel]) -> list[None]:
-        for each in wanted:
-            for key in each.keys:
-                executor.cancel(key)
+        cancel_all(executor, [key for each in wanted for key in each.keys])
         return [None for _ in wanted]
 
     def _append(self, wanted: Sequence[tuple[Turn, Append]]) -> Iterable[tuple[Turn, Any]]:

@@ -126,8 +126,7 @@ def _take_outcomes(state: ExperimentState, executors: Mapping[str, Executor], wr
         entries += events
         if any(event.kind == "trial.failed" for event in events):
             ended.append(each.trial)
-    for trial in ended:
-        yield from _cancel(state, trial)
+    yield from _cancel(state, ended)
     yield from write(entries)
     yield from write(unfinished(state))
 
@@ -175,10 +174,14 @@ def start(
         yield from write(entries)
 
 
-def _cancel(state: ExperimentState, trial: Trial) -> Generator[Effect, Any, None]:
-    for each in running(state, trial):
-        if each.execution.state == "started":
-            yield Cancel(each.step.executor, (each.execution.key,))
+def _cancel(state: ExperimentState, trials: Sequence[Trial]) -> Generator[Effect, Any, None]:
+    keys: dict[str, list[str]] = {}
+    for trial in trials:
+        for each in running(state, trial):
+            if each.execution.state == "started":
+                keys.setdefault(each.step.executor, []).append(each.execution.key)
+    for name, some in keys.items():
+        yield Cancel(name, tuple(some))
 
 
 def _why_it_ends(state: ExperimentState) -> str:
@@ -199,8 +202,7 @@ def _why_it_ends(state: ExperimentState) -> str:
 
 def _end(state: ExperimentState, write: Writer, reason: str) -> Loop:
     undone = list(state.under_way.values())
-    for trial in undone:
-        yield from _cancel(state, trial)
+    yield from _cancel(state, undone)
     yield from write([abandoned(state, trial) for trial in undone])
     # Together, so that no death in between can leave a finding without an end, and make a second one.
     yield from write([Entry("finding.made", decide(state)), Entry("experiment.ended", {"reason": reason})])

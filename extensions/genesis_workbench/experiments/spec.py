@@ -119,7 +119,7 @@ class ExperimentSpec(Record):
     approval: Approval = Field(
         default_factory=Approval, description="Which trials wait for a person's approval."
     )
-    parallel: int = Field(2, gt=0, le=1000, description="Trials under way at once.")
+    parallel: int = Field(2, gt=0, le=10_000, description="Trials under way at once.")
     seed: int = Field(0, ge=0, lt=2**31)
     repeats: int = Field(
         1, gt=0, le=1000, description="Trials of each point that is proposed, to measure the noise."

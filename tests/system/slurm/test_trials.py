@@ -87,3 +87,50 @@ def test_trials_are_arrays_and_one_look_for_all_and_outlive_the_controller(slurm
     assert calls["squeue"] <= 4 * looks
     assert verify_in(ledger, state.id).ok
     ledger.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_thousand_trials_are_under_way_at_once_and_end_together(slurm, tmp_path, monkeypatch):
+    many, calls = 2000, collections.Counter()
+    run = Slurm.run
+
+    def counted(self, program, *arguments, text=None):
+        calls[program] += 1
+        return run(self, program, *arguments, text=text)
+
+    monkeypatch.setattr(Slurm, "run", counted)
+    place = Place(Site(name="test"), State(tmp_path))
+    site = ComputeSection(scheduler="slurm", slurm=SlurmSection(poll_s=1))
+    place.__dict__["scheduler"] = SlurmScheduler(tmp_path / "jobs", site)
+    executors = {"job": JobExecutor(place)}
+    ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    mine = store.LedgerExperiments(ledger, Person("alice"), executors=executors)
+    spec = ExperimentSpec(
+        title="Thousands",
+        hypothesis=Hypothesis(statement="s", rule=Threshold(metric="y", at_least=0.9)),
+        space=(Real("x", 0, 1),),
+        objective=Objective("y"),
+        executor="job",
+        executor_arguments={"command": ["sleep", "300"], "outcomes": {"y": ""}, "walltime_s": 600},
+        budget=Budget(trials=many),
+        parallel=many,
+        proposer="random",
+    )
+    state = mine.state(mine.create(spec))
+    for _ in range(3):
+        loop.advance(ledger, state.id, None, executors, state=catch_up(ledger, state))
+    assert len(state.under_way) == many
+    assert {trial.state for trial in state.under_way.values()} == {"started"}
+    queued = slurm.run("squeue", "--noheader", "--array", "--format=%T").split()
+    assert len(queued) == many
+    assert calls["sbatch"] <= 10, calls
+    mine.command(state.id, "stop", "enough")
+    loop.advance(ledger, state.id, None, executors, state=catch_up(ledger, state))
+    assert state.state == "ended"
+    deadline = time.monotonic() + 120
+    while slurm.run("squeue", "--noheader", "--array", "--format=%T").split():
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    assert calls["scancel"] <= 10, calls
+    ledger.close()

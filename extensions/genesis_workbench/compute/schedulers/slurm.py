@@ -120,17 +120,13 @@ class SlurmScheduler:
 
     def cancel(self, key: str) -> None:
         """End the job. See :class:`Scheduler`."""
-        folder = self._jobs.path(key)
-        if not folder.exists() or (folder / ENDED).exists():
-            return
-        with alone(folder):
-            write(folder / CANCELED, {})
-            native = read(folder / NATIVE)
-            if native:
-                self._slurm.cancel(native["id"])
-            else:
-                # It must not be started by a submission that is repeated later either.
-                write(folder / NATIVE, {"id": ""})
+        self.cancel_all([key])
+
+    def cancel_all(self, keys: Sequence[str]) -> None:
+        """End many jobs, in as few requests as Slurm allows."""
+        numbers = [number for key in keys if (number := self._withdrawn(self._jobs.path(key)))]
+        for first in range(0, len(numbers), _ARRAY_SIZE):
+            self._slurm.cancel(*numbers[first : first + _ARRAY_SIZE])
 
     def result(self, key: str) -> Any:
         """Return what a completed job wrote. See :class:`Scheduler`."""
@@ -147,6 +143,18 @@ class SlurmScheduler:
     def queues(self) -> list[Queue]:
         """Return the partitions. See :class:`Scheduler`."""
         return self._slurm.queues()
+
+    def _withdrawn(self, folder: Path) -> str:
+        """Write down that a job is to end, and return its number; empty where it has ended or has none."""
+        if not folder.exists() or (folder / ENDED).exists():
+            return ""
+        with alone(folder):
+            write(folder / CANCELED, {})
+            native = read(folder / NATIVE)
+            if native is None:
+                # It must not be started by a submission that is repeated later either.
+                write(folder / NATIVE, {"id": ""})
+        return str(native["id"]) if native else ""
 
     def _check(self, spec: JobSpec) -> None:
         if spec.image and not self._site.slurm.container:

@@ -178,7 +178,7 @@ class Executor(Protocol):
     Instead of the four attributes it may have ``signature(arguments) -> Signature``, where what it takes and gives
     depends on its arguments. A class attribute ``settings``, a record of its arguments, makes a form of them; and
     ``standing(key) -> Standing`` says where an execution stands that has not ended. It may have ``submit_all(requests) -> {key: why it was refused}`` and
-    ``observe_all(keys) -> {key: outcome}`` to do many at once. A class attribute ``notebook_only`` says why the service
+    ``observe_all(keys) -> {key: outcome}``, and ``cancel_all(keys)``, to do many at once. A class attribute ``notebook_only`` says why the service
     refuses it.
     """
 
@@ -256,6 +256,16 @@ def observe_all(executor: Executor, keys: Sequence[str]) -> dict[str, Outcome]:
     return outcomes
 
 
+def cancel_all(executor: Executor, keys: Sequence[str]) -> None:
+    """End many."""
+    many = getattr(executor, "cancel_all", None)
+    if many is not None:
+        many(keys)
+        return
+    for key in keys:
+        executor.cancel(key)
+
+
 class ProcessSimulator:
     """A simulation that runs as a job: the subclass's module, as a program, reads arguments and leaves a result.
 
@@ -303,6 +313,10 @@ class ProcessSimulator:
         """Cancel the job. See :class:`Executor`."""
         self._place.scheduler.cancel(key)
 
+    def cancel_all(self, keys: Sequence[str]) -> None:
+        """Cancel many. See :class:`Executor`."""
+        cancel_jobs(self._place.scheduler, keys)
+
     def _job(self, request: Request) -> JobSpec:
         from genesis_workbench.compute.job import JobSpec, Resources
 
@@ -338,6 +352,16 @@ def submit_jobs(
         except GenesisError as error:
             refused[request.key] = error.message
     return refused | (_submit(scheduler, jobs) if jobs else {})
+
+
+def cancel_jobs(scheduler: Scheduler, keys: Sequence[str]) -> None:
+    """End jobs, in as few calls as the scheduler allows."""
+    many = getattr(scheduler, "cancel_all", None)
+    if many is not None:
+        many(keys)
+        return
+    for key in keys:
+        scheduler.cancel(key)
 
 
 def _submit(scheduler: Scheduler, jobs: Sequence[JobSpec]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from genesis_workbench.experiments.executors._base import (
     Signature,
     Standing,
     allow_own_code,
+    cancel_jobs,
     ended_job,
     job_standing,
     submit_jobs,
@@ -111,6 +112,10 @@ class JobExecutor:
     def cancel(self, key: str) -> None:
         """Cancel the job. See :class:`Executor`."""
         self._place.scheduler.cancel(key)
+
+    def cancel_all(self, keys: Sequence[str]) -> None:
+        """Cancel many. See :class:`Executor`."""
+        cancel_jobs(self._place.scheduler, keys)
 
     def _spec(self, given: JobArguments, request: Request) -> JobSpec:
         blobs = self._place.blobs
