@@ -71,6 +71,27 @@ def test_a_stop_that_comes_while_devices_are_released_holds_on(lab, twin):
     again.close()
 
 
+def test_nothing_is_released_while_devices_are_still_told_to_stop(lab, twin):
+    instrument, entered, gate = lab.devices["handler"].instrument, threading.Event(), threading.Event()
+    stop = instrument.stop
+
+    def slowly():
+        entered.set()
+        gate.wait(20)
+        stop()
+
+    instrument.stop = slowly
+    thread = threading.Thread(target=lab.stop, args=("alice", "smoke"))
+    thread.start()
+    assert entered.wait(20)
+    with pytest.raises(Conflict, match="still being told to stop"):
+        lab.reset("bob", "it looks fine")
+    gate.set()
+    thread.join()
+    lab.reset("bob", "it looks fine")
+    assert statuses(twin) == {"idle"}
+
+
 def test_a_device_that_was_out_of_reach_is_stopped_as_soon_as_it_answers(twin, tmp_path):
     twin.world._scale = 600.0
     lab = gateway(twin.folder, tmp_path / "lab", patience_s=60)

@@ -26,6 +26,7 @@ class EmergencyStop:
         self._journal, self._writing, self._numbers = journal, threading.Lock(), itertools.count(1)
         self._facts: dict[int, dict[str, Any]] = {0: {}}
         self._told = self._ended = 0
+        self._on_its_way: set[int] = set()
         self._written = True
         found = journal.fact("stop")
         if found:
@@ -48,11 +49,20 @@ class EmergencyStop:
         return {} if told == self._ended else dict(self._facts[told])
 
     def tell(self, who: str, why: str) -> int:
-        """Hold from now on; return the stop's number."""
+        """Hold from now on; return the stop's number. Call :meth:`arrived` once devices have been told."""
         number = next(self._numbers)
+        self._on_its_way.add(number)
         self._facts[number] = {"who": who, "why": why, "since": now(), "devices": {}}
         self._told = number
         return number
+
+    def arrived(self, number: int) -> None:
+        """Say that devices have been told of a stop."""
+        self._on_its_way.discard(number)
+
+    def on_its_way(self) -> bool:
+        """Whether devices are being told of a stop: one that is released now may be stopped again a moment later."""
+        return bool(self._on_its_way)
 
     def confirm(self, number: int, devices: Mapping[str, str]) -> None:
         """Add what devices answered to a stop."""

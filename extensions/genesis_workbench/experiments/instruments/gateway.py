@@ -113,6 +113,7 @@ class Gateway:
         for device in self.devices.values():
             with contextlib.suppress(GenesisError):
                 device.ask("close")
+        self._stopped.write_what_is_missing()
         self.journal.close()
         self._only_one.close()
 
@@ -216,9 +217,14 @@ class Gateway:
             Who, why and since when; `devices`, what each answered; `warning`, where it could not be written down.
         """
         number = self._stopped.tell(who, why)
-        with ThreadPoolExecutor(1) as pool:  # the journal must not delay the devices, nor they the journal
-            pool.submit(self._stopped.write, f"emergency stop: {why}")
-            told = self._watch.stop_all()
+        try:
+            with ThreadPoolExecutor(
+                1
+            ) as pool:  # the journal must not delay the devices, nor they the journal
+                pool.submit(self._stopped.write, f"emergency stop: {why}")
+                told = self._watch.stop_all()
+        finally:
+            self._stopped.arrived(number)
         self._stopped.confirm(number, told)
         warning = self._stopped.write(f"stopped: {told}")
         fact = {"who": who, "why": why, "devices": told, **self._stopped.fact}
@@ -234,6 +240,8 @@ class Gateway:
             names = [name for name in self.devices if held or self._watch.ask(name)["status"] == "stopped"]
             if not names and not held:
                 raise Conflict("There is no emergency stop to reset.")
+            if self._stopped.on_its_way():
+                raise Conflict("Devices are still being told to stop. Try again in a moment.")
             if held and self._runs_now():
                 raise Conflict("A plan is still being brought to its end. Try again in a moment.")
             answers = self._watch.release(names)
