@@ -18,6 +18,8 @@ from genesis_workbench.experiments.checking import APPROVE
 from genesis_workbench.experiments.domain import Domain
 from genesis_workbench.experiments.executing import attempt_cost, running
 from genesis_workbench.experiments.executors._base import Executor, Standing, signature
+from genesis_workbench.experiments.reach import planned
+from genesis_workbench.experiments.record import number as plain_number
 from genesis_workbench.experiments.state import ExperimentState, Trial
 from genesis_workbench.experiments.steps import Step
 from genesis_workbench.experiments.trial import Executed
@@ -193,9 +195,14 @@ def add_points(state: ExperimentState, person: Person, points: Sequence[Mapping[
     if not points or len(points) + len(state.added) > _MOST_POINTS:
         raise InvalidInput(f"Give 1 to {_MOST_POINTS - len(state.added)} points, not {len(points)}.")
     fits = Domain(state.spec.space, state.spec.constraints)
+    found = []
     for point in points:
-        fits.check(dict(point))
-    return Entry("points.added", {"points": [dict(point) for point in points]})
+        if not isinstance(point, Mapping):
+            raise InvalidInput(f"A point is a dictionary of values by parameter, not {point!r:.80}.")
+        found.append({name: plain_number(value) for name, value in point.items()})
+        fits.check(found[-1])
+        planned(state.spec, found[-1])  # what its trial costs can be said
+    return Entry("points.added", {"points": found})
 
 
 def _owns(state: ExperimentState, person: Person, what: str) -> None:

@@ -24,10 +24,11 @@ from genesis_workbench.experiments import (
     loop,
 )
 from genesis_workbench.experiments import space as spaces
+from genesis_workbench.experiments.accounts import Accounts
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import stream
 from genesis_workbench.experiments.verification import verify_in
-from unit.experiments.bench import run, specification
+from unit.experiments.bench import ALICE, run, specification
 
 SPACE = (Real("x", -3, 5), Integer("n", 2, 9), Categorical("c", ["a", "b", "d"]))
 
@@ -234,3 +235,24 @@ def test_numbers_of_numpy_are_kept_and_an_uncertainty_below_0_is_no_value(ledger
     assert first.values == {"y": {"value": 0.5, "unit": "degC", "uncertainty": 0.25}}
     assert second.state == "failed"
     assert "y has the uncertainty -0.1, below 0" in second.reason
+
+
+def test_a_point_that_somebody_adds_has_numbers_of_its_own_and_a_cost(experiments):
+    cost, budget = {"money": "x - 0.000001"}, Budget(trials=9, money=9)
+    experiment = experiments.create(specification(cost=cost, budget=budget))
+    experiments.add_points(experiment, [{"x": np.float32(0.5), "z": np.int64(1)}])
+    [added] = experiments.state(experiment).added
+    assert added["parameters"] == {"x": 0.5, "z": 1}
+    for point, words in (({"x": 0.0, "z": 0.5}, "below 0"), ([{"x": 1}], "a dictionary of values")):
+        with pytest.raises(InvalidInput, match=words):
+            experiments.add_points(experiment, [point])
+
+
+def test_words_of_people_that_mean_no_trial_or_no_outcome_are_told_as_such(experiments, ledger, bench):
+    experiment = experiments.create(specification())
+    loop.advance(ledger, experiment, None, {"bench": bench})
+    with pytest.raises(InvalidInput, match="named by its number, such as 2, not by '2'"):
+        experiments.say(experiment, "2", "observed", values={"y": 1})
+    accounts = Accounts(ledger)
+    with pytest.raises(InvalidInput, match="limit of samples is '3'"):
+        accounts.open("beam-1", {"samples": "3"}, ALICE)
