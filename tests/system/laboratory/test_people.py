@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -149,8 +150,14 @@ async def test_the_service_lets_people_do_what_their_rights_say_and_writes_it_do
     assert (
         await ask("POST", "/lab/plans/none/settle", "operate", why="looked", ran=False)
     ).status_code == 404
+    wrong = {"why": "looked", "ran": True, "values": {"x": "nan"}}
+    assert (await ask("POST", "/lab/plans/none/settle", "operate", **wrong)).status_code == 422
+    here.client.reserve("handler", "bob", (datetime.now(UTC) + timedelta(hours=1)).isoformat())
+    assert (await ask("POST", "/lab/reservations/handler", "operate", until="")).status_code == 409
+    freed = await ask("POST", "/lab/reservations/handler", "operate", why="bob has left")
+    assert freed.json()["devices"][0]["reserved"] == {}
     kinds = [event.kind for event in ledger.all(stream="laboratory/lab")]
-    assert kinds == ["laboratory.stopped", "laboratory.reset"]
+    assert kinds == ["laboratory.stopped", "laboratory.reset", "laboratory.reservation-ended"]
     ledger.close()
 
 

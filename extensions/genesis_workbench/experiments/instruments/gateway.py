@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from genesis_workbench.core.clock import seconds_since
 from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, NotFound, Unavailable
 from genesis_workbench.core.site import LaboratorySection
 from genesis_workbench.core.storage import BlobStore
@@ -33,6 +32,7 @@ from genesis_workbench.experiments.instruments.emergency import EmergencyStop
 from genesis_workbench.experiments.instruments.execution import Execution, check_simulated
 from genesis_workbench.experiments.instruments.journal import Journal
 from genesis_workbench.experiments.instruments.plan import Plan
+from genesis_workbench.experiments.instruments.reservations import Reservations
 from genesis_workbench.experiments.instruments.watch import Watch
 
 _LOOK_EVERY_S = 0.5
@@ -69,7 +69,7 @@ class Gateway:
             raise Conflict(f"A gateway of {section.name!r} is running already on {folder}.") from None
         self.journal, self.files = Journal(folder / "journal.sqlite"), BlobStore(folder / "files")
         self._closing, self._wake = threading.Event(), threading.Event()
-        self._stopped = EmergencyStop(self.journal)
+        self._stopped, self._reservations = EmergencyStop(self.journal), Reservations(self.journal)
         self._watch = Watch(self.devices, self._stopped, self._closing)
         self._execution = Execution(
             self.devices, self.journal, self.files, patience_s=section.patience_s,
@@ -260,35 +260,10 @@ class Gateway:
         self._wake.set()
 
     def reserve(self, device: str, who: str, until: str, why: str = "") -> None:
-        """Keep a device for one person's plans until a time; an empty time gives it back.
-
-        Parameters
-        ----------
-        until : str
-            ISO 8601, UTC.
-        why : str
-            With an empty time it ends another person's reservation too; everybody sees it in the log.
-        """
+        """Keep a device for one person's plans until a time; an empty time gives it back. See :class:`Reservations`."""
         if device not in self.devices:
             raise NotFound(f"This laboratory has no device {device!r}; it has {', '.join(self.devices)}.")
-        holder = self._reservation(device)
-        others = bool(holder) and holder["who"] != who
-        if others and (until or not why):
-            raise Conflict(
-                f"{device} is reserved by {holder['who']} until {holder['until']}. Wait, ask them, or end it with a reason."
-            )
-        try:
-            ends = -seconds_since(until) if until else 0.0
-        except (ValueError, TypeError) as error:
-            raise InvalidInput(f"{until!r:.60} is no time; write it like 2026-01-31T08:00:00Z.") from error
-        if until and not 0 < ends <= 7 * 86400:
-            raise InvalidInput(f"A reservation ends within the next 7 days; {until} does not.")
-        self.journal.keep(
-            f"reserved {device}", {"who": who, "until": until} if until else {}, who,
-            f"reserved {device} until {until}" if until
-            else f"ended {holder['who']}'s reservation of {device}: {why}" if others
-            else f"gave {device} back",
-        )  # fmt: skip
+        self._reservations.keep(device, who, until, why)
         self._wake.set()
 
     def state(self) -> dict[str, Any]:
@@ -310,7 +285,7 @@ class Gateway:
                     "instrument": device.instrument.name,
                     "simulated": device.instrument.simulated,
                     **self._watch.seen[name],
-                    "reserved": self._reservation(name),
+                    "reserved": self._reservations.of(name),
                     "actions": device.described(),
                 }
                 for name, device in self.devices.items()
@@ -358,7 +333,9 @@ class Gateway:
             return
         for each in [each for each in plans if each["state"] == "queued"]:
             plan = Plan.model_validate(each["plan"])
-            if any(self._reservation(name).get("who", plan.person) != plan.person for name in plan.devices):
+            if any(
+                self._reservations.of(name).get("who", plan.person) != plan.person for name in plan.devices
+            ):
                 continue
             if not plan.devices & taken and self.journal.move(plan.key, "running", expected=("queued",)):
                 self._run(plan.key)
@@ -401,10 +378,6 @@ class Gateway:
             return reason
         lost = self._execution.lost(Plan.model_validate(record["plan"]).steps[record["steps"][-1]["number"]])
         return reason if lost in reason else f"{reason} {lost}"
-
-    def _reservation(self, device: str) -> dict[str, Any]:
-        kept = self.journal.fact(f"reserved {device}")
-        return kept if kept and seconds_since(kept["until"]) < 0 else {}
 
     def _simulated(self, plan: Mapping[str, Any]) -> bool:
         names = {step["device"] for step in plan["steps"]} & set(self.devices)
