@@ -191,6 +191,13 @@ def test_the_heartbeat_is_of_the_last_look_and_stops_with_the_watch(lab, monkeyp
     wait_until(lambda: lab.state()["heartbeat"] > stale)
 
 
+def test_a_silent_device_is_shown_with_when_it_was_last_heard_of(lab, twin):
+    wait_until(lambda: all(each["status"] == "idle" for each in lab.state()["devices"]))
+    twin.off()
+    wait_until(lambda: "does not answer, last heard of" in repr(Laboratory("lab", lab)))
+    twin.on()
+
+
 def test_an_old_heartbeat_is_shown(lab):
     state = lab.state() | {"heartbeat": "2020-01-01T00:00:00Z"}
     lab.state = lambda: state

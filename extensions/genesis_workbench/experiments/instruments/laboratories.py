@@ -132,7 +132,7 @@ class Laboratory:
         rows = [
             (
                 each["name"] + (" (simulated)" if each["simulated"] else ""),
-                each["status"] + (f", {each['reason']}" if each.get("reason") else ""),
+                _status(each),
                 ", ".join(f"{name} {_number(value)}" for name, value in each.get("readings", {}).items()),
                 f"reserved by {each['reserved']['who']} until {each['reserved']['until']}"
                 if each["reserved"]
@@ -201,6 +201,13 @@ def laboratories() -> Laboratories:
     return Laboratories(
         [Laboratory(each.name, Client(each, state)) for each in address.laboratories(this_site(), state)]
     )
+
+
+def _status(device: Mapping[str, Any]) -> str:
+    words = [device["status"], device.get("reason", "")]
+    if device["status"] == "does not answer" and device.get("seen"):
+        words.insert(1, f"last heard of {_ago(device['seen'])}")
+    return ", ".join(filter(None, words))
 
 
 def _ago(time: str) -> str:
