@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 import psutil
 
 from genesis_workbench.core import busy
-from genesis_workbench.core.errors import Conflict, NotFound, Unavailable
+from genesis_workbench.core.errors import Conflict, GenesisError, NotFound, Unavailable
 from genesis_workbench.core.leases import Lease, Leases
 from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.experiments import loop, people
@@ -112,6 +112,8 @@ class Turns:
                 self._executors[step.executor].check(step.arguments)
             except NotFound as error:
                 return error.message
+            except GenesisError:
+                continue  # it is away, or refuses its arguments now: the turn finds out
         return ""
 
     def _held(self) -> Lease | None:

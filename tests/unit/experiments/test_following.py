@@ -10,7 +10,7 @@ import time
 import httpx
 import pytest
 
-from genesis_workbench.core.errors import Conflict, DeadlineExceeded, Unavailable
+from genesis_workbench.core.errors import Conflict, DeadlineExceeded, NotFound, Unavailable
 from genesis_workbench.core.leases import Leases
 from genesis_workbench.core.service import Service
 from genesis_workbench.experiments import Approval, Budget, Run, advancing, loop, store
@@ -263,7 +263,6 @@ def test_a_silent_stream_of_events_beats_and_goes_on_after_the_last_event():
 
 def test_an_executor_that_lacks_something_here_is_named(launch, bench):
     """It was launched where a laboratory could be reached."""
-    from genesis_workbench.core.errors import NotFound
 
     def away(*_):
         raise Unavailable("gone")
@@ -272,7 +271,11 @@ def test_an_executor_that_lacks_something_here_is_named(launch, bench):
         raise NotFound("No laboratory here.")
 
     run = launch(budget=Budget(trials=2))
-    bench.submit, bench.check = away, lacking
+    # One that does not answer is asked again, and holds nobody's wait up.
+    bench.submit, bench.check = away, away
+    with pytest.raises(DeadlineExceeded):
+        run.wait(timeout_s=1)
+    bench.check = lacking
     with pytest.raises(Unavailable, match="No laboratory here"):
         run.wait(timeout_s=60)
     assert "trial.failed" not in kinds(run)

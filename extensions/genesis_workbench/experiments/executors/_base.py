@@ -173,7 +173,8 @@ class Executor(Protocol):
     `submit` may be called again with the same key after any crash. `observe` answers None while the trial is under
     way, and the same outcome each time afterwards. An executor that cannot be reached raises
     :class:`~genesis_workbench.core.errors.Unavailable` or ``DeadlineExceeded``, and is asked again later; any other
-    `GenesisError` of `submit` fails the trial.
+    `GenesisError` of `submit` fails the trial. Where `check` raises ``NotFound`` meanwhile, as for a function that a new
+    kernel has not got yet, whoever waits in a notebook is told that.
 
     Instead of the four attributes it may have ``signature(arguments) -> Signature``, where what it takes and gives
     depends on its arguments. A class attribute ``settings``, a record of its arguments, makes a form of them; and
