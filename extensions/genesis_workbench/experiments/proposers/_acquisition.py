@@ -123,7 +123,7 @@ def optimum(
     values = acquisition(candidates)
     starts = candidates[np.argsort(-values)[:_STARTS]]
     if any(isinstance(each, Mixture) for each in fits.constraints):
-        return tried.best(candidates, values, acquisition.doubt)
+        return tried.instead(starts[0], candidates, values, acquisition.doubt)
     bounds = np.tile([0.0, 1.0], (fits.width, 1)) if box is None else box
 
     def loss(point: Array) -> tuple[float, Array]:
@@ -134,11 +134,9 @@ def optimum(
         minimize(loss, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": 40}).x
         for start in starts
     ]
-    climbed = fitting(fits, np.clip(ends, 0, 1))
-    if climbed:
-        candidates = np.vstack([candidates, *climbed])
-        values = np.concatenate([values, acquisition(np.array(climbed))])
-    return tried.best(candidates, values, acquisition.doubt)
+    both = np.vstack([starts, *fitting(fits, np.clip(ends, 0, 1))])
+    best: Array = both[np.argmax(acquisition(both))]
+    return tried.instead(best, candidates, values, acquisition.doubt)
 
 
 def candidates(fits: Domain, best: Array, rng: np.random.Generator, box: Array | None = None) -> Array:

@@ -35,18 +35,18 @@ class Tried:
         """Return which points, shape (m, d), are not under way."""
         return _apart(points, self.pending, _APART)
 
-    def best(self, points: Array, values: Array, doubt: Callable[[Array], Array]) -> Array:
-        """Return the point, shape (d,), of the largest value; where that was tried, the one in doubt most of those that are new.
+    def instead(self, best: Array, points: Array, values: Array, doubt: Callable[[Array], Array]) -> Array:
+        """Return the best point, shape (d,); where it was tried, the one in doubt most of those of `points` that are new.
 
-        Only where all were tried does one come again.
+        Only where all were tried does one come again: that of the largest of `values`.
         """
-        best: Array = points[np.argmax(values)]
         if self.new(best[None])[0]:
             return best
         new = self.new(points)
         if new.any():
             return np.asarray(points[new][np.argmax(doubt(points[new]))])
-        return np.asarray(points[np.argmax(np.where(self.free(points), values, values.min() - 1))])
+        free = self.free(points)
+        return np.asarray(points[free][np.argmax(values[free])]) if free.any() else best
 
 
 def _apart(points: Array, others: Array, distance: float) -> NDArray[np.bool_]:
