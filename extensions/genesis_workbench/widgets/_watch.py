@@ -10,7 +10,7 @@ from typing import Any
 
 from genesis_workbench.core.errors import GenesisError, PermissionRefused
 from genesis_workbench.core.ledger import Event
-from genesis_workbench.experiments import notebook, people
+from genesis_workbench.experiments import people
 from genesis_workbench.experiments.instruments.laboratories import Laboratory, laboratories
 from genesis_workbench.experiments.run import Run
 from genesis_workbench.experiments.state import ExperimentState, fold_on
@@ -40,7 +40,7 @@ class Watch:
         self._lock, self._changed, self._closed = threading.Lock(), threading.Event(), threading.Event()
         self._fits = Latest(f"slices-{run.id}")
         self._fitted, self._state = -1, run.state()
-        self._laboratories: set[str] | None = None
+        self._laboratories: list[Laboratory] | None = None
         for work in (self._follow, self._look):
             threading.Thread(target=work, name=f"watch-{run.id}", daemon=True).start()
 
@@ -121,17 +121,12 @@ class Watch:
         try:
             if self._laboratories is None:
                 used = {step.executor for step in state.spec.graph}
-                executors = notebook.store().choices()["executors"]
-                found = {each.get("laboratory", "") for each in executors if each["name"] in used}
-                self._laboratories = found - {""}
-            every = laboratories() if self._laboratories else ()
+                self._laboratories = [each for each in laboratories() if used & set(each.procedures)]
         except PermissionRefused:
             return []
         except GenesisError as error:
             return [_silent("Laboratory", error)]
-        return [
-            told for each in every if each.name in self._laboratories if (told := _state_of(each)) is not None
-        ]
+        return [told for each in self._laboratories if (told := _state_of(each)) is not None]
 
 
 def _state_of(laboratory: Laboratory) -> dict[str, Any] | None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field, FiniteFloat
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
 
 from genesis_services.identity import person_with
 from genesis_workbench.core.access import Person
-from genesis_workbench.core.errors import NotFound
+from genesis_workbench.core.errors import GenesisError, NotFound
 from genesis_workbench.experiments.instruments import address
 from genesis_workbench.experiments.instruments.client import Client
 
+_LOOK_EVERY_S = 1.0
+_HEARTBEAT_S = 15.0
+log = logging.getLogger(__name__)
 router = APIRouter(prefix="/laboratories", tags=["laboratories"])
 Reader = Annotated[Person, Depends(person_with("custom:laboratories:read"))]
 Stopper = Annotated[Person, Depends(person_with("custom:laboratories:stop"))]
@@ -49,10 +58,12 @@ def _client(request: Request, name: str) -> Client:
 
 
 @router.get("")
-def laboratories(request: Request, person: Reader) -> dict[str, list[str]]:
-    """List the names of the site's laboratories."""
+def laboratories(request: Request, person: Reader) -> dict[str, Any]:
+    """List the names of the site's laboratories, and which procedures run in each."""
     context = request.app.state.context
-    return {"items": [section.name for section in address.laboratories(context.site, context.state)]}
+    found = address.laboratories(context.site, context.state)
+    procedures = {section.name: section.procedures for section in found}
+    return {"items": [section.name for section in found], "procedures": procedures}
 
 
 @router.get("/{name}")
@@ -61,11 +72,33 @@ def laboratory(request: Request, person: Reader, name: str) -> dict[str, Any]:
     return _client(request, name).state()
 
 
+@router.get("/{name}/events")
+async def events(request: Request, person: Reader, name: str) -> StreamingResponse:
+    """Return the laboratory as it is, and again whenever that has changed, as server-sent events."""
+    client = await run_in_threadpool(_client, request, name)
+    return StreamingResponse(
+        _changes(request, client),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+@router.get("/{name}/plans/{key}")
+def plan(request: Request, person: Reader, name: str, key: str) -> dict[str, Any]:
+    """Return a plan: its steps, how far it is, and what it gave."""
+    return _client(request, name).plan(key)
+
+
 @router.post("/{name}/stop")
 def stop(request: Request, person: Stopper, name: str, body: Why) -> dict[str, Any]:
     """Emergency stop: every device into its safe state at once. It says which device confirmed it."""
     answer = _client(request, name).stop(person.name, body.why)
-    _tell(request, person, name, "laboratory.stopped", {"why": body.why, "devices": answer["devices"]})
+    try:
+        _tell(request, person, name, "laboratory.stopped", {"why": body.why, "devices": answer["devices"]})
+    except Exception:  # whatever the database has, the devices were stopped, and that is what must be told
+        log.exception("the stop of %s by %s is not in the ledger", name, person.name)
+        words = f"{answer.get('warning', '')} The ledger could not be written: tell the operator.".strip()
+        answer["warning"] = words
     return answer
 
 
@@ -92,6 +125,26 @@ def reserve(request: Request, person: Operator, name: str, device: str, body: Re
     if body.why and not body.until:
         _tell(request, person, name, "laboratory.reservation-ended", {"device": device, "why": body.why})
     return answer
+
+
+async def _changes(request: Request, client: Client) -> AsyncIterator[str]:
+    last, quiet = "", 0.0
+    while not await request.is_disconnected():
+        try:
+            told = await run_in_threadpool(client.state)
+        except GenesisError as error:
+            told = {"trouble": error.message}
+        # What only says that somebody looked is no change.
+        now = json.dumps({key: value for key, value in told.items() if key != "heartbeat"}, sort_keys=True)
+        if now != last:
+            last, quiet = now, 0.0
+            yield f"event: laboratory\ndata: {json.dumps(told)}\n\n"
+        else:
+            quiet += _LOOK_EVERY_S
+        if quiet >= _HEARTBEAT_S:
+            quiet = 0.0
+            yield ": still here\n\n"
+        await asyncio.sleep(_LOOK_EVERY_S)
 
 
 def _tell(request: Request, person: Person, name: str, kind: str, body: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -137,7 +138,8 @@ async def test_the_service_lets_people_do_what_their_rights_say_and_writes_it_do
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
             return await client.request(method, f"/laboratories{path}", headers=headers, json=body or None)
 
-    assert (await ask("GET", "", "read")).json() == {"items": ["lab"]}
+    told = {"items": ["lab"], "procedures": {"lab": ["perovskite_film"]}}
+    assert (await ask("GET", "", "read")).json() == told
     assert (await ask("GET", "/lab", "read")).json()["simulated"] is True
     assert (await ask("GET", "/other", "read")).status_code == 404
     assert (await ask("POST", "/lab/stop", "read", why="smoke")).status_code == 403
@@ -156,9 +158,47 @@ async def test_the_service_lets_people_do_what_their_rights_say_and_writes_it_do
     assert (await ask("POST", "/lab/reservations/handler", "operate", until="")).status_code == 409
     freed = await ask("POST", "/lab/reservations/handler", "operate", why="bob has left")
     assert freed.json()["devices"][0]["reserved"] == {}
+    here.client.submit(plan("p", mix("s")))
+    assert (await ask("GET", "/lab/plans/p", "read")).json()["plan"]["steps"][0]["device"] == "handler"
+    assert (await ask("GET", "/lab/plans/none", "read")).status_code == 404
     kinds = [event.kind for event in ledger.all(stream="laboratory/lab")]
     assert kinds == ["laboratory.stopped", "laboratory.reset", "laboratory.reservation-ended"]
+
+    # A ledger that cannot be written keeps nobody from stopping, nor from hearing that it has worked.
+    def full(*_arguments, **_more):
+        raise OSError("no space left on device")
+
+    ledger.append = full
+    answer = (await ask("POST", "/lab/stop", "stop", why="smoke")).json()
+    assert set(answer["devices"].values()) == {"stopped"}
+    assert "ledger could not be written" in answer["warning"]
     ledger.close()
+
+
+async def test_whoever_follows_a_laboratory_is_told_when_something_changes(here, monkeypatch):
+    monkeypatch.setattr(routes, "_LOOK_EVERY_S", 0.05)
+    gone = []
+    request = SimpleNamespace(is_disconnected=lambda: asyncio.sleep(0, bool(gone)))
+    stream = routes._changes(request, here.client)
+
+    async def told():
+        return json.loads((await asyncio.wait_for(anext(stream), 60)).partition("data: ")[2])
+
+    assert (await told())["stop"] == {}
+    here.client.stop("bob", "smoke")
+    while not (found := await told())["stop"]:
+        pass
+    assert (found["stop"]["who"], found["stop"]["why"]) == ("bob", "smoke")
+    here.kill()
+    while "trouble" not in (found := await told()):
+        pass
+    assert "does not answer" in found["trouble"]
+    here.start()
+    while "trouble" in (found := await told()):
+        pass
+    assert found["stop"]["who"] == "bob"
+    gone.append(True)
+    assert [line async for line in stream] == []
 
 
 def test_a_campaign_of_films_runs_through_kills_and_can_be_verified(start, monkeypatch, tmp_path):

@@ -156,8 +156,8 @@ def test_a_cell_with_a_description_comes_back_as_it_was_left(launcher):
 class Lab:
     """A laboratory as the notebook sees it, silent where it has no state."""
 
-    def __init__(self, name, state=None):
-        self.name, self._state = name, state
+    def __init__(self, name, procedures, state=None):
+        self.name, self.procedures, self._state = name, procedures, state
 
     def state(self):
         if self._state is None:
@@ -169,18 +169,14 @@ def test_the_stop_of_the_laboratory_in_use_is_seen_whatever_another_does(launche
     from genesis_workbench.widgets import _watch
 
     widget = launcher()
-    choices = widget._store.choices()
-    for each in choices["executors"]:
-        each["laboratory"] = "cellar" if each["name"] == "function" else "attic"
-    monkeypatch.setattr(type(widget._store), "choices", lambda _self: choices)
     stop = {"who": "carol", "why": "smoke", "since": "2026-01-31T08:00:00.000000Z"}
-    labs = [Lab("attic"), Lab("cellar", {"stop": stop})]
+    labs = [Lab("attic", ["perovskite_film"]), Lab("cellar", ["function"], {"stop": stop})]
     monkeypatch.setattr(_watch, "laboratories", lambda: labs)
     say(widget, "draft", draft=draft())
     say(widget, "launch")
     until(lambda: widget.laboratories)
     assert [(each["title"], each["stop"]["who"]) for each in widget.laboratories] == [("cellar", "carol")]
-    labs[1] = Lab("cellar")
+    labs[1] = Lab("cellar", ["function"])
     widget._watches[widget._shown].close()
     silent = launcher()
     until(lambda: silent.laboratories)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from genesis_workbench.core.clock import seconds_since
@@ -61,10 +61,16 @@ class _Through:
 
 
 class Laboratory:
-    """One laboratory. Shows itself as it is when it is looked at."""
+    """One laboratory. Shows itself as it is when it is looked at.
 
-    def __init__(self, name: str, door: _Door) -> None:
-        self.name, self._door = name, door
+    Attributes
+    ----------
+    procedures : tuple of str
+        Executors whose trials run in it.
+    """
+
+    def __init__(self, name: str, door: _Door, procedures: Sequence[str] = ()) -> None:
+        self.name, self._door, self.procedures = name, door, tuple(procedures)
 
     def state(self) -> dict[str, Any]:
         """Return everything that its gateway says: devices, queue, emergency stop, what people did last."""
@@ -195,11 +201,19 @@ def laboratories() -> Laboratories:
     """Return the laboratories of the site, each with its devices, queue and emergency stop."""
     remote = service()
     if remote is not None:
-        names = [str(each) for each in remote.get("laboratories")["items"]]
-        return Laboratories([Laboratory(name, _Through(remote, name)) for name in names])
+        found = remote.get("laboratories")
+        return Laboratories(
+            [
+                Laboratory(name, _Through(remote, name), found["procedures"].get(name, ()))
+                for name in map(str, found["items"])
+            ]
+        )
     state = State(local_state())
     return Laboratories(
-        [Laboratory(each.name, Client(each, state)) for each in address.laboratories(this_site(), state)]
+        [
+            Laboratory(each.name, Client(each, state), each.procedures)
+            for each in address.laboratories(this_site(), state)
+        ]
     )
 
 
