@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -171,7 +172,8 @@ def laboratory(
         f"--why={why}",
     ]
     command += [*options, *(["--simulated"] if simulated else []), "--", *(words or [])]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
+    # In this one's place, so that whoever ends the command ends the gateway.
+    os.execv(command[0], command)  # noqa: S606 - no shell is needed: nothing is one text
 
 
 @users.command(epilog="Example: workbench users add alice --group solar")

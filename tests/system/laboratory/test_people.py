@@ -66,7 +66,8 @@ def test_a_notebook_shows_the_laboratory_and_stops_it(here):
         gw.laboratories()["other"]
 
 
-def test_one_command_runs_the_simulated_laboratory_and_leaves_nothing_behind(tmp_path):
+@pytest.mark.parametrize("way", ["Ctrl-C", "SIGTERM"])
+def test_one_command_runs_the_simulated_laboratory_and_leaves_nothing_behind(way, tmp_path):
     command = [str(Path(sys.executable).with_name("workbench")), "laboratory"]
     unknown = subprocess.run(
         [*command, "nope", "--state", str(tmp_path)], capture_output=True, text=True, check=False
@@ -80,10 +81,15 @@ def test_one_command_runs_the_simulated_laboratory_and_leaves_nothing_behind(tmp
     assert process.stdout.readline().startswith("The laboratory simulated is at")
     twin = tmp_path / "laboratories/simulated/twin/twin.json"
     number = json.loads(wait_until(lambda: twin.exists() and twin.read_text()))["pid"]
-    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C
+    family = psutil.Process(process.pid).children(recursive=True)
+    if way == "Ctrl-C":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.terminate()
     process.wait(timeout=30)
     process.stdout.close()
     wait_until(lambda: not psutil.pid_exists(number))
+    assert psutil.wait_procs(family, timeout=30)[1] == []
 
 
 def test_one_command_says_how_fast_and_how_often_devices_fail_and_another_stops_it(tmp_path):
