@@ -11,6 +11,7 @@ from typing import Any
 
 from genesis_workbench.core import plugins
 from genesis_workbench.experiments.proposers._base import Advised, CannotPropose, points_so_far
+from genesis_workbench.experiments.spec import PERSON
 from genesis_workbench.experiments.state import ExperimentState
 
 
@@ -22,23 +23,44 @@ def kept(state: ExperimentState, count: int) -> Advised | None:
     return Advised(last["points"], last)
 
 
+def at_most(state: ExperimentState, count: int) -> dict[str, float]:
+    """Return the most that asking for `count` points can cost; nothing for a proposer that asks nobody outside."""
+    spec = state.spec
+    if spec.proposer == PERSON:
+        return {}
+    ask = getattr(plugins.load("proposers", spec.proposer)(), "at_most", None)
+    cost: dict[str, float] = {} if ask is None else ask(spec, [*state.earlier, *state.trials], count)
+    return {name: amount for name, amount in cost.items() if amount}
+
+
 def afford(state: ExperimentState, count: int) -> None:
-    """Refuse to ask where that may cost more money than is left.
+    """Refuse to ask where that may cost more money than is left, or than could be held for it in a shared budget.
 
     Raises
     ------
     CannotPropose
         With what it may cost.
     """
-    spec, limits = state.spec, state.spec.budget.limits
-    at_most = getattr(plugins.load("proposers", spec.proposer)(), "at_most", None)
-    if at_most is None or "money" not in limits:
-        return
-    cost = at_most(spec, [*state.earlier, *state.trials], count)
-    if state.spending.lacks({"money": limits["money"]}, cost):
+    cost, budget = at_most(state, count), state.spec.budget
+    own = {"money": budget.limits["money"]} if "money" in budget.limits else {}
+    if state.spending.lacks(own, cost) or (cost and budget.account and not state.asking):
+        where = f" in the shared budget {budget.account!r}" if budget.account else ""
         raise CannotPropose(
-            f"asking may cost {cost['money']:g} {spec.budget.currency}, and so much is not left"
+            f"asking may cost {cost['money']:g} {budget.currency}, and so much is not left{where}"
         )
+
+
+def about_to_ask(state: ExperimentState, count: int) -> dict[str, Any] | None:
+    """Return the event that holds, in a shared budget, what the next question may cost; None where there is nothing to hold."""
+    if not state.spec.budget.account or state.asking or kept(state, count) is not None:
+        return None
+    cost = at_most(state, count)
+    return {"proposer": state.spec.proposer, "cost": cost} if cost else None
+
+
+def unanswered(state: ExperimentState, cost: dict[str, float]) -> dict[str, Any]:
+    """Return the event that what was held for a question has cost so much, and that it gave nothing."""
+    return body(state, {"calls": [], "cost": cost, "why": []}, [])
 
 
 def body(state: ExperimentState, record: dict[str, Any], points: Sequence[dict[str, Any]]) -> dict[str, Any]:

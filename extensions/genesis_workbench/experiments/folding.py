@@ -38,7 +38,7 @@ _snapshots = sa.Table(
 )
 _PLAIN = (
     "id", "owner", "created", "simulated", "hypothesis_digest", "state", "reason", "stopping", "spent", "deviations",
-    "finding", "version", "seq", "head", "added", "imports", "proposer_failures", "advice",
+    "finding", "version", "seq", "head", "added", "imports", "proposer_failures", "advice", "asking",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from genesis_workbench.core.leases import Lease
 from genesis_workbench.core.ledger import Ledger
+from genesis_workbench.experiments import advice
 from genesis_workbench.experiments.effects import (
     Cancel,
     Describe,
@@ -204,5 +205,8 @@ def _end(state: ExperimentState, write: Writer, reason: str) -> Loop:
     undone = list(state.under_way.values())
     yield from _cancel(state, undone)
     yield from write([abandoned(state, trial) for trial in undone])
+    if state.asking:
+        # Whether the answer to that question was paid for nobody can know any more.
+        yield from write([Entry("proposer.asked", advice.unanswered(state, state.asking))])
     # Together, so that no death in between can leave a finding without an end, and make a second one.
     yield from write([Entry("finding.made", decide(state)), Entry("experiment.ended", {"reason": reason})])

@@ -7,11 +7,12 @@ from functools import partial
 from typing import Any
 
 from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.experiments import advice
 from genesis_workbench.experiments.budget import Amounts, Spending, together
 from genesis_workbench.experiments.effects import Effect, Propose
 from genesis_workbench.experiments.executing import reservation
 from genesis_workbench.experiments.permission import wanted
-from genesis_workbench.experiments.planning import Plan, Planned
+from genesis_workbench.experiments.planning import Plan, Planned, given_up
 from genesis_workbench.experiments.state import ExperimentState
 from genesis_workbench.experiments.steps import ONLY, active, key_of
 from genesis_workbench.experiments.writing import Entry, Writer
@@ -22,10 +23,14 @@ def propose(state: ExperimentState, write: Writer) -> Generator[Effect, Any, boo
     count = min(state.spec.parallel - len(state.under_way), state.spec.budget.trials - len(state.trials))
     if count <= 0 or state.spent:
         return False
+    if not given_up(state) and (asking := advice.about_to_ask(state, count)) is not None:
+        yield from write([Entry("proposer.asking", asking)])  # where it does not fit, the planner asks nobody
     plan = yield from _plan(state, count)
     if plan is None:
         return False
     entries = [Entry("proposer.asked", asked) for asked in plan.asked]
+    if state.asking and not entries:
+        entries = [Entry("proposer.asked", advice.unanswered(state, {}))]
     entries += [Entry("proposer.failed", failure) for failure in plan.failures]
     asking = together(*(asked.get("cost", {}) for asked in plan.asked))
     proposals, why = _within_budget(state, plan.trials, asking)

@@ -68,6 +68,9 @@ class ExperimentState:
     laboratory: frozenset[str] = frozenset()
     proposer_failures: list[dict[str, Any]] = field(default_factory=list)
     advice: dict[str, Any] = field(default_factory=dict)  # the last reply of whoever a proposer asked outside
+    asking: dict[str, float] = field(
+        default_factory=dict
+    )  # held for a question to somebody outside that is under way
     planned: Any = None  # what a process has planned and not written: no part of what is known
 
     @property
@@ -369,8 +372,12 @@ def _proposer_failed(state: ExperimentState, event: Event, body: Body) -> None:
     state.proposer_failures.append({**body, "time": event.time})
 
 
+def _asks(state: ExperimentState, _event: Event, body: Body) -> None:
+    state.asking = body["cost"]
+
+
 def _asked(state: ExperimentState, _event: Event, body: Body) -> None:
-    state.advice = body
+    state.advice, state.asking = body, {}
     state.spending.spend(body.get("cost", {}))
 
 
@@ -401,5 +408,6 @@ _APPLY: dict[str, Callable[[ExperimentState, Event, Body], None]] = {
     "points.added": _added,
     "trials.imported": _imported,
     "proposer.failed": _proposer_failed,
+    "proposer.asking": _asks,
     "proposer.asked": _asked,
 }

@@ -54,6 +54,10 @@ class Writer:
             return Draw(key, together(entry.body.get("reserved", {}), {"trials": 1.0}), "reserved")
         if entry.kind == "trial.again":
             return Draw(key, entry.body.get("cost", {}), "spent")
+        if entry.kind == "proposer.asking":
+            return Draw(f"{self._state.id}/asking", entry.body["cost"], "reserved")
+        if entry.kind == "proposer.asked" and self._state.asking:
+            return Draw(f"{self._state.id}/asking", entry.body.get("cost", {}), "settled")
         if entry.kind in _SETTLES:
             return Draw(key, together(self._cost(entry.body), {"trials": 1.0}), "settled")
         return None

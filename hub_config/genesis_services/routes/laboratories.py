@@ -135,7 +135,8 @@ async def _changes(request: Request, client: Client) -> AsyncIterator[str]:
         except GenesisError as error:
             told = {"trouble": error.message}
         # What only says that somebody looked is no change.
-        now = json.dumps({key: value for key, value in told.items() if key != "heartbeat"}, sort_keys=True)
+        devices = [{**each, "seen": ""} for each in told.get("devices", ())]
+        now = json.dumps({**told, "heartbeat": "", "devices": devices}, sort_keys=True)
         if now != last:
             last, quiet = now, 0.0
             yield f"event: laboratory\ndata: {json.dumps(told)}\n\n"

@@ -172,6 +172,70 @@ def test_it_is_not_asked_where_that_could_overdraw_the_budget(ledger, bench, exp
     assert state.spending.spent == {"money": 0.2}
 
 
+CALL = (1000 * 2 + 100 * 10) / 1e6
+
+
+def shared(cost=0.5):
+    return described(budget=Budget(trials=3, account="ours"), cost={"money": cost})
+
+
+def test_a_shared_budget_holds_what_a_question_may_cost_and_settles_what_it_did(
+    ledger, bench, experiments, model
+):
+    experiments.open_budget("ours", {"money": 10})
+    experiment = experiments.create(shared())
+    first = loop.advance(ledger, experiment, None, {"bench": bench})
+    assert [trial.proposer for trial in first.trials] == ["agent"]
+    [asking] = events(ledger, experiment, "proposer.asking")
+    assert asking["cost"]["money"] > CALL  # with all its repairs
+    state = run(ledger, experiment, bench)
+    assert [trial.proposer for trial in state.trials] == ["agent"] * 3
+    amounts = experiments.budget("ours")["amounts"]["money"]
+    assert amounts["spent"] == pytest.approx(3 * (0.5 + CALL))
+    assert amounts["reserved"] == 0
+    assert verify_in(ledger, experiment).ok
+
+
+def test_nobody_is_asked_where_a_shared_budget_could_be_overdrawn(ledger, bench, experiments, model):
+    check("agent", shared())
+    at_most = AgentProposer().at_most(shared(0.1), [], 1)["money"]
+    experiments.open_budget("ours", {"money": at_most + 0.05})  # less after the first trial
+    experiment = experiments.create(shared(0.1))
+    state = run(ledger, experiment, bench)
+    assert [trial.proposer for trial in state.trials] == ["agent", "sobol", "sobol"]
+    assert len(model.requests) == 1
+    amounts = experiments.budget("ours")["amounts"]["money"]
+    assert amounts["spent"] == pytest.approx(0.3 + CALL)
+    assert amounts["reserved"] == 0
+    assert "shared budget 'ours'" in events(ledger, experiment, "trial.proposed")[-1]["because"]
+    assert verify_in(ledger, experiment).ok
+
+
+def test_a_question_that_a_death_cut_off_is_asked_once_more_under_what_is_held(
+    ledger, bench, experiments, model, monkeypatch
+):
+    experiments.open_budget("ours", {"money": 10})
+    experiment = experiments.create(shared())
+
+    def died(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(AgentProposer, "propose", died)
+    with pytest.raises(KeyboardInterrupt):
+        loop.advance(ledger, experiment, None, {"bench": bench}, planner=lambda state, count: died())
+    held = experiments.budget("ours")["amounts"]["money"]["reserved"]
+    assert held > 0
+    monkeypatch.undo()
+    monkeypatch.setenv("GENESIS_SITE", "/nothing/is/here")
+    experiments.command(experiment, "stop", "enough")
+    ended = run(ledger, experiment, bench)
+    assert ended.state == "ended"
+    amounts = experiments.budget("ours")["amounts"]["money"]
+    # Nobody knows whether it was paid for: it counts as that.
+    assert (amounts["reserved"], amounts["spent"]) == (0, pytest.approx(held))
+    assert verify_in(ledger, experiment).ok
+
+
 def test_the_service_asks_it_in_a_process_of_its_own(model):
     spec, apart = described(), guard.Apart(1)
     try:
@@ -186,8 +250,8 @@ def test_the_service_asks_it_in_a_process_of_its_own(model):
 
 
 def test_it_is_off_where_the_site_names_no_model_and_refuses_what_could_not_be_paid(monkeypatch, tmp_path):
-    with pytest.raises(CannotPropose, match="shared budget"):
-        check("agent", described(budget=Budget(trials=1, account="ours")))
+    with pytest.raises(CannotPropose, match="EUR"):
+        check("agent", described(budget=Budget(trials=1, account="ours", currency="EUR")))
     with pytest.raises(CannotPropose, match="EUR"):
         check("agent", described(budget=Budget(trials=1, money=1, currency="EUR")))
     with pytest.raises(InvalidInput, match="repairs"):

@@ -67,11 +67,7 @@ class AgentProposer:
                 "[experiments.agent] of the site file."
             )
         paid, budget = section.input_price or section.output_price, spec.budget
-        if paid and budget.account:
-            raise CannotPropose(
-                "The proposer 'agent' costs money, which is not drawn from a shared budget. Use a budget of its own, or gp."
-            )
-        if paid and budget.money is not None and budget.currency != section.currency:
+        if paid and (budget.account or budget.money is not None) and budget.currency != section.currency:
             raise CannotPropose(
                 f"The proposer 'agent' is paid in {section.currency} here, and the budget is in {budget.currency}. Use a "
                 f"budget in {section.currency}, or gp."
