@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from browser.lab import lab, notebook, outputs, run_all
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 
 CAMPAIGN = """\
 import genesis_workbench as gw
