@@ -11,8 +11,8 @@ from genesis_workbench.core.ledger import Event
 from genesis_workbench.experiments import accounts
 from genesis_workbench.experiments.budget import Spending
 from genesis_workbench.experiments.domain import Domain
-from genesis_workbench.experiments.executing import reservation
 from genesis_workbench.experiments.permission import wanted
+from genesis_workbench.experiments.reach import planned
 from genesis_workbench.experiments.state import ExperimentState
 from genesis_workbench.experiments.steps import ONLY, key_of
 from genesis_workbench.experiments.trial import MAIN
@@ -174,11 +174,9 @@ def budget_faults(state: ExperimentState, events: Sequence[Event]) -> Iterator[s
     for event in events:
         if event.kind == "trial.proposed":
             number, reserved = event.body["trial"], event.body.get("reserved", {})
-            planned = reservation(state, event.body["parameters"])
-            if not all(
-                isclose(planned.get(name, 0), reserved.get(name, 0)) for name in {*planned, *reserved}
-            ):
-                yield f"Trial {number} reserved {reserved}; by its description it needs {planned}."
+            needed = planned(state.spec, event.body["parameters"])
+            if not all(isclose(needed.get(name, 0), reserved.get(name, 0)) for name in {*needed, *reserved}):
+                yield f"Trial {number} reserved {reserved}; by its description it needs {needed}."
             short = spending.lacks(limits, reserved)
             if short:
                 yield f"Trial {number} was proposed although there was not enough {short} left for it."

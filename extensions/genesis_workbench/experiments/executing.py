@@ -20,7 +20,7 @@ from genesis_workbench.experiments.executors._base import (
 )
 from genesis_workbench.experiments.permission import wanted
 from genesis_workbench.experiments.state import ExperimentState, Trial
-from genesis_workbench.experiments.steps import Step, active, before, key_of
+from genesis_workbench.experiments.steps import Step, before, key_of
 from genesis_workbench.experiments.trial import UNDONE, Executed
 from genesis_workbench.experiments.writing import Entry
 
@@ -341,13 +341,3 @@ def _planned(state: ExperimentState, trial: Trial, costs: Mapping[str, Cost], va
         else:
             found[name] = cost.of(state.spec.space, trial.parameters)
     return found
-
-
-def reservation(state: ExperimentState, parameters: Mapping[str, Any]) -> Amounts:
-    """Return what a trial is planned to use, by amount."""
-    total: Amounts = {}
-    for costs in (state.spec.cost, *(step.cost for step in active(state.spec.steps, parameters))):
-        total = together(
-            total, {str(name): cost.of(state.spec.space, parameters) for name, cost in costs.items()}
-        )
-    return total

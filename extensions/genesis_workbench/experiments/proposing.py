@@ -10,9 +10,9 @@ from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.experiments import advice
 from genesis_workbench.experiments.budget import Amounts, Spending, together
 from genesis_workbench.experiments.effects import Effect, Propose
-from genesis_workbench.experiments.executing import reservation
 from genesis_workbench.experiments.permission import wanted
 from genesis_workbench.experiments.planning import Plan, Planned, given_up
+from genesis_workbench.experiments.reach import planned
 from genesis_workbench.experiments.state import ExperimentState
 from genesis_workbench.experiments.steps import ONLY, active, key_of
 from genesis_workbench.experiments.writing import Entry, Writer
@@ -59,7 +59,7 @@ def _plan(state: ExperimentState, count: int) -> Generator[Effect, Any, Plan | N
 
 
 def _within_budget(
-    state: ExperimentState, planned: list[Planned], asking: Amounts
+    state: ExperimentState, trials: list[Planned], asking: Amounts
 ) -> tuple[list[Entry], Callable[[], str] | None]:
     """Return the proposals for which there is room, and what says, once they are written, why there is none for the next.
 
@@ -68,9 +68,9 @@ def _within_budget(
     limits = {name: limit for name, limit in state.spec.budget.limits.items() if name != "trials"}
     so_far = Spending(spent={name: state.spending.used(name) + asking.get(name, 0.0) for name in limits})
     entries: list[Entry] = []
-    for number, each in enumerate(planned, start=len(state.trials) + 1):
+    for number, each in enumerate(trials, start=len(state.trials) + 1):
         try:
-            reserved = reservation(state, each.parameters)
+            reserved = planned(state.spec, each.parameters)
         except InvalidInput as error:
             # The same trials give the same point at every turn: there is no way around it.
             return entries, partial(_unknown, error.message)
@@ -82,13 +82,13 @@ def _within_budget(
     return entries, None
 
 
-def _proposal(state: ExperimentState, number: int, planned: Planned, reserved: Amounts) -> Entry:
-    body: dict[str, Any] = {"trial": number, **planned.body(), "key": key_of(state.id, number, ONLY)}
+def _proposal(state: ExperimentState, number: int, one: Planned, reserved: Amounts) -> Entry:
+    body: dict[str, Any] = {"trial": number, **one.body(), "key": key_of(state.id, number, ONLY)}
     if reserved:
         body["reserved"] = reserved
     if state.spec.steps:
-        body["steps"] = [step.name for step in active(state.spec.steps, planned.parameters)]
-    approval = wanted(state, number, planned.parameters, reserved)
+        body["steps"] = [step.name for step in active(state.spec.steps, one.parameters)]
+    approval = wanted(state, number, one.parameters, reserved)
     if approval is not None:
         body["approval"] = approval
     return Entry("trial.proposed", body)

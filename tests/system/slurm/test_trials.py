@@ -29,8 +29,9 @@ json.dump({"y": x * x}, open("result.json", "w"))
 TRIALS = 48
 
 
-@pytest.mark.slow
-def test_trials_are_arrays_and_one_look_for_all_and_outlive_the_controller(slurm, tmp_path, monkeypatch):
+@pytest.fixture
+def bench(slurm, tmp_path, monkeypatch):
+    """How often Slurm's programs were called, and Alice's experiments whose trials are its jobs."""
     calls: collections.Counter[str] = collections.Counter()
     run = Slurm.run
 
@@ -45,6 +46,13 @@ def test_trials_are_arrays_and_one_look_for_all_and_outlive_the_controller(slurm
     executors = {"job": JobExecutor(place)}
     ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
     mine = store.LedgerExperiments(ledger, Person("alice"), executors=executors)
+    yield calls, place, ledger, mine, executors
+    ledger.close()
+
+
+@pytest.mark.slow
+def test_trials_are_arrays_and_one_look_for_all_and_outlive_the_controller(slurm, bench, tmp_path):
+    calls, place, ledger, mine, executors = bench
     spec = ExperimentSpec(
         title="Arrays",
         hypothesis=Hypothesis(statement="s", rule=Threshold(metric="y", at_least=0.9)),
@@ -86,26 +94,13 @@ def test_trials_are_arrays_and_one_look_for_all_and_outlive_the_controller(slurm
     assert calls["sbatch"] < TRIALS / 2
     assert calls["squeue"] <= 4 * looks
     assert verify_in(ledger, state.id).ok
-    ledger.close()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_two_thousand_trials_are_under_way_at_once_and_end_together(slurm, tmp_path, monkeypatch):
-    many, calls = 2000, collections.Counter()
-    run = Slurm.run
-
-    def counted(self, program, *arguments, text=None):
-        calls[program] += 1
-        return run(self, program, *arguments, text=text)
-
-    monkeypatch.setattr(Slurm, "run", counted)
-    place = Place(Site(name="test"), State(tmp_path))
-    site = ComputeSection(scheduler="slurm", slurm=SlurmSection(poll_s=1))
-    place.__dict__["scheduler"] = SlurmScheduler(tmp_path / "jobs", site)
-    executors = {"job": JobExecutor(place)}
-    ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
-    mine = store.LedgerExperiments(ledger, Person("alice"), executors=executors)
+def test_two_thousand_trials_are_under_way_at_once_and_end_together(slurm, bench):
+    calls, _place, ledger, mine, executors = bench
+    many = 2000
     spec = ExperimentSpec(
         title="Thousands",
         hypothesis=Hypothesis(statement="s", rule=Threshold(metric="y", at_least=0.9)),
@@ -133,4 +128,3 @@ def test_two_thousand_trials_are_under_way_at_once_and_end_together(slurm, tmp_p
         assert time.monotonic() < deadline
         time.sleep(1)
     assert calls["scancel"] <= 10, calls
-    ledger.close()

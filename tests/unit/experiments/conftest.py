@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from genesis_workbench.core.ledger import Ledger
-from genesis_workbench.experiments import store
+from genesis_workbench.core.site import Site
+from genesis_workbench.core.state import State
+from genesis_workbench.core.storage import BlobStore
+from genesis_workbench.experiments import notebook, store
+from genesis_workbench.experiments.checking import Executors
+from genesis_workbench.experiments.executors._base import Place
 from unit.experiments.bench import ALICE, Bench
 
 
@@ -21,6 +26,15 @@ def bench(monkeypatch):
     made = Bench()
     monkeypatch.setattr(store, "local_executors", lambda: {"bench": made})
     return made
+
+
+@pytest.fixture
+def own_store(ledger, tmp_path, monkeypatch):
+    """What a notebook's code works on, with all executors."""
+    executors, blobs = Executors(Place(Site(name="test"), State(tmp_path))), BlobStore(tmp_path / "blobs")
+    mine = store.LedgerExperiments(ledger, ALICE, blobs=blobs, executors=executors)
+    monkeypatch.setattr(notebook, "store", lambda: mine)
+    return mine
 
 
 @pytest.fixture

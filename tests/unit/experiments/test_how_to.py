@@ -9,14 +9,7 @@ from unittest.mock import create_autospec
 import pytest
 
 import genesis_workbench as gw
-from genesis_workbench.core.ledger import Ledger
-from genesis_workbench.core.site import Site
-from genesis_workbench.core.state import State
-from genesis_workbench.core.storage import BlobStore
-from genesis_workbench.experiments import Run, notebook, store
-from genesis_workbench.experiments.checking import Executors
-from genesis_workbench.experiments.executors._base import Place
-from unit.experiments.bench import ALICE
+from genesis_workbench.experiments import Run
 
 PAGE = Path("docs/how-to/run-an-experiment.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -28,12 +21,8 @@ def launcher(experiment=None, *, functions=(), only=False):
 
 
 @pytest.fixture
-def names(tmp_path, monkeypatch):
+def names(own_store, tmp_path, monkeypatch):
     """What a reader has at the beginning of each block: an experiment that was launched, and the function of the first."""
-    ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
-    executors, blobs = Executors(Place(Site(name="test"), State(tmp_path))), BlobStore(tmp_path / "blobs")
-    mine = store.LedgerExperiments(ledger, ALICE, blobs=blobs, executors=executors)
-    monkeypatch.setattr(notebook, "store", lambda: mine)
     monkeypatch.setattr(gw, "ExperimentLauncher", launcher)
     monkeypatch.setattr(gw, "share", create_autospec(gw.share))
     monkeypatch.setattr(gw.experiments, "compare", create_autospec(gw.experiments.compare))
@@ -42,8 +31,7 @@ def names(tmp_path, monkeypatch):
     run = create_autospec(Run, instance=True)
     run.id = "exp_0h"
     run.pending_approvals.return_value = [{"trial": 1, "digest": "sha256:0"}]
-    yield {"__name__": "page", "gw": gw, "run": run, "yield_g": lambda rate: rate, "experiment": None}
-    ledger.close()
+    return {"__name__": "page", "gw": gw, "run": run, "yield_g": lambda rate: rate, "experiment": None}
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[0][:40])

@@ -7,14 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from genesis_workbench.core.ledger import Ledger
-from genesis_workbench.core.site import Site
-from genesis_workbench.core.state import State
-from genesis_workbench.core.storage import BlobStore
-from genesis_workbench.experiments import notebook, rules, store
-from genesis_workbench.experiments.checking import Executors
-from genesis_workbench.experiments.executors._base import Place
-from unit.experiments.bench import ALICE
+from genesis_workbench.experiments import rules
 
 HOW_TO = Path(__file__).parents[3] / "docs" / "how-to"
 HYPOTHESES = (HOW_TO / "state-a-hypothesis.md").read_text()
@@ -22,12 +15,8 @@ PROPOSERS = (HOW_TO / "choose-a-proposer.md").read_text()
 
 
 @pytest.fixture
-def page(tmp_path, monkeypatch):
+def page(own_store):
     """Runs the code of a page from top to bottom, and gives its names."""
-    ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
-    executors, blobs = Executors(Place(Site(name="test"), State(tmp_path))), BlobStore(tmp_path / "blobs")
-    mine = store.LedgerExperiments(ledger, ALICE, blobs=blobs, executors=executors)
-    monkeypatch.setattr(notebook, "store", lambda: mine)
 
     def read(text):
         names = {"__name__": "page"}
@@ -35,8 +24,7 @@ def page(tmp_path, monkeypatch):
             exec(block, names)  # noqa: S102 - our own page
         return names
 
-    yield read
-    ledger.close()
+    return read
 
 
 def test_the_page_on_hypotheses_launches_an_experiment_that_decides(page):

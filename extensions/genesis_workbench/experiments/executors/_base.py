@@ -257,14 +257,14 @@ def observe_all(executor: Executor, keys: Sequence[str]) -> dict[str, Outcome]:
     return outcomes
 
 
-def cancel_all(executor: Executor, keys: Sequence[str]) -> None:
-    """End many."""
-    many = getattr(executor, "cancel_all", None)
+def cancel_all(where: Executor | Scheduler, keys: Sequence[str]) -> None:
+    """End many, in as few calls as an executor or a scheduler allows."""
+    many = getattr(where, "cancel_all", None)
     if many is not None:
         many(keys)
         return
     for key in keys:
-        executor.cancel(key)
+        where.cancel(key)
 
 
 class ProcessSimulator:
@@ -316,7 +316,7 @@ class ProcessSimulator:
 
     def cancel_all(self, keys: Sequence[str]) -> None:
         """Cancel many. See :class:`Executor`."""
-        cancel_jobs(self._place.scheduler, keys)
+        cancel_all(self._place.scheduler, keys)
 
     def _job(self, request: Request) -> JobSpec:
         from genesis_workbench.compute.job import JobSpec, Resources
@@ -353,16 +353,6 @@ def submit_jobs(
         except GenesisError as error:
             refused[request.key] = error.message
     return refused | (_submit(scheduler, jobs) if jobs else {})
-
-
-def cancel_jobs(scheduler: Scheduler, keys: Sequence[str]) -> None:
-    """End jobs, in as few calls as the scheduler allows."""
-    many = getattr(scheduler, "cancel_all", None)
-    if many is not None:
-        many(keys)
-        return
-    for key in keys:
-        scheduler.cancel(key)
 
 
 def _submit(scheduler: Scheduler, jobs: Sequence[JobSpec]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from genesis_workbench.experiments.executors._base import (
     Signature,
     Standing,
     allow_own_code,
-    cancel_jobs,
+    cancel_all,
     ended_job,
     job_standing,
     submit_jobs,
@@ -115,7 +115,7 @@ class JobExecutor:
 
     def cancel_all(self, keys: Sequence[str]) -> None:
         """Cancel many. See :class:`Executor`."""
-        cancel_jobs(self._place.scheduler, keys)
+        cancel_all(self._place.scheduler, keys)
 
     def _spec(self, given: JobArguments, request: Request) -> JobSpec:
         blobs = self._place.blobs
