@@ -19,8 +19,9 @@ from genesis_workbench.core.identifiers import digest_file
 from genesis_workbench.core.storage import BlobStore
 from genesis_workbench.experiments import Arm, Budget, Categorical, Real, When, loop, store
 from genesis_workbench.experiments.checking import APPROVE
-from genesis_workbench.experiments.crate import CONTEXT, PROFILE, files_of, read_events, write_crate
+from genesis_workbench.experiments.crate import files_of, read_events, write_crate
 from genesis_workbench.experiments.executors._base import Observation
+from genesis_workbench.experiments.provenance import CONTEXT, PROFILE
 from genesis_workbench.experiments.state import fold, stream
 from genesis_workbench.experiments.verification import verify
 from unit.experiments.bench import ALICE, CAROL, run, specification
