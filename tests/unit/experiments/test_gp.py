@@ -139,12 +139,13 @@ def different(points, digits=9):
     )
 
 
-@pytest.mark.parametrize(("parallel", "noise"), [(4, 0), (1, 0), (1, 0.05)])
-def test_an_optimum_in_a_corner_is_found_and_then_not_tried_over_and_over(parallel, noise):
+@pytest.mark.parametrize(("parallel", "noise", "often"), [(4, 0, 1), (1, 0, 1), (1, 0.05, 5)])
+def test_an_optimum_in_a_corner_is_found_and_then_not_tried_over_and_over(parallel, noise, often):
     space = (Real("a", 0, 1), Real("b", 0, 1))
     trials = tried(space, lambda a, b: a + b, trials=24, parallel=parallel, noise=noise)
-    assert different(trial.parameters for trial in trials) == 24
-    assert max(sum(trial.parameters.values()) for trial in trials) == 2
+    times = Counter(tuple(trial.parameters.values()) for trial in trials)
+    assert 1 <= times.pop((1.0, 1.0)) <= often  # made sure of where it is noisy
+    assert set(times.values()) == {1}
 
 
 def test_a_batch_once_the_model_has_converged_looks_where_it_has_not():

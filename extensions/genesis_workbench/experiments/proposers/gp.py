@@ -37,9 +37,9 @@ from genesis_workbench.experiments.trial import MAIN
 
 _NEAR_FROM = 2 / 3  # of the budget
 _NEAR = 0.1  # half a side of the box around the best point, in the unit cube
-_NOISY = (
-    0.01  # variance of the noise, relative to the signal's, from which a measured point may be measured again
-)
+# Variance of the noise, relative to the signal's, from which a measured point may be measured again: so much is expected
+# before anything is seen. An optimum in a corner is then made sure of, where noise would hide it.
+_NOISY = 1e-4
 _OFTEN = 4  # as well known as by so many measurements, it need not be
 _LATER = 64  # points of the sequence that are looked at for one that is new
 
