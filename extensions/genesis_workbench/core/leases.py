@@ -17,6 +17,12 @@ _table = sa.Table(
     sa.Column("token", sa.BigInteger, nullable=False),
     sa.Column("expires", sa.Float, nullable=False),
 )
+_TOKENS = (
+    sa.select(_table.c.name, _table.c.token)
+    .where(_table.c.name.in_(sa.bindparam("names", expanding=True)))
+    .order_by(_table.c.name)
+    .with_for_update()
+)
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,5 @@ def first_lost(connection: sa.Connection, leases: Sequence[Lease]) -> Lease | No
     names = sorted(
         {lease.name for lease in leases}
     )  # in one order, so that two transactions never wait in a circle
-    query = sa.select(_table.c.name, _table.c.token).where(_table.c.name.in_(names)).order_by(_table.c.name)
-    tokens = {row.name: row.token for row in connection.execute(query.with_for_update())}
+    tokens = {row.name: row.token for row in connection.execute(_TOKENS, {"names": names})}
     return next((lease for lease in leases if tokens.get(lease.name) != lease.token), None)

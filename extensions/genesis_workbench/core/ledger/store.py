@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,45 @@ _ROWS = (
     .render_derived(name="new", with_types=True)
 )
 """Many rows as one JSON value, which PostgreSQL takes twice as fast as one statement a row."""
+# Statements are made once: to make one takes longer than to execute it.
+_INSERT = {
+    "sqlite": sa.insert(schema.events),
+    "postgresql": sa.insert(schema.events).from_select(_COLUMNS, sa.select(_ROWS)),
+}
+_LAST = sa.select(_EVENTS.seq, _EVENTS.hash).order_by(_EVENTS.seq.desc()).limit(1)
+
+
+def _newest(streams: Any) -> sa.Select[Any]:
+    """Return the statement that gives the version of each of these streams."""
+    name = sa.type_coerce(streams.c.value, sa.Text)
+    # One look at the end of the index for each stream: a maximum in groups would read all of a stream's events.
+    newest = sa.select(sa.func.max(_EVENTS.version)).where(_EVENTS.stream == name).correlate(streams)
+    return sa.select(name, newest.scalar_subquery())
+
+
+_VERSIONS = {
+    "sqlite": _newest(
+        sa.func.json_each(sa.bindparam("streams", type_=sa.JSON)).table_valued("value", name="named")
+    ),
+    "postgresql": _newest(
+        sa.func.unnest(sa.bindparam("streams", type_=ARRAY(sa.Text)))
+        .table_valued("value")
+        .render_derived(name="named")
+    ),
+}
+
+
+@cache
+def _events(of: frozenset[str]) -> sa.Select[Any]:
+    """Return the statement that reads events after one, of those that the parameters named here select."""
+    query = sa.select(schema.events).where(_EVENTS.seq > sa.bindparam("after")).order_by(_EVENTS.seq)
+    if "stream" in of:
+        query = query.where(_EVENTS.stream == sa.bindparam("stream"))
+    if "kinds" in of:
+        query = query.where(_EVENTS.kind.in_(sa.bindparam("kinds", expanding=True)))
+    if "prefix" in of:
+        query = query.where(_EVENTS.stream.like(sa.bindparam("prefix"), escape="/"))
+    return query.limit(sa.bindparam("most", type_=sa.Integer))
 
 
 class Ledger:
@@ -109,9 +150,7 @@ class Ledger:
                     f"{lost.holder} no longer holds the lease on {lost.name}: another process has taken it over."
                 )
             versions = self._versions(connection, {event.stream for event in new})
-            last = connection.execute(
-                sa.select(_EVENTS.seq, _EVENTS.hash).order_by(_EVENTS.seq.desc()).limit(1)
-            ).first()
+            last = connection.execute(_LAST).first()
             seq, previous = (last.seq, last.hash) if last else (0, GENESIS)
             appended: list[Event] = []
             rows: list[dict[str, Any]] = []
@@ -130,11 +169,8 @@ class Ledger:
                 appended.append(Event(*fields, body, previous, hashed))
                 rows.append(dict(zip(_COLUMNS, (*fields, text, previous, hashed), strict=True)))
                 previous = hashed
-            if connection.dialect.name == "postgresql":
-                from_rows = sa.insert(schema.events).from_select(_COLUMNS, sa.select(_ROWS))
-                connection.execute(from_rows, {"rows": rows})
-            else:
-                connection.execute(sa.insert(schema.events), rows)
+            postgresql = connection.dialect.name == "postgresql"
+            connection.execute(_INSERT[connection.dialect.name], {"rows": rows} if postgresql else rows)
         return appended
 
     def read(
@@ -161,15 +197,16 @@ class Ledger:
         limit : int
             At most so many.
         """
-        query = sa.select(schema.events).where(_EVENTS.seq > after).order_by(_EVENTS.seq).limit(limit)
+        of: dict[str, Any] = {}
         if stream is not None:
-            query = query.where(_EVENTS.stream == stream)
+            of["stream"] = stream
         if prefix is not None:
-            query = query.where(_EVENTS.stream.startswith(prefix, autoescape=True))
+            of["prefix"] = re.sub("([/%_])", r"/\1", prefix) + "%"
         if kinds is not None:
-            query = query.where(_EVENTS.kind.in_(list(kinds)))
+            of["kinds"] = list(kinds)
         with self.reader.connect() as connection:
-            return [_event(row) for row in connection.execute(query)]
+            rows = connection.execute(_events(frozenset(of)), {**of, "after": after, "most": limit})
+            return [_event(row) for row in rows]
 
     def all(self, *, stream: str, batch: int = 5000) -> Iterator[Event]:
         """Iterate over all events of one stream."""
@@ -186,9 +223,7 @@ class Ledger:
     def head(self) -> tuple[int, str]:
         """Return number and hash of the last event; ``(0, GENESIS)`` where there is none."""
         with self.reader.connect() as connection:
-            row = connection.execute(
-                sa.select(_EVENTS.seq, _EVENTS.hash).order_by(_EVENTS.seq.desc()).limit(1)
-            ).first()
+            row = connection.execute(_LAST).first()
         return (row.seq, row.hash) if row else (0, GENESIS)
 
     def verify(self, *, batch: int = 2000) -> Verification:
@@ -211,18 +246,8 @@ class Ledger:
     def _versions(connection: sa.Connection, streams: Collection[str]) -> dict[str, int]:
         if not streams:
             return {}
-        if connection.dialect.name == "postgresql":
-            table = (
-                sa.func.unnest(sa.cast(list(streams), ARRAY(sa.Text)))
-                .table_valued("value")
-                .render_derived(name="named")
-            )
-        else:
-            table = sa.func.json_each(json.dumps(list(streams))).table_valued("value", name="named")
-        name = sa.type_coerce(table.c.value, sa.Text)
-        # One look at the end of the index for each stream: a maximum in groups would read all of a stream's events.
-        newest = sa.select(sa.func.max(_EVENTS.version)).where(_EVENTS.stream == name).correlate(table)
-        return {row[0]: row[1] or 0 for row in connection.execute(sa.select(name, newest.scalar_subquery()))}
+        found = connection.execute(_VERSIONS[connection.dialect.name], {"streams": list(streams)})
+        return {row[0]: row[1] or 0 for row in found}
 
     def _batches(self, batch: int) -> Iterator[Sequence[Sequence[Any]]]:
         query = sa.select(schema.events).order_by(_EVENTS.seq).limit(batch)
