@@ -26,13 +26,14 @@ from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.service import Service
 from genesis_workbench.core.state import State
 from genesis_workbench.core.storage import BlobStore
-from genesis_workbench.experiments import Budget, Hypothesis, Objective, Real, Threshold, loop, store
+from genesis_workbench.experiments import Budget, Hypothesis, Objective, Real, Step, Threshold, loop, store
 from genesis_workbench.experiments.accounts import stream as account_stream
 from genesis_workbench.experiments.auditing import account_faults
 from genesis_workbench.experiments.executors._base import Observation
 from genesis_workbench.experiments.folding import Folds
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import fold, stream
+from genesis_workbench.experiments.steps import key_of
 from genesis_workbench.experiments.store import RemoteExperiments
 from genesis_workbench.experiments.verification import verify
 
@@ -55,8 +56,9 @@ def write(line):
     os.close(handle)
 write("begin " + key)
 time.sleep(0.3)
-x = given["parameters"]["x"]
-json.dump({"y": round(1 - (x - 0.4) ** 2, 12)}, open("result.draft", "w"))
+at = given["parameters"]
+made = {"y": round(1 - (at["x"] - 0.4) ** 2, 12)} if "x" in at else {"z": round(at["y"] ** 2, 12)}
+json.dump(made, open("result.draft", "w"))
 os.replace("result.draft", "result.json")
 write("end " + key)
 """
@@ -86,26 +88,34 @@ def film(number: int) -> ExperimentSpec:
 
 
 def described(folder: Path, blobs: BlobStore, number: int) -> ExperimentSpec:
-    """In the furnace, each trial approved by another person; in the laboratory; or as jobs of a shared budget."""
-    if number % 3 == 1:
+    """In the furnace, each trial approved by another person; in the laboratory; as jobs of a shared budget; or the furnace, then a job."""
+    kind = ("furnace", "film", "job", "both")[number % 4]
+    if kind == "film":
         return film(number)
-    furnace = number % 3 == 0
     arguments = {
         "command": [sys.executable, "-S", "-E", "model.py"],
         "files": {"model.py": blobs.put(SCRIPT.encode())},
         "arguments": {"log": str(folder / "world.log")},
-        "outcomes": {"y": ""},
-        "parameters": {"x": ""},
+        "outcomes": {"z": ""} if kind == "both" else {"y": ""},
+        "parameters": {"y": ""} if kind == "both" else {"x": ""},
         "walltime_s": 600,
     }
+    executes: dict = {"executor": "furnace"}
+    if kind == "job":
+        executes = {"executor": "job", "executor_arguments": arguments}
+    elif kind == "both":
+        executes = {
+            "steps": (Step("fire", "furnace"), Step("compute", "job", arguments=arguments, after=("fire",)))
+        }
     return ExperimentSpec(
         title=f"number {number}",
-        hypothesis=Hypothesis(statement="s", rule=Threshold(metric="y", at_least=0.99)),
+        hypothesis=Hypothesis(
+            statement="s", rule=Threshold(metric="z" if kind == "both" else "y", at_least=0.99)
+        ),
         space=(Real("x", 0, 1),),
-        objective=Objective("y"),
-        executor="furnace" if furnace else "job",
-        executor_arguments={} if furnace else arguments,
-        budget=Budget(trials=TRIALS, samples=TRIALS, account="" if furnace else "shared"),
+        objective=Objective("z" if kind == "both" else "y"),
+        **executes,
+        budget=Budget(trials=TRIALS, samples=TRIALS, account="shared" if kind == "job" else ""),
         cost={"samples": 1},
         proposer="sobol",
         seed=number,
@@ -151,13 +161,13 @@ def undisturbed(tmp_path: Path, state) -> list:
 
     units = {each.name: each.unit for each in spec.space}
     given = {name: each["unit"] for name, each in state.trials[0].values.items()}
-    known = [
-        *(
-            Instant(name, {"x": ""}, {"y": ""}, lambda p: {"y": (law(p["x"]), "", None)})
-            for name in ("furnace", "job")
-        ),
-        Instant("perovskite_film", units, given, again),
-    ]
+    computed = (
+        Instant("job", {"y": ""}, {"z": ""}, lambda p: {"z": (round(p["y"] ** 2, 12), "", None)})
+        if spec.steps
+        else Instant("job", {"x": ""}, {"y": ""}, lambda p: {"y": (law(p["x"]), "", None)})
+    )
+    fired = Instant("furnace", {"x": ""}, {"y": ""}, lambda p: {"y": (law(p["x"]), "", None)})
+    known = [fired, computed, Instant("perovskite_film", units, given, again)]
     executors = {each.name: each for each in known}
     ledger = Ledger.open(f"sqlite:///{tmp_path / 'undisturbed.sqlite'}")
     try:
@@ -257,7 +267,7 @@ def chaos(
                 for event in ledger.read(kinds=["experiment.ended"], limit=100_000):
                     ended.add(event.stream.removeprefix("experiment/"))
             for each in specs.keys() - ended:
-                if specs[each].executor == "furnace":
+                if specs[each].executor == "furnace" or specs[each].steps:
                     _answer(erin, each, resolved)
             draft = folder / "share.draft"
             draft.write_text(str(min(1.0, (len(ended) + AT_ONCE) / experiments)))
@@ -306,8 +316,8 @@ def _judge(folder, ledger, blobs, specs, resolved) -> dict:
         if spec.budget.account:
             assert list(account_faults(state, shared)) == []
         for trial in state.trials:
-            if spec.executor == "job":
-                job = jobs.status(trial.key)
+            if spec.executor == "job" or spec.steps:
+                job = jobs.status(key_of(each, trial.number, "compute") if spec.steps else trial.key)
                 done = job is not None and job.state is JobState.COMPLETED
             elif spec.executor == "perovskite_film":
                 measured = devices.get(("spectrometer", idempotency_key(trial.key, 5)), [{}])[0]
@@ -324,14 +334,15 @@ def _judge(folder, ledger, blobs, specs, resolved) -> dict:
                         assert trial.values[name]["value"] == measured["values"][name][0]
                 else:
                     assert trial.values["y"]["value"] == law(trial.parameters["x"])
+                if spec.steps:
+                    assert trial.values["z"]["value"] == round(law(trial.parameters["x"]) ** 2, 12)
         killed = sum(trial.state == "failed" for trial in state.trials)
         failed += killed
         if not killed:
             assert outcome(state) == undisturbed(folder, state)
             same += 1
-    assert set(begun) <= {
-        trial.key for each in specs for trial in fold(ledger.all(stream=stream(each))).trials
-    }
+    trials = [trial for each in specs for trial in fold(ledger.all(stream=stream(each))).trials]
+    assert set(begun) <= {execution.key for trial in trials for _, execution in trial.executions}
     return {"experiments": len(specs), "observed": observed, "failed": failed, "same_as_undisturbed": same}
 
 
