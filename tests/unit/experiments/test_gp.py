@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from genesis_workbench.experiments.budget import Budget, Cost
+from genesis_workbench.experiments.constraints import Condition
 from genesis_workbench.experiments.outcomes import best
 from genesis_workbench.experiments.parameters import Categorical, Integer, Ordinal, When
 from genesis_workbench.experiments.proposers._acquisition import Acquisition, log_expected_improvement
@@ -146,6 +147,16 @@ def test_an_optimum_in_a_corner_is_found_and_then_not_tried_over_and_over(parall
     times = Counter(tuple(trial.parameters.values()) for trial in trials)
     assert 1 <= times.pop((1.0, 1.0)) <= often  # made sure of where it is noisy
     assert set(times.values()) == {1}
+
+
+def test_it_begins_in_the_middle_where_that_fits():
+    space = (Real("a", 1, 100, log=True), Integer("n", 1, 5), Categorical("way", ["hot", "cold"]))
+    one, other = GaussianProcessProposer().propose(specification(space=space), [], 2)
+    assert one == {"a": pytest.approx(10), "n": 3, "way": "hot"}
+    assert other != one
+    for lies_outside in ("n > 3", "n != 3"):
+        beyond = specification(space=space, constraints=(Condition(lies_outside),))
+        assert GaussianProcessProposer().propose(beyond, [], 1)[0]["n"] != 3
 
 
 def test_a_batch_once_the_model_has_converged_looks_where_it_has_not():

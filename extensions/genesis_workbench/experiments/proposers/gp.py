@@ -1,12 +1,12 @@
 """Bayesian optimisation with a small Gaussian process: the light default, without torch.
 
-After a Sobol sequence, each point is where the model expects the largest improvement (:mod:`._acquisition`). The model
-is chosen anew for each proposal (:mod:`._models`). In the last third of the budget every second point is looked for near
-the best one only: a trust region (Eriksson et al., 2019, "Scalable global optimization via local Bayesian optimization").
-Trials under way count at their posterior mean, so that parallel proposals differ (Ginsbourger et al., 2010). What was
-tried is not tried again while there is something else, unless it is noisy (:mod:`._tried`). Where trials
-fail is modelled like a limit on outcomes. A parameter that is not active counts as at its middle. Where fidelities differ,
-the point is looked for at the target's (:mod:`._fidelity`).
+After the middle of the space and a Sobol sequence, each point is where the model expects the largest improvement
+(:mod:`._acquisition`). The model is chosen anew for each proposal (:mod:`._models`). In the last third of the budget
+every second point is looked for near the best one only: a trust region (Eriksson et al., 2019, "Scalable global
+optimization via local Bayesian optimization"). Trials under way count at their posterior mean, so that parallel proposals
+differ (Ginsbourger et al., 2010). What was tried is not tried again while there is something else, unless it is noisy
+(:mod:`._tried`). Where trials fail is modelled like a limit on outcomes. A parameter that is not active counts as at its
+middle. Where fidelities differ, the point is looked for at the target's (:mod:`._fidelity`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _LATER = 64  # points of the sequence that are looked at for one that is new
 
 
 class GaussianProcessProposer:
-    """First a Sobol sequence, then the point with the largest expected improvement."""
+    """First the middle and a Sobol sequence, then the point with the largest expected improvement."""
 
     name: ClassVar[str] = "gp"
 
@@ -154,7 +154,11 @@ def _all(spec: ExperimentSpec, trials: Sequence[Trial]) -> Array:
 
 
 def _first(spec: ExperimentSpec, number: int, tried: Tried) -> dict[str, Any]:
-    """Return point `number` of a Sobol sequence; where it was tried, as may be in a finite space, the next that was not."""
+    """Return the middle of the space, where it fits, then points of a Sobol sequence: in a finite space the next new one."""
+    fits = domain(spec)
+    middle = fits.place(np.full(fits.width, 0.5)) if number == 0 else None
+    if middle is not None and tried.new(_at(spec, middle)[None])[0]:
+        return middle
     found = [sobol_values(spec, number, 1)[0]]
     while not tried.new(_at(spec, found[-1])[None])[0]:
         if len(found) == _LATER:
