@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import time
 from collections.abc import Generator
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from genesis_workbench.core.errors import BY_CODE, DeadlineExceeded, GenesisErro
 URL_VARIABLE = "GENESIS_SERVICE_URL"
 TOKEN_VARIABLE = "JUPYTERHUB_API_TOKEN"  # noqa: S105 - the name of a variable, not a secret
 STATE_VARIABLE = "GENESIS_STATE"
+_AGAIN_S = 0.5  # from one connection that follows events to the next, at least
 
 
 class Service:
@@ -87,6 +89,7 @@ class Service:
             While nothing comes give None, at least about so often.
         """
         while True:
+            began = time.monotonic()
             try:
                 with self._http.stream(
                     "GET",
@@ -108,13 +111,14 @@ class Service:
                         elif beat_s is not None and line.startswith(":"):
                             yield None
             except (httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.ReadError):
-                if beat_s is not None:
-                    yield None
-                continue  # the service restarted, or a proxy cut a silent line: go on after the last event
+                pass  # the service restarted, or a proxy cut a silent line: go on after the last event
             except httpx.TransportError as error:
                 raise Unavailable(
                     f"The workbench service at {self.url} does not answer.", detail=str(error)
                 ) from error
+            if beat_s is not None:
+                yield None
+            time.sleep(max(0.0, _AGAIN_S - (time.monotonic() - began)))
 
     def close(self) -> None:
         """Close the connections."""

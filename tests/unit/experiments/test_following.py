@@ -10,6 +10,7 @@ import time
 import httpx
 import pytest
 
+from genesis_workbench.core import service as service_of
 from genesis_workbench.core.errors import Conflict, DeadlineExceeded, NotFound, Unavailable
 from genesis_workbench.core.leases import Leases
 from genesis_workbench.core.service import Service
@@ -258,6 +259,20 @@ def test_a_silent_stream_of_events_beats_and_goes_on_after_the_last_event():
     # Who asks for no beats gets none.
     assert list(service.events("x")) == [{"seq": 1}, {"seq": 2}]
     assert asked[2:] == [("0", 60), ("1", 60)]
+    service.close()
+
+
+def test_a_stream_that_ends_too_early_is_not_asked_for_again_without_a_pause(monkeypatch):
+    slept = []
+    monkeypatch.setattr(service_of.time, "sleep", slept.append)
+    answers = [Dribble(b'data: {"seq": 1}\n\n'), Dribble(), Dribble(b"event: end\ndata: {}\n\n")]
+    transport = httpx.MockTransport(lambda _request: httpx.Response(200, stream=answers.pop(0)))
+    service = Service("http://hub.invalid", "token")
+    service.close()
+    service._http = httpx.Client(transport=transport, base_url="http://hub.invalid/api/")
+    assert list(service.events("x")) == [{"seq": 1}]
+    assert len(slept) == 2
+    assert all(0 < pause <= service_of._AGAIN_S for pause in slept)
     service.close()
 
 
