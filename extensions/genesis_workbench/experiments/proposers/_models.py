@@ -2,6 +2,10 @@
 
 The one that predicts best what is left out, each value in turn, is taken (Sundararajan and Keerthi, 2001, "Predictive
 approaches for choosing hyperparameters in Gaussian processes"); densities of logarithms are put on the values' own scale.
+
+How bad the bad values are says nothing of where the good ones lie, but would set length scales and the signal's variance.
+So a process on the values with a constant mean is fitted to winsorised ones: what lies farther below the median than the best
+lies above it counts as lying so far.
 """
 
 from __future__ import annotations
@@ -10,17 +14,24 @@ from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
 
-from genesis_workbench.experiments.proposers._gaussian import Array, GaussianProcess, terms
+from genesis_workbench.experiments.proposers._gaussian import Array, GaussianProcess, standardised, terms
 
 _LOG_OFFSETS = (0.05,)
 _TREND_POINTS = 1.5  # points for each term of a trend, at least
+_FEW = 3  # of fewer values the median says little
 
 
-def chosen(x: Array, y: Array, *, plain: bool = False) -> GaussianProcess:
+def chosen(x: Array, y: Array, counts: NDArray[np.bool_], *, plain: bool = False) -> GaussianProcess:
     """Return the best process for values `y`, shape (n,), more being better, at points `x`, shape (n, d).
 
-    Its own scale grows with `y`, and need not be the scale of `y`; with `plain` it is.
+    Its own scale grows with `y`, and need not be the scale of `y`; with `plain` it is, but for bad values.
+
+    Parameters
+    ----------
+    counts : ndarray of bool, shape (n,)
+        Which values could be the best one: they say what is bad.
     """
     found: list[tuple[float, int, GaussianProcess]] = []
     degrees = (0, 2) if len(y) >= _TREND_POINTS * terms(x.shape[1], 2) else (0,)
@@ -31,7 +42,17 @@ def chosen(x: Array, y: Array, *, plain: bool = False) -> GaussianProcess:
             mean, deviation = model.left_out()
             fit = -0.5 * ((model.y - mean) / deviation) ** 2 - np.log(deviation) - np.log(spread) + log_slope
             found.append((float(fit.sum()), len(found), model))
-    return max(found)[2]
+    _, place, model = max(found)
+    if place == 0:
+        least = _least(y[counts])
+        if (y < least).any():
+            return GaussianProcess.fit(x, standardised(np.maximum(y, least)))
+    return model
+
+
+def _least(y: Array) -> float:
+    """Return what values count as at least."""
+    return -np.inf if len(y) < _FEW else float(2 * np.median(y) - y.max())
 
 
 def _scales(y: Array) -> Iterator[tuple[Array, Array]]:

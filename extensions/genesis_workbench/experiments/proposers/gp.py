@@ -128,9 +128,9 @@ class _Seen:
         """
         plain = number % 2 == 1
         if self._reached.shape[1] > 1:
-            return chosen(self._x, _scalarised(self._reached, rng), plain=plain)
+            return chosen(self._x, _scalarised(self._reached, rng), self._kept, plain=plain)
         if plain not in self._models:
-            self._models[plain] = chosen(self._x, self._reached[:, 0], plain=plain)
+            self._models[plain] = chosen(self._x, self._reached[:, 0], self._kept, plain=plain)
         return self._models[plain]
 
     def _real(self, points: Array) -> NDArray[np.bool_]:
