@@ -27,8 +27,9 @@ def chromium():
         if os.environ.get("REQUIRE_CHROMIUM") == "1":
             pytest.fail("Chromium is missing: apt-get install chromium")
         pytest.skip("Chromium is missing: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=30_000)  # its five seconds are too few for a busy machine
     with sync_playwright() as playwright:
         # As root Chromium runs only without its sandbox; everything it loads here is ours.
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
