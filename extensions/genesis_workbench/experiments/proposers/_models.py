@@ -14,24 +14,22 @@ from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genesis_workbench.experiments.proposers._gaussian import Array, GaussianProcess, standardised, terms
 
 _LOG_OFFSETS = (0.05,)
 _TREND_POINTS = 1.5  # points for each term of a trend, at least
-_FEW = 3  # of fewer values the median says little
 
 
-def chosen(x: Array, y: Array, counts: NDArray[np.bool_], *, plain: bool = False) -> GaussianProcess:
+def chosen(x: Array, y: Array, *, plain: bool = False, winsorised: bool = True) -> GaussianProcess:
     """Return the best process for values `y`, shape (n,), more being better, at points `x`, shape (n, d).
 
     Its own scale grows with `y`, and need not be the scale of `y`; with `plain` it is, but for bad values.
 
     Parameters
     ----------
-    counts : ndarray of bool, shape (n,)
-        Which values could be the best one: they say what is bad.
+    winsorised : bool
+        Whether bad values may count as less bad: not where limits say what is good, and the best that keeps them may be among them.
     """
     found: list[tuple[float, int, GaussianProcess]] = []
     degrees = (0, 2) if len(y) >= _TREND_POINTS * terms(x.shape[1], 2) else (0,)
@@ -43,16 +41,10 @@ def chosen(x: Array, y: Array, counts: NDArray[np.bool_], *, plain: bool = False
             fit = -0.5 * ((model.y - mean) / deviation) ** 2 - np.log(deviation) - np.log(spread) + log_slope
             found.append((float(fit.sum()), len(found), model))
     _, place, model = max(found)
-    if place == 0:
-        least = _least(y[counts])
-        if (y < least).any():
-            return GaussianProcess.fit(x, standardised(np.maximum(y, least)))
+    least = 2 * np.median(y) - y.max()
+    if place == 0 and winsorised and (y < least).any():
+        return GaussianProcess.fit(x, standardised(np.maximum(y, least)))
     return model
-
-
-def _least(y: Array) -> float:
-    """Return what values count as at least."""
-    return -np.inf if len(y) < _FEW else float(2 * np.median(y) - y.max())
 
 
 def _scales(y: Array) -> Iterator[tuple[Array, Array]]:

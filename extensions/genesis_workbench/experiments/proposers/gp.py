@@ -127,10 +127,11 @@ class _Seen:
         Every second one is on the values themselves: logarithms stretch what is best, and a plateau there would hold all.
         """
         plain = number % 2 == 1
+        winsorised = bool(self._kept.all())
         if self._reached.shape[1] > 1:
-            return chosen(self._x, _scalarised(self._reached, rng), self._kept, plain=plain)
+            return chosen(self._x, _scalarised(self._reached, rng), plain=plain, winsorised=winsorised)
         if plain not in self._models:
-            self._models[plain] = chosen(self._x, self._reached[:, 0], self._kept, plain=plain)
+            self._models[plain] = chosen(self._x, self._reached[:, 0], plain=plain, winsorised=winsorised)
         return self._models[plain]
 
     def _real(self, points: Array) -> NDArray[np.bool_]:
