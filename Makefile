@@ -15,10 +15,10 @@ test: setup
 	$(MAKE) --no-print-directory --jobs=2 --output-sync --keep-going test-hub test-system && exit $$alone
 
 test-hub: setup
-	@.venv/bin/pytest -q -m "not slow" tests/integration tests/browser --ignore tests/integration/iri
+	@.venv/bin/pytest -q -m "not slow" tests/integration tests/browser --ignore tests/integration/iri --ignore tests/integration/training
 
 test-system: setup
-	@.venv/bin/pytest -q -m "not slow" tests/system tests/integration/iri
+	@.venv/bin/pytest -q -m "not slow" tests/system tests/integration/iri tests/integration/training
 
 test-slow: setup
 	@.venv/bin/pytest -q -m slow
