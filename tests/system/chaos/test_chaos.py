@@ -92,12 +92,13 @@ def described(folder: Path, blobs: BlobStore, number: int) -> ExperimentSpec:
     kind = ("furnace", "film", "job", "both")[number % 4]
     if kind == "film":
         return film(number)
+    takes, gives = ("y", "z") if kind == "both" else ("x", "y")
     arguments = {
         "command": [sys.executable, "-S", "-E", "model.py"],
         "files": {"model.py": blobs.put(SCRIPT.encode())},
         "arguments": {"log": str(folder / "world.log")},
-        "outcomes": {"z": ""} if kind == "both" else {"y": ""},
-        "parameters": {"y": ""} if kind == "both" else {"x": ""},
+        "outcomes": {gives: ""},
+        "parameters": {takes: ""},
         "walltime_s": 600,
     }
     executes: dict = {"executor": "furnace"}
@@ -109,11 +110,9 @@ def described(folder: Path, blobs: BlobStore, number: int) -> ExperimentSpec:
         }
     return ExperimentSpec(
         title=f"number {number}",
-        hypothesis=Hypothesis(
-            statement="s", rule=Threshold(metric="z" if kind == "both" else "y", at_least=0.99)
-        ),
+        hypothesis=Hypothesis(statement="s", rule=Threshold(metric=gives, at_least=0.99)),
         space=(Real("x", 0, 1),),
-        objective=Objective("z" if kind == "both" else "y"),
+        objective=Objective(gives),
         **executes,
         budget=Budget(trials=TRIALS, samples=TRIALS, account="shared" if kind == "job" else ""),
         cost={"samples": 1},
