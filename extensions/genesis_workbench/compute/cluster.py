@@ -342,15 +342,27 @@ def cluster_names() -> list[str]:
     return sorted(each.name for each in _clusters().glob("*") if _alive(each))
 
 
-def _attach(name: str) -> GenesisCluster:
-    from distributed import Client
+def check_living(name: str) -> Path:
+    """Return the folder of a cluster of this account that lives.
 
+    Raises
+    ------
+    NotFound
+        If there is none of this name; names those there are.
+    """
     folder = _clusters() / check_slug(name, "cluster")
     if not _alive(folder):
         there = ", ".join(cluster_names()) or "none"
         raise NotFound(
             f"You have no cluster {name!r} now. Yours are: {there}. Make one with gw.cluster(name={name!r})."
         )
+    return folder
+
+
+def _attach(name: str) -> GenesisCluster:
+    from distributed import Client
+
+    folder = check_living(name)
     about = json.loads((folder / "cluster.json").read_text())
     security = _security.load(folder) if about["address"].startswith("tls") else None
     try:

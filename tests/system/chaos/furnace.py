@@ -1,4 +1,7 @@
-"""A simulated furnace with a worker of its own: a durable queue, and runs of which nobody knows after a crash."""
+"""A simulated furnace with a worker of its own: a durable queue, and runs of which nobody knows after a crash.
+
+Its law as a task of Dask, too.
+"""
 
 from __future__ import annotations
 
@@ -79,6 +82,17 @@ class FurnaceExecutor:
     def cancel(self, key):
         """Take a run that has not begun from the queue."""
         self._queue.do("DELETE FROM runs WHERE key = ? AND state = 'asked'", key)
+
+
+def task(x: float, log: str) -> float:
+    """Be a task on a worker of Dask, which must not run twice."""
+    from distributed import get_worker
+
+    key = get_worker().get_current_task().rpartition("-")[0]
+    write(Path(log), f"begin {key}")
+    time.sleep(0.05)
+    write(Path(log), f"end {key}")
+    return law(x)
 
 
 def work(folder: Path) -> None:

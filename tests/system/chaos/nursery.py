@@ -1,8 +1,8 @@
-"""Raises runner, API, worker and a laboratory's gateway as children of one warm process, and kills them at random moments.
+"""Raises runner, API, worker, a laboratory's gateway and a cluster of Dask as children of one warm process, and kills them at random moments.
 
 ``python nursery.py FOLDER PORT KILLS SEED``: kills until it has killed so often, then lets everybody live; says at the
-end of FOLDER/kills.json what it killed. A child that died is raised again at once. Jobs are killed too: the process that
-watches one, or the work itself; or, where CHAOS_SLURM names the folder of a Slurm, its slurmctld and slurmd. The devices behind the
+end of FOLDER/kills.json what it killed. A child that died is raised again at once. The cluster's workers are killed alone,
+too. So are jobs: the process that watches one, or the work itself; or, where CHAOS_SLURM names the folder of a Slurm, its slurmctld and slurmd. The devices behind the
 gateway are a process that lives on, as devices do.
 
 FOLDER/share says which part of the kills is due: so they fall among the experiments also where a machine is so busy that
@@ -17,6 +17,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +30,7 @@ from furnace import FurnaceExecutor, work
 from genesis_services import problems
 from genesis_services.routes import budgets, experiments
 from genesis_services.runner import Runner
+from genesis_workbench.compute.cluster import cluster
 from genesis_workbench.compute.schedulers.local import LocalScheduler
 from genesis_workbench.compute.schedulers.slurm import SlurmScheduler
 from genesis_workbench.core.access import Person
@@ -37,6 +39,7 @@ from genesis_workbench.core.scopes import SCOPES
 from genesis_workbench.core.site import ComputeSection, DeviceSection, LaboratorySection, Site, SlurmSection
 from genesis_workbench.core.state import State
 from genesis_workbench.experiments.executors._base import Place
+from genesis_workbench.experiments.executors.dask import DaskExecutor
 from genesis_workbench.experiments.executors.job import JobExecutor
 from genesis_workbench.experiments.executors.perovskite_film import PerovskiteFilm
 from genesis_workbench.experiments.instruments.__main__ import serve as serve_laboratory
@@ -78,6 +81,7 @@ def context(folder: Path) -> SimpleNamespace:
     executors = {
         "furnace": FurnaceExecutor(folder),
         "job": JobExecutor(place),
+        "dask": DaskExecutor(place),
         "perovskite_film": PerovskiteFilm(place),
     }
     ledger = Ledger.open(DATABASE or state.ledger_url())
@@ -112,6 +116,12 @@ def advance(folder: Path) -> None:
     while True:
         runner.step()
         time.sleep(0.05)
+
+
+def keep_cluster() -> None:
+    """Be the owner of a cluster of Dask, with its scheduler."""
+    with cluster(workers=1, threads=2, name="chaos"):
+        threading.Event().wait()
 
 
 class Daemons:
@@ -157,11 +167,12 @@ class Nursery:
             "api": (serve, folder, port),
             "worker": (work, folder),
             "gateway": (serve_laboratory, laboratory(folder), State(folder)),
+            "dask_scheduler": (keep_cluster,),
         }
         self._children: dict[str, int] = {}
         self._daemons = Daemons(Path(SLURM)) if SLURM else None
         jobs = ["slurmctld", "slurmd"] if SLURM else ["job"]
-        self.killed = dict.fromkeys([*self._roles, *jobs], 0)
+        self.killed = dict.fromkeys([*self._roles, "dask_worker", *jobs], 0)
         self._database = None
         if DATABASE:
             self._database = sa.create_engine(DATABASE, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
@@ -214,7 +225,13 @@ class Nursery:
             if not self._daemons.kill(role, self._dice):
                 return
         else:
-            number = self._a_job() if role == "job" else self._children[role]
+            number = self._children.get(role)
+            if role == "job":
+                number = self._a_job()
+            elif role.startswith("dask"):
+                # A scheduler too is killed only where it has come as far as to have a worker.
+                worker = self._a_dask_worker()
+                number = worker if role == "dask_worker" else worker and number
             if number is None:
                 return
             try:
@@ -231,6 +248,16 @@ class Nursery:
         assert self._database is not None
         with self._database.connect() as connection:
             return bool(connection.execute(sa.text(CUT)).scalar())
+
+    def _a_dask_worker(self) -> int | None:
+        """Return the process of a worker of the cluster, which its nanny starts again."""
+        owner = self._children["dask_scheduler"]
+        found = [
+            each.pid
+            for each in psutil.process_iter(["ppid", "cmdline"])
+            if each.info["ppid"] == owner and "spawn_main" in " ".join(each.info["cmdline"] or ())
+        ]
+        return self._dice.choice(found) if found else None
 
     def _a_job(self) -> int | None:
         """Return a process of a job that runs now: the one that watches it, or the work."""

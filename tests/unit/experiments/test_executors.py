@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from types import SimpleNamespace
 
@@ -10,7 +12,14 @@ import pytest
 from genesis_workbench.compute.schedulers import local
 from genesis_workbench.compute.schedulers.local import LocalScheduler
 from genesis_workbench.core.access import Person
-from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, PermissionRefused, Unavailable
+from genesis_workbench.core.errors import (
+    Conflict,
+    GenesisError,
+    InvalidInput,
+    NotFound,
+    PermissionRefused,
+    Unavailable,
+)
 from genesis_workbench.core.identifiers import digest
 from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.site import Site
@@ -41,7 +50,7 @@ from genesis_workbench.experiments.executors.dask import DaskExecutor
 from genesis_workbench.experiments.executors.function import FunctionExecutor, named
 from genesis_workbench.experiments.executors.job import JobExecutor
 from genesis_workbench.experiments.verification import verify_in
-from unit.experiments.bench import ALICE, BOB
+from unit.experiments.bench import ALICE, BOB, until
 
 SCRIPT = """
 import json
@@ -304,12 +313,23 @@ def test_values_are_entered_by_who_may_see_the_experiment(at_home):
         Run(run.id, store.LedgerExperiments(at_home.ledger, Person("mallory"))).enter(1, {"y": 1})
 
 
+OVEN = """
+import pathlib, time
+def bake(log, seconds):
+    with open(log, "a") as file:
+        file.write("begun\\n")
+    time.sleep(seconds)
+    return seconds
+"""
+
+
 @pytest.fixture
 def cluster(tmp_path, monkeypatch):
     from genesis_workbench.core import service
 
     monkeypatch.setenv("GENESIS_STATE", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", "tests")
+    monkeypatch.syspath_prepend(str(tmp_path))  # workers of this machine have it, too
+    (tmp_path / "oven.py").write_text(OVEN)
     assert service.local_state() == tmp_path
     from genesis_workbench.compute import cluster as make
 
@@ -362,17 +382,84 @@ def test_a_lost_cluster_repeats_what_may_be_repeated_and_asks_about_the_rest(tas
     slow = {"function": "time:sleep", "outcomes": {"y": ""}, "cluster": "trials"}
     executor.submit("k1", {"seconds": 60}, {**slow, "repeatable": False})
     executor.submit("k2", {"seconds": 60}, slow)
-    client = cluster.client
-    # As a new scheduler of the same name would answer: it knows no task.
-    for key in ("k1", "k2"):
-        client.get_dataset(key).cancel(force=True)
-        client.unpublish_dataset(key)
-    found = executor.observe("k1")
-    assert isinstance(found, Unknown)
-    assert "whether the task was done is not known" in found.reason
-    executor.submit("k1", {"seconds": 60}, {**slow, "repeatable": False})  # after a crash of the runner
-    assert isinstance(executor.observe("k1"), Unknown)
-    assert executor.observe("k2") is None
-    assert "k2" in client.list_datasets()
-    executor.cancel("k2")
-    assert executor.observe("k2") == Failure("It was canceled.")
+    cluster.close()
+    with pytest.raises(NotFound, match="You have no cluster 'trials' now"):
+        executor.check(slow)
+    with pytest.raises(Unavailable, match="You have no cluster 'trials' now"):
+        executor.submit("k3", {"seconds": 0}, slow)  # it is submitted again when there is one
+    from genesis_workbench.compute import cluster as make
+
+    with make(workers=1, name="trials") as another:
+        found = outcome(executor, "k1")
+        assert isinstance(found, Unknown)
+        assert "whether the task was done is not known" in found.reason
+        executor.submit("k1", {"seconds": 60}, {**slow, "repeatable": False})  # after a crash of the runner
+        assert tasks().observe("k1") == found
+        until(lambda: executor.observe("k2") is None and "k2" in another.client.list_datasets())
+        executor.cancel("k2")
+        assert executor.observe("k2") == Failure("It was canceled.")
+
+
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_a_task_whose_worker_dies_is_computed_again_only_where_it_may_be(
+    tasks, cluster, tmp_path, repeatable
+):
+    executor, log = tasks(), tmp_path / "log"
+    arguments = {
+        "function": "oven:bake",
+        "outcomes": {"y": ""},
+        "cluster": "trials",
+        "arguments": {"log": str(log)},
+        "repeatable": repeatable,
+    }
+    executor.submit("k1", {"seconds": 1}, arguments)
+    until(lambda: log.exists() and log.read_text() == "begun\n", 30)
+    [worker] = cluster.client.run(os.getpid).values()
+    os.kill(worker, signal.SIGKILL)
+    found = outcome(executor, "k1", 60)
+    if repeatable:
+        assert found == Observation({"y": (1, "", None)})
+        assert log.read_text() == "begun\n" * 2
+    else:
+        assert isinstance(found, Unknown)
+        assert "its worker died" in found.reason
+        assert tasks().observe("k1") == found
+        assert log.read_text() == "begun\n"
+    assert list(cluster.client.list_datasets()) == []
+
+
+def test_a_result_that_does_not_come_is_asked_for_again_and_no_failure(tasks, cluster, monkeypatch):
+    executor = tasks()
+    arguments = {"function": "fractions:Fraction", "outcomes": {"y": ""}, "cluster": "trials"}
+    executor.submit("k1", {"numerator": 1, "denominator": 4}, arguments)
+    kept = cluster.client.get_dataset("k1")
+    until(lambda: kept.status == "finished", 30)
+
+    asked = []
+
+    def closed(_future, timeout):
+        asked.append(timeout)
+        raise OSError("Stream is closed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("distributed.Future.result", closed)
+        until(lambda: executor.observe("k1") is None and asked, 30)
+    assert outcome(executor, "k1") == Observation({"y": (0.25, "", None)})
+
+
+def test_a_result_whose_worker_dies_before_it_was_fetched_is_not_computed_twice(tasks, cluster, tmp_path):
+    executor, log = tasks(), tmp_path / "log"
+    arguments = {
+        "function": "oven:bake",
+        "outcomes": {"y": ""},
+        "cluster": "trials",
+        "arguments": {"log": str(log)},
+        "repeatable": False,
+    }
+    executor.submit("k1", {"seconds": 0}, arguments)
+    kept = cluster.client.get_dataset("k1")
+    until(lambda: kept.status == "finished", 30)
+    [worker] = cluster.client.run(os.getpid).values()
+    os.kill(worker, signal.SIGKILL)
+    assert isinstance(outcome(executor, "k1", 60), Unknown)
+    assert log.read_text() == "begun\n"

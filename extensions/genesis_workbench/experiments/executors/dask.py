@@ -1,13 +1,15 @@
 """Trials as tasks of a Dask cluster: a function of an installed package, named by its module and never pickled.
 
 What was asked for is written down before the cluster hears of it, and the cluster keeps each task under its key until its
-outcome is written down too. Where a cluster is lost, tasks that may be repeated go to the next one; of the others nobody
-knows, and a person decides.
+outcome is written down too. Where a cluster or a worker is lost, tasks that may be repeated are computed again; of the others
+nobody knows, and a person decides. Dask itself gives the tasks of a worker that dies to another one, so a task that must not
+be repeated says to the scheduler that it begins, and begins only where none of its name has said so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -27,9 +29,12 @@ from genesis_workbench.experiments.executors._settings import read
 from genesis_workbench.experiments.record import Record, Unit
 
 if TYPE_CHECKING:
+    from distributed import Future
+
     from genesis_workbench.compute.cluster import GenesisCluster
 
 _MOST_TIMES = 3
+_ANSWER_S = 10  # how long a result may take to come from its worker; it is asked for again
 
 
 class DaskArguments(Record):
@@ -49,7 +54,7 @@ class DaskArguments(Record):
     workers : int
         Most workers of that one.
     repeatable : bool
-        Whether a task whose cluster was lost may be computed again.
+        Whether a task whose worker or cluster was lost may be computed again.
     simulated : bool
         Whether what it gives comes from a simulator.
     """
@@ -64,16 +69,43 @@ class DaskArguments(Record):
     simulated: bool = True
 
 
-def call(function: str, parameters: dict[str, Any]) -> Any:
-    """Import a function and call it, on a worker."""
+class BegunBefore(Exception):
+    """The worker on which a task had begun is lost, and the task must not be repeated."""
+
+
+def call(function: str, parameters: dict[str, Any], once: str = "") -> Any:
+    """Import a function and call it, on a worker.
+
+    Parameters
+    ----------
+    once : str
+        Name of which only one call is ever made; any number of them where empty.
+
+    Raises
+    ------
+    BegunBefore
+        If one of this name has begun.
+    """
     import importlib
 
     module, _, name = function.partition(":")
-    return getattr(importlib.import_module(module), name)(**parameters)
+    found = getattr(importlib.import_module(module), name)
+    if once:
+        from distributed import get_client
+
+        try:
+            get_client().publish_dataset(True, name=_mark(once))
+        except KeyError as error:
+            raise BegunBefore(once) from error
+    return found(**parameters)
+
+
+def _mark(key: str) -> str:
+    return f"{key} has begun"
 
 
 class DaskExecutor:
-    """Submits each trial as one task whose key is the trial's."""
+    """Submits each trial as one task, published to other processes under the trial's key."""
 
     name: ClassVar[str] = "dask"
     settings: ClassVar[type[Record]] = DaskArguments
@@ -81,11 +113,20 @@ class DaskExecutor:
     def __init__(self, place: Place) -> None:
         self._place, self._notes = place, Notes(place.state.folder / "tasks", "task")
         self._clusters: dict[str, GenesisCluster] = {}
+        # Kept, because a client hears of itself what became of a future that it has.
+        self._futures: dict[str, Future[Any]] = {}
 
     def check(self, arguments: Mapping[str, Any]) -> None:
-        """Refuse what is no function, or where the site does not allow people's own code. See :class:`Executor`."""
+        """Refuse what is no function, or a cluster that is not there; or where the site does not allow people's own code.
+
+        See :class:`Executor`.
+        """
+        from genesis_workbench.compute.cluster import check_living
+
         allow_own_code(self._place, self.name)
-        _read(arguments)
+        given = _read(arguments)
+        if given.cluster:
+            check_living(given.cluster)
 
     def signature(self, arguments: Mapping[str, Any]) -> Signature:
         """Return what its arguments say. See :class:`Executor`."""
@@ -101,8 +142,13 @@ class DaskExecutor:
             self._notes.write(key, kept)
         elif kept["times"] and not given.repeatable:
             return  # it may have begun: `observe` asks the cluster, and says where nobody knows
-        if "outcome" not in kept:
+        if "outcome" in kept:
+            return
+        try:
             self._hand_over(key, kept, given)
+        except NotFound as error:
+            # Nothing is wrong with the trial: it starts when there is a cluster of that name again.
+            raise Unavailable(error.message) from error
 
     def observe(self, key: str) -> Outcome | None:
         """Ask the cluster what became of the task. See :class:`Executor`."""
@@ -114,19 +160,10 @@ class DaskExecutor:
         given = _read(kept["arguments"])
         try:
             future = self._future(key, given)
+            became = _became(future, repeatable=given.repeatable) if future.done() else None
         except _Lost as error:
             return self._lost(key, kept, given, str(error))
-        if not future.done():
-            return None
-        if future.status in ("cancelled", "lost"):
-            return self._lost(key, kept, given, "the cluster let go of it")
-        raised = future.exception() if future.status == "error" else None
-        kept["outcome"] = (
-            {"failed": f"{type(raised).__name__}: {raised}"[:1000]} if raised else _plain(future.result())
-        )
-        self._notes.write(key, kept)
-        self._cluster(given).client.unpublish_dataset(key)
-        return _outcome(kept["outcome"], given.outcomes)
+        return None if became is None else self._keep(key, kept, given, became)
 
     def cancel(self, key: str) -> None:
         """Take the task from the cluster. See :class:`Executor`."""
@@ -134,38 +171,41 @@ class DaskExecutor:
         if kept is None or "outcome" in kept:
             return
         given = _read(kept["arguments"])
-        try:
-            future = self._future(key, given)
-            future.cancel(force=True)
-            self._cluster(given).client.unpublish_dataset(key)
-        except (_Lost, Unavailable):
-            pass  # nothing is left to cancel
-        kept["outcome"] = {"failed": "It was canceled."}
-        self._notes.write(key, kept)
+        with suppress(_Lost, Unavailable):  # nothing is left to cancel
+            self._future(key, given).cancel(force=True)
+        self._keep(key, kept, given, {"failed": "It was canceled."})
 
     def close(self) -> None:
         """Leave the clusters that were attached to, and end the one that was made."""
         for each in self._clusters.values():
             each.close()
         self._clusters.clear()
+        self._futures.clear()
 
     def _hand_over(self, key: str, kept: dict[str, Any], given: DaskArguments) -> None:
         client = self._cluster(given).client
         try:
-            known = key in client.list_datasets()
-            if known:
+            if client.get_dataset(key, default=None) is not None:
                 return
             kept["times"] += 1
             self._notes.write(key, kept)
             parameters = {**given.arguments, **kept["parameters"]}
-            future = client.submit(call, given.function, parameters, key=key, pure=False)
+            once = "" if given.repeatable else key
+            # A client that has just let go of a key still takes one of the same name for done.
+            task = f"{key}-{kept['times']}"
+            future = client.submit(call, given.function, parameters, once, key=task, pure=False)
             client.publish_dataset(future, name=key)
         except (OSError, TimeoutError) as error:
             raise Unavailable(f"The Dask cluster does not answer: {error}.") from error
+        self._futures[key] = future
 
-    def _future(self, key: str, given: DaskArguments) -> Any:
+    def _future(self, key: str, given: DaskArguments) -> Future[Any]:
         try:
-            return self._cluster(given).client.get_dataset(key)
+            client = self._cluster(given).client
+            known = self._futures.get(key)
+            if known is None or known.client is not client:
+                known = self._futures[key] = client.get_dataset(key)
+            return known
         except KeyError as error:
             raise _Lost("the cluster does not know it") from error
         except NotFound as error:
@@ -174,8 +214,10 @@ class DaskExecutor:
             raise Unavailable(f"The Dask cluster does not answer: {error}.") from error
 
     def _lost(self, key: str, kept: dict[str, Any], given: DaskArguments, why: str) -> Outcome | None:
+        self._forget(key, given)
         if not given.repeatable:
-            return Unknown(f"Its Dask cluster was lost ({why}); whether the task was done is not known.")
+            reason = f"Its Dask worker or cluster was lost ({why}); whether the task was done is not known."
+            return self._keep(key, kept, given, {"unknown": reason})
         if kept["times"] >= _MOST_TIMES:
             return Failure(f"Its Dask cluster was lost {kept['times']} times; the last time, {why}.")
         try:
@@ -184,19 +226,61 @@ class DaskExecutor:
             return Failure(f"Its Dask cluster is gone: {error.message}")
         return None
 
+    def _keep(self, key: str, kept: dict[str, Any], given: DaskArguments, became: dict[str, Any]) -> Outcome:
+        """Write down what became of a task; only then the cluster may forget it."""
+        self._notes.write(key, {**kept, "outcome": became})
+        self._forget(key, given)
+        return _outcome(became, given.outcomes)
+
+    def _forget(self, key: str, given: DaskArguments) -> None:
+        self._futures.pop(key, None)
+        # A cluster that is lost has forgotten it.
+        with suppress(OSError, TimeoutError, Unavailable, NotFound):
+            client = self._cluster(given).client
+            client.unpublish_dataset(key)
+            client.unpublish_dataset(_mark(key))
+
     def _cluster(self, given: DaskArguments) -> GenesisCluster:
         from genesis_workbench.compute.cluster import cluster
 
         known = self._clusters.get(given.cluster)
-        if known is not None and known.client.status == "running":
-            return known
+        if known is not None:
+            if known.client.status == "running":
+                return known
+            known.close()
         made = cluster(attach=given.cluster) if given.cluster else cluster(workers=(0, given.workers))
         self._clusters[given.cluster] = made
         return made
 
 
 class _Lost(Exception):
-    """The cluster does not know a task that it was given."""
+    """What was given to the cluster is lost: with it, or with the worker that had begun it."""
+
+
+def _became(future: Future[Any], *, repeatable: bool) -> dict[str, Any] | None:
+    """Return what became of a task that is done; None where its result is not here yet.
+
+    Raises
+    ------
+    _Lost
+        If the cluster has let go of it, or its worker died and it may not be repeated.
+    """
+    from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+
+    try:
+        return _plain(future.result(timeout=_ANSWER_S))
+    except FutureCancelledError as error:
+        raise _Lost("the cluster let go of it") from error
+    except BegunBefore as error:
+        raise _Lost("its worker died") from error
+    except Exception as error:
+        if future.status != "error":
+            return None  # the result did not come: the next look finds it, or that who kept it is gone
+        if isinstance(error, KilledWorker) and not repeatable:
+            raise _Lost("its worker died") from error
+        # Whatever a function raises is what became of the trial.
+        return {"failed": f"{type(error).__name__}: {error}"[:1000]}
 
 
 def _read(arguments: Mapping[str, Any]) -> DaskArguments:
@@ -218,6 +302,8 @@ def _plain(result: Any) -> dict[str, Any]:
 def _outcome(kept: Mapping[str, Any], outcomes: Mapping[str, str]) -> Outcome:
     if "failed" in kept:
         return Failure(kept["failed"])
+    if "unknown" in kept:
+        return Unknown(kept["unknown"])
     values = dict(kept["values"])
     if list(values) == [""] and len(outcomes) == 1:
         values = {next(iter(outcomes)): values[""]}
