@@ -9,7 +9,7 @@ import pytest
 
 from genesis_workbench.experiments.budget import Budget, Cost
 from genesis_workbench.experiments.constraints import Condition
-from genesis_workbench.experiments.outcomes import best
+from genesis_workbench.experiments.outcomes import Limit, best
 from genesis_workbench.experiments.parameters import Categorical, Integer, Ordinal, When
 from genesis_workbench.experiments.proposers._acquisition import Acquisition, log_expected_improvement
 from genesis_workbench.experiments.proposers._gaussian import GaussianProcess
@@ -156,6 +156,24 @@ def test_how_bad_the_bad_values_are_does_not_hide_where_the_good_ones_lie():
 
     trials = tried((Real("a", 0, 1), Real("b", 0, 1)), outcome, trials=20)
     assert max(trial.values["y"]["value"] for trial in trials) > -1e-5
+
+
+def lightest(seed, trials=20):
+    """Return how much heavier than need be a lever comes out that is to be light and must not bend."""
+    space, stiff = (Real("a", 0.01, 1), Real("b", 0.01, 1)), (Limit(metric="margin", at_least=0),)
+    spec = specification(space=space, outcome_constraints=stiff, budget=Budget(trials=trials), seed=seed)
+    done = []
+    while len(done) < trials:
+        [point] = GaussianProcessProposer().propose(spec, done, 1)
+        trial = observed(len(done) + 1, point, -point["a"] - point["b"])
+        trial.values["margin"] = {"value": 1 - 0.02 / (point["a"] ** 3 * point["b"]), "unit": ""}
+        done.append(trial)
+    kept = [trial.values["y"]["value"] for trial in done if trial.values["margin"]["value"] >= 0]
+    return -max(kept) / (4 * (0.02 / 27) ** 0.25) - 1
+
+
+def test_a_limit_that_is_broken_by_orders_of_magnitude_does_not_hide_where_it_is_just_kept():
+    assert np.mean([lightest(seed) for seed in range(3)]) < 0.03
 
 
 def test_it_begins_in_the_middle_where_that_fits():

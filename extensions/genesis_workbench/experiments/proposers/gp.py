@@ -28,8 +28,8 @@ from genesis_workbench.experiments.proposers._base import (
     sobol_values,
 )
 from genesis_workbench.experiments.proposers._fidelity import Fidelities
-from genesis_workbench.experiments.proposers._gaussian import Array, GaussianProcess, standardised
-from genesis_workbench.experiments.proposers._models import chosen
+from genesis_workbench.experiments.proposers._gaussian import Array, GaussianProcess
+from genesis_workbench.experiments.proposers._models import chosen, limit
 from genesis_workbench.experiments.proposers._tried import Tried, everything
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import Trial
@@ -85,10 +85,10 @@ class _Seen:
         fidelity = spec.fidelity
         self._fidelities = None if fidelity is None else Fidelities(spec, fidelity, self._fits)
         self._kept = (kept >= 0).all(axis=1) & self._real(self._x)
-        self._limits = [_limited(self._x, margin) for margin in kept.T]
+        self._limits = [limit(self._x, margin) for margin in kept.T]
         if failed:
             both = np.vstack([self._x, *(_at(spec, trial.parameters) for trial in failed)])
-            self._limits.append(_limited(both, np.repeat([1.0, -1.0], [len(done), len(failed)])))
+            self._limits.append(limit(both, np.repeat([1.0, -1.0], [len(done), len(failed)])))
         self._models: dict[bool, GaussianProcess] = {}
 
     def next(self, unseen: Array, number: int) -> Array:
@@ -182,8 +182,3 @@ def _scalarised(reached: Array, rng: np.random.Generator) -> Array:
     weighted = lack * rng.dirichlet(np.ones(reached.shape[1]))
     goal: Array = -(weighted.max(axis=1) + 0.05 * weighted.sum(axis=1))
     return goal
-
-
-def _limited(x: Array, margin: Array) -> tuple[GaussianProcess, float]:
-    """Return a process of how far a limit is kept, and where its zero lies on the process's scale."""
-    return GaussianProcess.fit(x, standardised(margin)), -float(margin.mean()) / (float(margin.std()) or 1.0)
