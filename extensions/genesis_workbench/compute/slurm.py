@@ -26,12 +26,12 @@ _PASSED_ON = (
     "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TZ", "USER", "XDG_RUNTIME_DIR", "MODULEPATH", "LD_LIBRARY_PATH",
 )  # fmt: skip
 _WORD = re.compile(r"[A-Za-z0-9_.:@=+,/%\[\]-]+")
+# What its programs say where the controller is away, or dies over a request: then nobody knows whether it took it.
 _UNREACHABLE = (
-    "Unable to contact slurm controller",
-    "Connection refused",
-    "Socket timed out",
-    "communication",
-)
+    "Unable to contact slurm controller", "Connection refused", "Connection reset", "Broken pipe", "Socket timed out",
+    "Transport endpoint is not connected", "Unexpected missing socket", "Zero Bytes were transmitted", "communication",
+    "Message receive failure", "Message send failure",
+)  # fmt: skip
 _FINISHED = "invalid job id"
 
 
@@ -109,13 +109,15 @@ class Slurm:
             )
         except subprocess.TimeoutExpired as error:
             raise DeadlineExceeded(f"Slurm's {program} did not answer within {_TIMEOUT_S} s.") from error
+        words = " ".join(
+            line.removeprefix(f"{program}: ").removeprefix("error: ")
+            for line in done.stderr.strip().splitlines()
+        )
+        away = any(each.lower() in words.lower() for each in _UNREACHABLE)
+        # squeue exits with 0 also where it was told a part only; a submission that has a number was taken.
+        if away and (done.returncode or program != "sbatch"):
+            raise Unavailable(f"Slurm's controller does not answer: {words}")
         if done.returncode:
-            words = " ".join(
-                line.removeprefix(f"{program}: ").removeprefix("error: ")
-                for line in done.stderr.strip().splitlines()
-            )
-            if any(each.lower() in words.lower() for each in _UNREACHABLE):
-                raise Unavailable(f"Slurm's controller does not answer: {words}")
             raise InvalidInput(f"Slurm's {program} refused: {words or f'exit status {done.returncode}'}")
         return done.stdout
 
