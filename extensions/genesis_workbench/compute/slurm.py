@@ -32,6 +32,8 @@ _UNREACHABLE = (
     "Transport endpoint is not connected", "Unexpected missing socket", "Zero Bytes were transmitted", "communication",
     "Message receive failure", "Message send failure",
 )  # fmt: skip
+# Asked for what nobody can refuse: where they fail, whatever they say, nothing is known.
+_TELL = ("squeue", "sinfo")
 _FINISHED = "invalid job id"
 
 
@@ -114,10 +116,11 @@ class Slurm:
             for line in done.stderr.strip().splitlines()
         )
         away = any(each.lower() in words.lower() for each in _UNREACHABLE)
+        failed = done.returncode != 0
         # squeue exits with 0 also where it was told a part only; a submission that has a number was taken.
-        if away and (done.returncode or program != "sbatch"):
-            raise Unavailable(f"Slurm's controller does not answer: {words}")
-        if done.returncode:
+        if (away and (failed or program != "sbatch")) or (failed and program in _TELL):
+            raise Unavailable(f"Slurm's controller does not answer: {words or program}")
+        if failed:
             raise InvalidInput(f"Slurm's {program} refused: {words or f'exit status {done.returncode}'}")
         return done.stdout
 

@@ -51,6 +51,11 @@ def test_a_queue_that_was_told_in_part_is_not_taken_for_all_of_it(slurm):
         slurm("squeue", 0, "slurm_load_partitions: Connection reset by peer", "7|RUNNING|").mine()
 
 
+def test_a_queue_that_cannot_be_looked_at_refuses_nothing(slurm):
+    with pytest.raises(Unavailable, match="does not answer: Words that nobody has met"):
+        slurm("squeue", 1, "squeue: error: Words that nobody has met").mine()
+
+
 def test_a_submission_that_has_a_number_was_taken(slurm):
     assert (
         slurm("sbatch", 0, "sbatch: error: Connection reset by peer", "4711").submit("#!/bin/sh\n") == "4711"

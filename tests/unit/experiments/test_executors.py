@@ -314,7 +314,8 @@ def test_values_are_entered_by_who_may_see_the_experiment(at_home):
 
 
 OVEN = """
-import pathlib, time
+import time
+
 def bake(log, seconds):
     with open(log, "a") as file:
         file.write("begun\\n")
@@ -385,8 +386,11 @@ def test_a_lost_cluster_repeats_what_may_be_repeated_and_asks_about_the_rest(tas
     cluster.close()
     with pytest.raises(NotFound, match="You have no cluster 'trials' now"):
         executor.check(slow)
-    with pytest.raises(Unavailable, match="You have no cluster 'trials' now"):
-        executor.submit("k3", {"seconds": 0}, slow)  # it is submitted again when there is one
+    quarter = {**slow, "function": "fractions:Fraction"}
+    executor.submit("k3", {"numerator": 1, "denominator": 4}, quarter)
+    assert executor.observe("k3") is executor.observe("k2") is None  # both wait for one
+    with pytest.raises(NotFound, match="You have no cluster 'trials' now"):
+        executor.standing("k3")
     from genesis_workbench.compute import cluster as make
 
     with make(workers=1, name="trials") as another:
@@ -395,9 +399,21 @@ def test_a_lost_cluster_repeats_what_may_be_repeated_and_asks_about_the_rest(tas
         assert "whether the task was done is not known" in found.reason
         executor.submit("k1", {"seconds": 60}, {**slow, "repeatable": False})  # after a crash of the runner
         assert tasks().observe("k1") == found
+        assert outcome(executor, "k3") == Observation({"y": (0.25, "", None)})
         until(lambda: executor.observe("k2") is None and "k2" in another.client.list_datasets())
         executor.cancel("k2")
         assert executor.observe("k2") == Failure("It was canceled.")
+
+
+def baking(log, *, repeatable):
+    """Return arguments of a task that says in a log that it begins."""
+    return {
+        "function": "oven:bake",
+        "outcomes": {"y": ""},
+        "cluster": "trials",
+        "arguments": {"log": str(log)},
+        "repeatable": repeatable,
+    }
 
 
 @pytest.mark.parametrize("repeatable", [True, False])
@@ -405,14 +421,7 @@ def test_a_task_whose_worker_dies_is_computed_again_only_where_it_may_be(
     tasks, cluster, tmp_path, repeatable
 ):
     executor, log = tasks(), tmp_path / "log"
-    arguments = {
-        "function": "oven:bake",
-        "outcomes": {"y": ""},
-        "cluster": "trials",
-        "arguments": {"log": str(log)},
-        "repeatable": repeatable,
-    }
-    executor.submit("k1", {"seconds": 1}, arguments)
+    executor.submit("k1", {"seconds": 1}, baking(log, repeatable=repeatable))
     until(lambda: log.exists() and log.read_text() == "begun\n", 30)
     [worker] = cluster.client.run(os.getpid).values()
     os.kill(worker, signal.SIGKILL)
@@ -449,14 +458,7 @@ def test_a_result_that_does_not_come_is_asked_for_again_and_no_failure(tasks, cl
 
 def test_a_result_whose_worker_dies_before_it_was_fetched_is_not_computed_twice(tasks, cluster, tmp_path):
     executor, log = tasks(), tmp_path / "log"
-    arguments = {
-        "function": "oven:bake",
-        "outcomes": {"y": ""},
-        "cluster": "trials",
-        "arguments": {"log": str(log)},
-        "repeatable": False,
-    }
-    executor.submit("k1", {"seconds": 0}, arguments)
+    executor.submit("k1", {"seconds": 0}, baking(log, repeatable=False))
     kept = cluster.client.get_dataset("k1")
     until(lambda: kept.status == "finished", 30)
     [worker] = cluster.client.run(os.getpid).values()

@@ -21,6 +21,7 @@ from genesis_workbench.experiments.executors._base import (
     Outcome,
     Place,
     Signature,
+    Standing,
     Unknown,
     allow_own_code,
 )
@@ -121,12 +122,8 @@ class DaskExecutor:
 
         See :class:`Executor`.
         """
-        from genesis_workbench.compute.cluster import check_living
-
         allow_own_code(self._place, self.name)
-        given = _read(arguments)
-        if given.cluster:
-            check_living(given.cluster)
+        _check_cluster(_read(arguments))
 
     def signature(self, arguments: Mapping[str, Any]) -> Signature:
         """Return what its arguments say. See :class:`Executor`."""
@@ -140,15 +137,8 @@ class DaskExecutor:
         if kept is None:
             kept = {"parameters": dict(parameters), "arguments": given.model_dump(mode="json"), "times": 0}
             self._notes.write(key, kept)
-        elif kept["times"] and not given.repeatable:
-            return  # it may have begun: `observe` asks the cluster, and says where nobody knows
-        if "outcome" in kept:
-            return
-        try:
+        if not kept["times"] and "outcome" not in kept:
             self._hand_over(key, kept, given)
-        except NotFound as error:
-            # Nothing is wrong with the trial: it starts when there is a cluster of that name again.
-            raise Unavailable(error.message) from error
 
     def observe(self, key: str) -> Outcome | None:
         """Ask the cluster what became of the task. See :class:`Executor`."""
@@ -158,12 +148,22 @@ class DaskExecutor:
         if "outcome" in kept:
             return _outcome(kept["outcome"], kept["arguments"]["outcomes"])
         given = _read(kept["arguments"])
+        if not kept["times"]:
+            self._hand_over(key, kept, given)
+            return None
         try:
             future = self._future(key, given)
             became = _became(future, repeatable=given.repeatable) if future.done() else None
         except _Lost as error:
             return self._lost(key, kept, given, str(error))
         return None if became is None else self._keep(key, kept, given, became)
+
+    def standing(self, key: str) -> Standing:
+        """Say where it waits for a cluster that is not there. See :class:`Executor`."""
+        kept = self._notes.read(key)
+        if kept and "outcome" not in kept:
+            _check_cluster(_read(kept["arguments"]))
+        return Standing()
 
     def cancel(self, key: str) -> None:
         """Take the task from the cluster. See :class:`Executor`."""
@@ -183,7 +183,11 @@ class DaskExecutor:
         self._futures.clear()
 
     def _hand_over(self, key: str, kept: dict[str, Any], given: DaskArguments) -> None:
-        client = self._cluster(given).client
+        """Submit the task; where there is no cluster of that name now, it waits for one, and holds up no other."""
+        try:
+            client = self._cluster(given).client
+        except NotFound:
+            return
         try:
             if client.get_dataset(key, default=None) is not None:
                 return
@@ -220,10 +224,7 @@ class DaskExecutor:
             return self._keep(key, kept, given, {"unknown": reason})
         if kept["times"] >= _MOST_TIMES:
             return Failure(f"Its Dask cluster was lost {kept['times']} times; the last time, {why}.")
-        try:
-            self._hand_over(key, kept, given)
-        except NotFound as error:
-            return Failure(f"Its Dask cluster is gone: {error.message}")
+        self._hand_over(key, kept, given)
         return None
 
     def _keep(self, key: str, kept: dict[str, Any], given: DaskArguments, became: dict[str, Any]) -> Outcome:
@@ -234,11 +235,11 @@ class DaskExecutor:
 
     def _forget(self, key: str, given: DaskArguments) -> None:
         self._futures.pop(key, None)
-        # A cluster that is lost has forgotten it.
-        with suppress(OSError, TimeoutError, Unavailable, NotFound):
-            client = self._cluster(given).client
-            client.unpublish_dataset(key)
-            client.unpublish_dataset(_mark(key))
+        known = self._clusters.get(given.cluster)
+        if known is not None and known.client.status == "running":
+            with suppress(OSError, TimeoutError):  # a cluster that is lost has forgotten it
+                known.client.unpublish_dataset(key)
+                known.client.unpublish_dataset(_mark(key))
 
     def _cluster(self, given: DaskArguments) -> GenesisCluster:
         from genesis_workbench.compute.cluster import cluster
@@ -281,6 +282,13 @@ def _became(future: Future[Any], *, repeatable: bool) -> dict[str, Any] | None:
             raise _Lost("its worker died") from error
         # Whatever a function raises is what became of the trial.
         return {"failed": f"{type(error).__name__}: {error}"[:1000]}
+
+
+def _check_cluster(given: DaskArguments) -> None:
+    from genesis_workbench.compute.cluster import check_living
+
+    if given.cluster:
+        check_living(given.cluster)
 
 
 def _read(arguments: Mapping[str, Any]) -> DaskArguments:

@@ -51,16 +51,15 @@ def limit(x: Array, margin: Array) -> tuple[GaussianProcess, float]:
     """Return the best process for margins of a limit, shape (n,), and where zero lies on its scale."""
     typical = _LIMIT_OFFSET * float(np.median(np.abs(margin)))
     scales = [(margin, np.zeros(len(margin)))]
-    if typical > 0:
+    if typical > 0 and np.ptp(np.abs(margin)) > 0:
         stretched = np.sign(margin) * np.log1p(np.abs(margin) / typical)
         scales.append((stretched, -np.log(typical + np.abs(margin))))
-    found: list[tuple[float, int, GaussianProcess, float]] = []
+    found: list[tuple[float, GaussianProcess, float]] = []
     for values, log_slope in scales:
         spread = float(values.std()) or 1.0
         model = GaussianProcess.fit(x, standardised(values))
-        zero = -float(values.mean()) / spread
-        found.append((_evidence(model, spread, log_slope), -len(found), model, zero))
-    *_, model, zero = max(found)
+        found.append((_evidence(model, spread, log_slope), model, -float(values.mean()) / spread))
+    _, model, zero = max(found, key=lambda each: each[0])
     return model, zero
 
 
