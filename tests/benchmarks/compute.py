@@ -150,7 +150,7 @@ def attach() -> float:
     code = (
         "import time, distributed\n"
         "from genesis_workbench import compute\n"
-        "from genesis_workbench.compute.cluster import cluster\n"
+        "from genesis_workbench.compute.dask_cluster import cluster\n"
         "begun = time.perf_counter()\n"
         "held = cluster(attach='shared')\n"
         "print(time.perf_counter() - begun)\n"

@@ -10,15 +10,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genesis_workbench.compute.cluster import GenesisCluster, cluster, cluster_names
+    from genesis_workbench.compute.dask_cluster import GenesisCluster, cluster, cluster_names
     from genesis_workbench.compute.iri.table import facilities
     from genesis_workbench.compute.job import Job, JobSpec, Queue, Resources
     from genesis_workbench.compute.submission import queues, scheduler, submit, wait
 
 _WHERE = {
-    "GenesisCluster": "cluster",
-    "cluster": "cluster",
-    "cluster_names": "cluster",
+    "GenesisCluster": "dask_cluster",
+    "cluster": "dask_cluster",
+    "cluster_names": "dask_cluster",
     "Job": "job",
     "JobSpec": "job",
     "Queue": "job",
@@ -49,7 +49,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_WHERE[name]}")
-    # All of them at once: the import has bound `cluster` to the module of that name, and it is the function.
-    globals().update({each: getattr(module, each) for each, where in _WHERE.items() if where == _WHERE[name]})
-    return globals()[name]
+    found = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    globals()[name] = found
+    return found

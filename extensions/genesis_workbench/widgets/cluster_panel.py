@@ -10,7 +10,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from genesis_workbench.compute.cluster import GenesisCluster
+from genesis_workbench.compute.dask_cluster import GenesisCluster
 from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput
 
 _EVERY_S = 1.0

@@ -30,7 +30,7 @@ from furnace import FurnaceExecutor, work
 from genesis_services import problems
 from genesis_services.routes import budgets, experiments
 from genesis_services.runner import Runner
-from genesis_workbench.compute.cluster import cluster
+from genesis_workbench.compute.dask_cluster import cluster
 from genesis_workbench.compute.schedulers.local import LocalScheduler
 from genesis_workbench.compute.schedulers.slurm import SlurmScheduler
 from genesis_workbench.core.access import Person

@@ -122,7 +122,7 @@ def test_after_the_last_cluster_dask_computes_here_again(tmp_path):
 
 
 def test_cluster_is_the_function_whatever_was_asked_for_first():
-    code = "from genesis_workbench import compute; compute.cluster_names; compute.GenesisCluster; print(callable(compute.cluster))"
+    code = "import genesis_workbench.compute.dask_cluster; from genesis_workbench import compute; print(callable(compute.cluster))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )

@@ -343,8 +343,8 @@ def tasks(tmp_path, cluster):
     """Makes executors of one state folder, as two processes one after the other would."""
     made = []
 
-    def make():
-        made.append(DaskExecutor(Place(Site(name="test"), State(tmp_path))))
+    def make(*, service=False):
+        made.append(DaskExecutor(Place(Site(name="test"), State(tmp_path), service=service)))
         return made[-1]
 
     yield make
@@ -387,7 +387,10 @@ def test_a_lost_cluster_repeats_what_may_be_repeated_and_asks_about_the_rest(tas
     with pytest.raises(NotFound, match="You have no cluster 'trials' now"):
         executor.check(slow)
     quarter = {**slow, "function": "fractions:Fraction"}
-    executor.submit("k3", {"numerator": 1, "denominator": 4}, quarter)
+    with pytest.raises(Unavailable, match="You have no cluster 'trials' now"):
+        executor.submit("k3", {"numerator": 1, "denominator": 4}, quarter)
+    # A service holds nobody else up meanwhile.
+    tasks(service=True).submit("k3", {"numerator": 1, "denominator": 4}, quarter)
     assert executor.observe("k3") is executor.observe("k2") is None  # both wait for one
     with pytest.raises(NotFound, match="You have no cluster 'trials' now"):
         executor.standing("k3")

@@ -32,7 +32,7 @@ from genesis_workbench.experiments.record import Record, Unit
 if TYPE_CHECKING:
     from distributed import Future
 
-    from genesis_workbench.compute.cluster import GenesisCluster
+    from genesis_workbench.compute.dask_cluster import GenesisCluster
 
 _MOST_TIMES = 3
 _ANSWER_S = 10  # how long a result may take to come from its worker; it is asked for again
@@ -137,8 +137,14 @@ class DaskExecutor:
         if kept is None:
             kept = {"parameters": dict(parameters), "arguments": given.model_dump(mode="json"), "times": 0}
             self._notes.write(key, kept)
-        if not kept["times"] and "outcome" not in kept:
+        if kept["times"] or "outcome" in kept:
+            return
+        try:
             self._hand_over(key, kept, given)
+        except NotFound as error:
+            # The service goes on with others, and with this one when there is a cluster; whoever waits in a notebook is told.
+            if not self._place.service:
+                raise Unavailable(error.message) from error
 
     def observe(self, key: str) -> Outcome | None:
         """Ask the cluster what became of the task. See :class:`Executor`."""
@@ -149,7 +155,8 @@ class DaskExecutor:
             return _outcome(kept["outcome"], kept["arguments"]["outcomes"])
         given = _read(kept["arguments"])
         if not kept["times"]:
-            self._hand_over(key, kept, given)
+            with suppress(NotFound):  # it waits for a cluster of that name
+                self._hand_over(key, kept, given)
             return None
         try:
             future = self._future(key, given)
@@ -183,11 +190,7 @@ class DaskExecutor:
         self._futures.clear()
 
     def _hand_over(self, key: str, kept: dict[str, Any], given: DaskArguments) -> None:
-        """Submit the task; where there is no cluster of that name now, it waits for one, and holds up no other."""
-        try:
-            client = self._cluster(given).client
-        except NotFound:
-            return
+        client = self._cluster(given).client
         try:
             if client.get_dataset(key, default=None) is not None:
                 return
@@ -224,7 +227,8 @@ class DaskExecutor:
             return self._keep(key, kept, given, {"unknown": reason})
         if kept["times"] >= _MOST_TIMES:
             return Failure(f"Its Dask cluster was lost {kept['times']} times; the last time, {why}.")
-        self._hand_over(key, kept, given)
+        with suppress(NotFound):  # it waits for a cluster of that name
+            self._hand_over(key, kept, given)
         return None
 
     def _keep(self, key: str, kept: dict[str, Any], given: DaskArguments, became: dict[str, Any]) -> Outcome:
@@ -242,7 +246,7 @@ class DaskExecutor:
                 known.client.unpublish_dataset(_mark(key))
 
     def _cluster(self, given: DaskArguments) -> GenesisCluster:
-        from genesis_workbench.compute.cluster import cluster
+        from genesis_workbench.compute.dask_cluster import cluster
 
         known = self._clusters.get(given.cluster)
         if known is not None:
@@ -285,7 +289,7 @@ def _became(future: Future[Any], *, repeatable: bool) -> dict[str, Any] | None:
 
 
 def _check_cluster(given: DaskArguments) -> None:
-    from genesis_workbench.compute.cluster import check_living
+    from genesis_workbench.compute.dask_cluster import check_living
 
     if given.cluster:
         check_living(given.cluster)
