@@ -1,6 +1,6 @@
-"""Raises runner, API, worker, a laboratory's gateway and a cluster of Dask as children of one warm process, and kills them at random moments.
+"""Raises runner, API, worker, a laboratory's gateway, a cluster of Dask and a notebook as children of one warm process, and kills them at random moments.
 
-``python nursery.py FOLDER PORT KILLS SEED``: kills until it has killed so often, then lets everybody live; says at the
+``python nursery.py FOLDER PORT KILLS SEED TRIALS``: kills until it has killed so often, then lets everybody live; says at the
 end of FOLDER/kills.json what it killed. A child that died is raised again at once. The cluster's workers are killed alone,
 too. So are jobs: the process that watches one, or the work itself; or, where CHAOS_SLURM names the folder of a Slurm, its slurmctld and slurmd. The devices behind the
 gateway are a process that lives on, as devices do.
@@ -22,7 +22,9 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import kernel
 import psutil
+import scipy.stats  # noqa: F401 - what a proposer needs is there when a child is raised, not seconds later
 import sqlalchemy as sa
 from fastapi import APIRouter, FastAPI
 from furnace import FurnaceExecutor, work
@@ -38,6 +40,7 @@ from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.scopes import SCOPES
 from genesis_workbench.core.site import ComputeSection, DeviceSection, LaboratorySection, Site, SlurmSection
 from genesis_workbench.core.state import State
+from genesis_workbench.core.units import registry
 from genesis_workbench.experiments.executors._base import Place
 from genesis_workbench.experiments.executors.dask import DaskExecutor
 from genesis_workbench.experiments.executors.job import JobExecutor
@@ -159,7 +162,7 @@ class Daemons:
 class Nursery:
     """The children, and who of them is killed when."""
 
-    def __init__(self, folder: Path, port: int, kills: int, seed: int) -> None:
+    def __init__(self, folder: Path, port: int, kills: int, seed: int, trials: int) -> None:
         self._folder, self._dice = folder, random.Random(seed)
         self._kills = self._left = kills
         self._roles = {
@@ -168,6 +171,7 @@ class Nursery:
             "worker": (work, folder),
             "gateway": (serve_laboratory, laboratory(folder), State(folder)),
             "dask_scheduler": (keep_cluster,),
+            "notebook": (kernel.compute, folder, trials),
         }
         self._children: dict[str, int] = {}
         self._daemons = Daemons(Path(SLURM)) if SLURM else None
@@ -181,6 +185,7 @@ class Nursery:
     def run(self) -> None:
         """Raise and kill until the file `stop` is there."""
         (self._folder / "twin").mkdir(exist_ok=True)
+        registry()
         options = ["--time-scale", "36000", "--failure-rate", "0"]
         devices = subprocess.Popen(
             [sys.executable, "-m", twin.__name__, str(self._folder / "twin"), *options]
@@ -279,4 +284,4 @@ class Nursery:
 
 
 if __name__ == "__main__":
-    Nursery(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])).run()
+    Nursery(Path(sys.argv[1]), *map(int, sys.argv[2:])).run()

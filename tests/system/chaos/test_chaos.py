@@ -39,7 +39,8 @@ from genesis_workbench.experiments.verification import verify
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-import nursery as nursery_of  # noqa: E402 - it lies beside this file
+import kernel  # noqa: E402 - it lies beside this file
+import nursery as nursery_of  # noqa: E402
 from furnace import law  # noqa: E402
 from furnace import task as furnace_task  # noqa: E402
 
@@ -180,8 +181,11 @@ def undisturbed(tmp_path: Path, state) -> list:
         else Instant("job", {"x": ""}, {"y": ""}, lambda p: {"y": (law(p["x"]), "", None)})
     )
     fired = Instant("furnace", {"x": ""}, {"y": ""}, lambda p: {"y": (law(p["x"]), "", None)})
-    tasks = Instant("dask", {"x": ""}, {"y": ""}, lambda p: {"y": (law(p["x"]), "", None)})
-    known = [fired, computed, tasks, Instant("perovskite_film", units, given, again)]
+    others = [
+        Instant(name, {"x": ""}, {"y": ""}, lambda p: {"y": (law(p["x"]), "", None)})
+        for name in ("dask", "function")
+    ]
+    known = [fired, computed, *others, Instant("perovskite_film", units, given, again)]
     executors = {each.name: each for each in known}
     ledger = Ledger.open(f"sqlite:///{tmp_path / 'undisturbed.sqlite'}")
     try:
@@ -232,7 +236,15 @@ def nursery(folder: Path, kills: int, seed: int, database: str = "", slurm: str 
         port = free.getsockname()[1]
     with (folder / "nursery.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, str(HERE / "nursery.py"), str(folder), str(port), str(kills), str(seed)],
+            [
+                sys.executable,
+                str(HERE / "nursery.py"),
+                str(folder),
+                str(port),
+                str(kills),
+                str(seed),
+                str(TRIALS),
+            ],
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -266,16 +278,18 @@ def chaos(
     """Run at least so many experiments to their ends, a few at a time, until so many were killed; return what was found."""
     blobs, ledger = BlobStore(State(folder).blobs), Ledger.open(database or State(folder).ledger_url())
     Folds(ledger)
+    notebook = Ledger.open(State(kernel.home(folder)).ledger_url())
+    _say(folder / "notebook.wanted", 1)
     specs: dict[str, ExperimentSpec] = {}
-    resolved, began, ended = set(), time.monotonic(), set()
+    resolved, began, ended, wanted, noted = set(), time.monotonic(), set(), 1, 0
     with contextlib.ExitStack() as closing:
         url, process = closing.enter_context(nursery(folder, kills, seed, database, slurm))
         alice, erin = (closing.enter_context(Persistent(url, name)) for name in ("alice", "erin"))
         with contextlib.suppress(Conflict):  # it was opened, and the answer was lost
             alice.again("open_budget", "shared", {"samples": 100_000}, groups=("solar",))
-        while len(ended) < len(specs) or len(specs) < experiments or _kills_left(folder):
+        while len(ended) < len(specs) or len(specs) < experiments or _kills_left(folder) or noted < wanted:
             log = (folder / "nursery.log").read_text()[-2000:]
-            assert time.monotonic() - began < timeout_s, (len(specs), len(ended), log)
+            assert time.monotonic() - began < timeout_s, (len(specs), len(ended), wanted, noted, log)
             assert process.poll() is None, log
             if len(specs) - len(ended) < AT_ONCE and (len(specs) < experiments or _kills_left(folder)):
                 spec, key = described(folder, blobs, len(specs)), new_id("key")
@@ -288,14 +302,29 @@ def chaos(
             for each in specs.keys() - ended:
                 if specs[each].executor in ("furnace", "dask") or specs[each].steps:
                     _answer(erin, each, resolved)
-            draft = folder / "share.draft"
-            draft.write_text(str(min(1.0, (len(ended) + AT_ONCE) / experiments)))
-            draft.replace(folder / "share")
+            _say(folder / "share", min(1.0, (len(ended) + AT_ONCE) / experiments))
+            # A notebook has one after the other; it keeps pace with the service.
+            noted, wanted = len(_in(notebook, "experiment.ended")), 1 + len(specs) // 2
+            _say(folder / "notebook.wanted", wanted)
             time.sleep(0.05)
     found = _judge(folder, ledger, blobs, specs, resolved)
+    found["in_a_notebook"] = _judge_notebook(folder, notebook)
     ledger.close()
+    notebook.close()
     killed = json.loads((folder / "kills.json").read_text())
     return {**found, "seconds": round(time.monotonic() - began), "kills": killed}
+
+
+def _say(file: Path, value: float) -> None:
+    """Write a number for another process, all of it or nothing."""
+    draft = file.with_suffix(".draft")
+    draft.write_text(str(value))
+    draft.replace(file)
+
+
+def _in(ledger: Ledger, kind: str) -> list[str]:
+    """Return the experiments of a ledger that have an event of a kind."""
+    return [event.stream.removeprefix("experiment/") for event in ledger.read(kinds=[kind], limit=100_000)]
 
 
 def _answer(erin: Persistent, experiment: str, resolved: set) -> None:
@@ -362,8 +391,44 @@ def _judge(folder, ledger, blobs, specs, resolved) -> dict:
             assert outcome(state) == undisturbed(folder, state)
             same += 1
     trials = [trial for each in specs for trial in fold(ledger.all(stream=stream(each))).trials]
-    assert set(begun) <= {execution.key for trial in trials for _, execution in trial.executions}
+    begun_here = {each for each in begun if not each.startswith("function-")}
+    assert begun_here <= {execution.key for trial in trials for _, execution in trial.executions}
     return {"experiments": len(specs), "observed": observed, "failed": failed, "same_as_undisturbed": same}
+
+
+def _judge_notebook(folder: Path, ledger: Ledger) -> dict:
+    """Check what a notebook computed by its own function; that none of its calls was made twice has been looked at."""
+    lines = [line.split() for line in (folder / "world.log").read_text().splitlines()]
+    ended, asked = ({called for word, called in lines if word == each} for each in ("end", "asked"))
+    chain, same, trials = ledger.verify(), 0, []
+    assert chain.ok
+    known = _in(ledger, "experiment.created")
+    for each in known:
+        events = list(ledger.all(stream=stream(each)))
+        state = fold(events)
+        assert verify(events, chain=chain).ok
+        assert state.state == "ended"
+        assert len(state.trials) == TRIALS or "trials in a row failed" in state.reason
+        for trial in state.trials:
+            # Nothing is lost: a call that came to its end is there, unless it was killed before it could say so.
+            assert trial.state == ("failed" if kernel.called(trial.parameters["x"]) in asked else "observed")
+            if trial.state == "observed":
+                assert kernel.called(trial.parameters["x"]) in ended
+                assert trial.values["y"]["value"] == law(trial.parameters["x"])
+        trials += state.trials
+        if all(trial.state == "observed" for trial in state.trials):
+            assert outcome(state) == undisturbed(folder, state)
+            same += 1
+    calls = {kernel.called(trial.parameters["x"]) for trial in trials}
+    assert len(calls) == len(trials)
+    assert {each for each in ended if each.startswith("function-")} <= calls
+    observed = sum(trial.state == "observed" for trial in trials)
+    return {
+        "experiments": len(known),
+        "observed": observed,
+        "failed": len(trials) - observed,
+        "same_as_undisturbed": same,
+    }
 
 
 def made_of(folder: Path) -> dict:
@@ -380,7 +445,8 @@ def test_a_few_experiments_through_many_kills(tmp_path):
     found = chaos(tmp_path, experiments=5, kills=20, seed=1, timeout_s=200)
     print(found)
     assert found["same_as_undisturbed"] > 0
-    assert min(found["kills"][role] for role in ("runner", "api", "worker", "gateway")) > 0
+    assert found["in_a_notebook"]["observed"] > 0
+    assert min(found["kills"][role] for role in ("runner", "api", "worker", "gateway", "notebook")) > 0
 
 
 @pytest.fixture
@@ -429,6 +495,6 @@ def test_two_hundred_experiments_through_a_thousand_kills_of_every_part(tmp_path
     )
     print(found)
     assert sum(found["kills"].values()) >= 1000
-    every = ("runner", "api", "worker", "gateway", "slurmctld", "slurmd", "connection")
+    every = ("runner", "api", "worker", "gateway", "notebook", "slurmctld", "slurmd", "connection")
     assert min(found["kills"][role] for role in every) > 30
     assert min(found["kills"][role] for role in ("dask_scheduler", "dask_worker")) > 10
