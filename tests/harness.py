@@ -7,6 +7,7 @@ import os
 import queue
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import psutil
@@ -38,6 +39,10 @@ class Workbench:
         Password of each person, by name.
     output : list of str
         What `workbench up` said.
+    domain : str
+        Below which each person has an origin.
+    trusted : ssl.SSLContext or None
+        What its certificate is checked against, where it speaks TLS.
 
     Parameters
     ----------
@@ -57,7 +62,8 @@ class Workbench:
     ) -> None:
         self.state, self._site = state, site
         self._enter, self._environment = enter, environment
-        self.public_url = ""
+        self.public_url, self.domain = "", "localhost"
+        self.trusted: ssl.SSLContext | None = None
         self.passwords: dict[str, str] = {}
         self.output: list[str] = []
         self._lines: queue.Queue[str] = queue.Queue()
@@ -132,7 +138,7 @@ class Workbench:
 
     def user_origin(self, name: str) -> str:
         """Origin of a person's servers."""
-        return self.public_url.replace("127.0.0.1", f"{name}--user.localhost")
+        return f"{self.public_url.partition(':')[0]}://{name}--user.{self.domain}:{self.port}"
 
     @property
     def port(self) -> int:
@@ -181,8 +187,14 @@ class Workbench:
         self.until(
             lambda: (
                 self.program("jupyterhub").pid != old.pid
-                and httpx.get(page, trust_env=False).status_code == httpx.codes.OK
+                and self.client().get(page).status_code == httpx.codes.OK
             )
+        )
+
+    def client(self, **options: Any) -> httpx.Client:
+        """Return a client that finds its origins as browsers do."""
+        return httpx.Client(
+            transport=Loopback(verify=self.trusted or True), timeout=60, trust_env=False, **options
         )
 
     def until(self, true: Callable[[], Any], timeout_s: float = 60) -> Any:
@@ -225,7 +237,7 @@ class Loopback(httpx.HTTPTransport):
             request.url.copy_with(host="127.0.0.1"),
             headers=request.headers,
             stream=request.stream,
-            extensions=request.extensions,
+            extensions={**request.extensions, "sni_hostname": request.url.host},
         )
         return super().handle_request(sent)
 
@@ -235,9 +247,7 @@ class Browser:
 
     def __init__(self, workbench: Workbench) -> None:
         self._workbench = workbench
-        self.http = httpx.Client(
-            transport=Loopback(), timeout=60, headers={"Sec-Fetch-Dest": "document"}, trust_env=False
-        )
+        self.http = workbench.client(headers={"Sec-Fetch-Dest": "document"})
 
     def get(self, url: str, **options: Any) -> httpx.Response:
         """GET and follow redirects, over hosts too."""
@@ -265,7 +275,7 @@ class Browser:
         held = [
             each.value
             for each in self.http.cookies.jar
-            if each.name == "_xsrf" and each.domain == "127.0.0.1"
+            if each.name == "_xsrf" and each.domain == urlsplit(self._workbench.public_url).hostname
         ]
         return str(held[-1])
 
@@ -296,10 +306,10 @@ class Browser:
 
 def run_in_kernel(workbench: Workbench, name: str, token: str, code: str) -> str:
     """Run code in a kernel of somebody's server, by their token, and return what it prints."""
-    origin = workbench.user_origin(name).replace(f"{name}--user.localhost", "127.0.0.1")
-    headers = {"Host": f"{name}--user.localhost:{workbench.port}", "Authorization": f"token {token}"}
-    url = f"{origin}/user/{name}/api/kernels"
-    kernel = httpx.post(url, headers=headers, json={"name": "python3"}, timeout=60, trust_env=False)
+    origin = workbench.user_origin(name)
+    headers = {"Authorization": f"token {token}"}
+    with workbench.client(headers=headers) as client:
+        kernel = client.post(f"{origin}/user/{name}/api/kernels", json={"name": "python3"})
     assert kernel.status_code == 201, kernel.text
     message = {
         "header": {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "username": name, "session": "test", "version": "5.3",
@@ -308,13 +318,9 @@ def run_in_kernel(workbench: Workbench, name: str, token: str, code: str) -> str
         "content": {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False},
     }  # fmt: skip
     printed = ""
-    channel = (
-        f"ws://{name}--user.localhost:{workbench.port}/user/{name}/api/kernels/{kernel.json()['id']}/channels"
-    )
+    channel = f"{origin.replace('http', 'ws', 1)}/user/{name}/api/kernels/{kernel.json()['id']}/channels"
     loopback = socket.create_connection(("127.0.0.1", workbench.port), timeout=60)
-    with connect(
-        channel, sock=loopback, additional_headers={"Authorization": f"token {token}"}
-    ) as connection:
+    with connect(channel, sock=loopback, ssl=workbench.trusted, additional_headers=headers) as connection:
         connection.send(json.dumps(message))
         while True:
             got = json.loads(connection.recv(timeout=180))

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
 import websockets
 from websockets.asyncio.client import connect
 
+from genesis_hub.front import Front
 from genesis_hub.ports import Ports
 from genesis_hub.roles import SERVICE
 from genesis_hub.spawners._about import GUIDE, About
@@ -31,6 +33,7 @@ from genesis_workbench.core.state import State
 
 _LEAST_DISK, _LEAST_MEMORY = 2 * 2**30, 2**30
 _OLDEST_NODE = 20
+_RENEW_DAYS = 14
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ def examine(site: Site, state: State) -> list[Check]:
         _machine,
         _folder,
         _proxy,
+        _certificate,
         _versions,
         _engines,
         _running,
@@ -111,6 +115,34 @@ def _proxy(site: Site, state: State) -> Iterator[Check]:
         )
     else:
         yield Check("proxy", "ok", found)
+
+
+def _certificate(site: Site, state: State) -> Iterator[Check]:
+    """The certificate that the proxy shows to browsers."""
+    front = Front(site)
+    try:
+        front.check()
+    except GenesisError as error:
+        yield Check("certificate", "fail", error.message, "The proxy starts with another one only.")
+        return
+    if (left := front.left()) is not None:
+        found = f"{site.hub.certificate_file} holds for {left.days} more days"
+        soon = left.days < _RENEW_DAYS
+        yield Check(
+            "certificate", "note" if soon else "ok", found, "Renew it; the proxy takes it up." if soon else ""
+        )
+
+
+def _public(site: Site) -> Check:
+    """Whether a proxy that speaks TLS before ours leads here, asked from this machine."""
+    try:
+        answer = httpx.get(f"{site.public_url}/hub/api/", trust_env=False, timeout=10)
+        if answer.is_success and "version" in answer.json():
+            return Check("public address", "ok", f"{site.public_url} leads here")
+        found = f"{site.public_url} answers {answer.status_code}, which is not the hub"
+    except (httpx.HTTPError, ValueError) as error:
+        found = f"{site.public_url} cannot be asked from this machine: {error}"
+    return Check("public address", "note", found, "If people cannot reach it either: docs/how-to/tls.md.")
 
 
 def _versions(site: Site, state: State) -> Iterator[Check]:
@@ -168,13 +200,14 @@ def _running(site: Site, state: State) -> Iterator[Check]:
         return
     site = site.at_port(int((state.run / "port").read_text()))
     ports = Ports.read(state.run / "ports.json")
-    public = f"http://{site.hub.address}:{site.hub.port}"
-    hub = _get(f"{public}/hub/api/", host=site.public_url.partition("//")[2])
+    hub = Front(site).get("/hub/api/")
     if hub is None:
         yield Check("workbench", "note", "it does not run on this state folder")
         yield from _port_is_free(site)
         return
     yield Check("hub", "ok", f"JupyterHub {hub.json().get('version')} answers at {site.public_url}")
+    if site.public_url.startswith("https://") and not site.hub.certificate_file:
+        yield _public(site)
     tls = internal_tls(site, state)
     inside = f"{'https' if tls else 'http'}://{site.hub.private_address}:{ports.service}"
     health = _get(f"{inside}/services/{SERVICE}/health", verify=tls.calling_hub() if tls else True)
@@ -199,11 +232,16 @@ def _running(site: Site, state: State) -> Iterator[Check]:
 
 async def _websocket(site: Site) -> Check:
     """Open a websocket through the proxy to the gate, which must refuse it: a proxy that fails answers otherwise."""
-    origin = site.origin(f"dsh-{0:016x}", "dash")
-    host, port = site.hub.address, site.hub.port
+    front, origin = Front(site), urlsplit(site.origin(f"dsh-{0:016x}", "dash"))
+    scheme = "wss" if front.encrypts else "ws"
     try:
         async with connect(
-            origin.replace("http", "ws", 1) + "/ws", host=host, port=port, proxy=None, open_timeout=10
+            f"{scheme}://{origin.netloc}/ws",
+            host=front.address,
+            port=site.hub.port,
+            ssl=front.context(),
+            proxy=None,
+            open_timeout=10,
         ):
             return Check("websocket", "fail", "somebody else answers", "Which program listens on this port?")
     except websockets.InvalidStatus as error:
@@ -227,10 +265,9 @@ def _port_is_free(site: Site) -> Iterator[Check]:
             yield Check("port", "fail", f"{address}:{port}: {error.strerror}", advice)
 
 
-def _get(url: str, host: str = "", verify: ssl.SSLContext | bool = True) -> httpx.Response | None:
-    headers = {"Host": host} if host else {}
+def _get(url: str, verify: ssl.SSLContext | bool = True) -> httpx.Response | None:
     try:
-        return httpx.get(url, headers=headers, trust_env=False, timeout=10, verify=verify)
+        return httpx.get(url, trust_env=False, timeout=10, verify=verify)
     except httpx.TransportError:
         return None
 

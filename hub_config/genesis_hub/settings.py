@@ -56,7 +56,7 @@ class Settings:
 
     def _hub(self, c: Any) -> None:
         hub = self.site.hub
-        c.JupyterHub.bind_url = f"http://{hub.address}:{hub.port}"
+        c.JupyterHub.bind_url = f"{'https' if hub.certificate_file else 'http'}://{hub.address}:{hub.port}"
         c.JupyterHub.hub_bind_url = self._inside(self.ports.hub)
         c.JupyterHub.db_url = f"sqlite:///{self.state.hub_database}"
         c.JupyterHub.cookie_secret = bytes.fromhex(self.secrets.cookie_secret)
@@ -68,6 +68,8 @@ class Settings:
         c.JupyterHub.cleanup_proxy = False
         if self.site.internal_tls:
             self._internal_tls(c)
+        if self.site.public_url.startswith("https://"):
+            self._cookies_for_tls_only(c)
         if hub.origin_domain:
             c.JupyterHub.subdomain_host = self.site.public_url
             c.JupyterHub.subdomain_hook = lambda name, domain, kind: (
@@ -81,6 +83,18 @@ class Settings:
             "announcement": "",
             "teams": teams.accounts(self.site.servers.profiles),
         }
+
+    @property
+    def _server_options(self) -> list[str]:
+        """What every person's server is told here."""
+        secure = "--ServerApp.tornado_settings={'xsrf_cookie_kwargs': {'secure': True}}"
+        return [*_SERVER, *([secure] if self.site.public_url.startswith("https://") else ())]
+
+    def _cookies_for_tls_only(self, c: Any) -> None:
+        # Said here, not found out by what a proxy in front says of a request.
+        c.JupyterHub.tornado_settings = {"cookie_options": {"secure": True}}
+        # With an origin for each, nobody's server can put a cookie of its own beside those of another origin.
+        c.JupyterHub.cookie_host_prefix_enabled = bool(self.site.hub.origin_domain)
 
     def _internal_tls(self, c: Any) -> None:
         from genesis_hub import internal_tls  # slow to import, and only where it is used
@@ -145,7 +159,7 @@ class Settings:
         c.Spawner.server_token_scopes = lambda spawner: (
             roles.dashboard_token_scopes() if spawner.dashboard else roles.server_token_scopes()
         )
-        c.Spawner.args = ["--allow-root", *_SERVER]
+        c.Spawner.args = ["--allow-root", *self._server_options]
         c.WorkbenchSpawner.brings_lab_options = True
         c.Spawner.environment = {
             "GENESIS_SERVICE_URL": f"{self._from_servers(self.ports.service)}/services/{roles.SERVICE}",
@@ -174,7 +188,7 @@ class Settings:
         c.ContainerSpawner.containers = section
         c.ContainerSpawner.folder = str(folder)
         c.ContainerSpawner.data_folders = self.site.catalog.data_folders
-        c.Spawner.args = list(_SERVER)  # nobody is root in a container
+        c.Spawner.args = self._server_options  # nobody is root in a container
         c.WorkbenchSpawner.brings_lab_options = False  # they name folders of the image
         c.Spawner.env_keep = [
             "LANG",
@@ -230,7 +244,7 @@ class Settings:
         queues = [queue.name for queue in self.site.compute.kubernetes.queues]
         if self.site.compute.queue not in queues:  # it may be one of another kind of cluster
             c.WorkbenchSpawner.default_queue = next(iter(queues), "")
-        c.Spawner.args = list(_SERVER)
+        c.Spawner.args = self._server_options
         c.WorkbenchSpawner.brings_lab_options = False
         c.Spawner.environment.pop("GENESIS_SITE")  # a path of the hub's machine
         c.Spawner.env_keep = ["LANG", "LC_ALL", "TZ"]

@@ -20,6 +20,7 @@ import httpx
 import psutil
 
 from genesis_hub import culling, resources
+from genesis_hub.front import Front
 from genesis_hub.people import People
 from genesis_hub.ports import Ports
 from genesis_hub.roles import SERVICE
@@ -77,6 +78,7 @@ class Supervisor:
     _proxy_forgot: bool = False
     _routes_at: float = field(default_factory=time.monotonic)
     _culled_at: float = field(default_factory=time.monotonic)
+    _faced: tuple[int, ...] = ()
 
     @classmethod
     def prepare(
@@ -97,6 +99,8 @@ class Supervisor:
         supervisor._take_lock()
         try:
             _claim(site.hub.address, site.hub.port)
+            supervisor._faced = supervisor._front.stamp()
+            supervisor._front.check()
             if tls := internal_tls(site, state):
                 tls.prepare()
         except GenesisError:
@@ -127,6 +131,10 @@ class Supervisor:
             end_descendants()
             self.say("Stopped. Nothing is left running; the state is kept in " + str(self.state.folder))
 
+    @property
+    def _front(self) -> Front:
+        return Front(self.site)
+
     def _start(self, programs: list[Program]) -> None:
         for program in programs:
             self.say(f"Starting {program.name} ...")
@@ -148,7 +156,7 @@ class Supervisor:
         }
         proxy = [
             *proxy_command(),
-            *("--ip", self.site.hub.address, "--port", str(self.site.hub.port)),
+            *self._front.proxy_options(),
             *("--api-ip", "127.0.0.1", "--api-port", str(ports.proxy_api)),
             *("--error-target", f"{self._hub_url(ports)}/hub/error"),
             *("--log-level", "warn"),
@@ -209,15 +217,12 @@ class Supervisor:
         }
 
     def _wait_until_ready(self) -> bool:
-        url = f"{self.site.public_url}/hub/login"
         deadline = time.monotonic() + 90
         while not self._stopping:
             self._revive()
-            try:
-                if httpx.get(url, trust_env=False, timeout=2).status_code == httpx.codes.OK:
-                    return True
-            except httpx.TransportError:
-                pass  # not up yet; the deadline below decides
+            page = self._front.get("/hub/login", timeout_s=2)
+            if page is not None and page.status_code == httpx.codes.OK:
+                return True
             if time.monotonic() > deadline:
                 raise Unavailable(
                     f"The sign-in page did not come up within 90 s. Read {self.state.logs}/hub.log."
@@ -242,8 +247,9 @@ class Supervisor:
             self._proxy_forgot |= program.name == "proxy"
 
     def _keep_house(self) -> None:
-        """Do what is due for the hub: mend the proxy's routes, end idle servers that have fallen silent."""
+        """Do what is due: take up a renewed certificate, mend the proxy's routes, end idle servers that have fallen silent."""
         now = time.monotonic()
+        self._take_up_certificate()
         if self._proxy_forgot or now - self._routes_at > _ROUTES_EVERY_S:
             self._proxy_forgot = not self._routes_restored()
             self._routes_at = now
@@ -255,6 +261,22 @@ class Supervisor:
                     culling.cull(hub, self.site.servers.profiles)
             except httpx.HTTPError as error:
                 self.say(f"Silent servers cannot be looked for now: {error!r}")  # again in a minute
+
+    def _take_up_certificate(self) -> None:
+        """Start the proxy again where its certificate was renewed; people's servers and the hub go on."""
+        stamp = self._front.stamp()
+        if not stamp or stamp == self._faced:
+            return
+        self._faced = stamp  # of a pair that is half written the other half comes next
+        try:
+            self._front.check()
+        except InvalidInput as error:
+            self.say(f"The proxy keeps the certificate that it has. {error.message}")
+            return
+        self.say("The certificate was renewed; the proxy takes it up.")
+        for program in self.programs:
+            if program.name == "proxy" and program.process is not None:
+                program.process.terminate()
 
     def _hub(self, token: str) -> httpx.Client:
         """Return a client of the hub's API."""

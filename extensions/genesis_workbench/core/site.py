@@ -34,8 +34,16 @@ class HubSection(Section):
     address: str = Field("127.0.0.1", description="Address that the proxy listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that the proxy listens on; 0 takes a free one.")
     public_url: str = Field(
-        "", description="URL that people type, without a path; made from address and port where empty."
+        "",
+        description="URL that people type, without a path; made from address and port where empty. It begins with https:// where "
+        "`address` is not loopback.",
     )
+    certificate_file: str = Field(
+        "",
+        description="Certificate, as PEM with those that vouch for it, with which the proxy speaks TLS: for the host of "
+        "`public_url` and '*.<origin_domain>'. Empty on loopback, and where another proxy before it speaks TLS.",
+    )
+    key_file: str = Field("", description="File that holds its private key, mode 0600.")
     private_address: str = Field(
         "127.0.0.1",
         description="Address at which people's servers reach the hub and the service. Where they run in containers or on "
@@ -714,7 +722,8 @@ class Site(Section):
     @property
     def public_url(self) -> str:
         """URL that people type, without a trailing slash."""
-        return (self.hub.public_url or f"http://{self.hub.address}:{self.hub.port}").rstrip("/")
+        scheme = "https" if self.hub.certificate_file else "http"
+        return (self.hub.public_url or f"{scheme}://{self.hub.address}:{self.hub.port}").rstrip("/")
 
     @property
     def internal_tls(self) -> bool:
@@ -722,6 +731,23 @@ class Site(Section):
         if self.hub.internal_tls != "auto":
             return self.hub.internal_tls
         return self.servers.spawner in _WITH_TLS and not _is(self.hub.private_address, "is_loopback")
+
+    @model_validator(mode="after")
+    def _encrypts_to_people(self) -> Self:
+        hub, encrypted = self.hub, self.public_url.startswith("https://")
+        if bool(hub.certificate_file) != bool(hub.key_file):
+            raise ValueError("hub.certificate_file and hub.key_file belong together: name both, or neither")
+        if hub.certificate_file and not encrypted:
+            raise ValueError(
+                f"hub.public_url is {self.public_url}, but the proxy speaks TLS: let it begin with https://"
+            )
+        if not encrypted and not _is(hub.address, "is_loopback"):
+            raise ValueError(
+                f"hub.address is {hub.address}, which others can reach, and {self.public_url} is not encrypted: passwords "
+                "and tokens would travel in clear. Name hub.certificate_file and hub.key_file, or put a proxy that speaks "
+                "TLS before it and set hub.public_url to its https:// address"
+            )
+        return self
 
     @model_validator(mode="after")
     def _encrypts_where_it_can(self) -> Self:

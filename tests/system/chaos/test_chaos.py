@@ -219,7 +219,7 @@ class Persistent(RemoteExperiments):
 
     def again(self, what: str, *arguments, **more):
         """Call a method through deaths of the API."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while True:
             try:
                 return getattr(self, what)(*arguments, **more)

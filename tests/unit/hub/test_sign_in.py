@@ -18,7 +18,7 @@ from genesis_workbench.core.site import HubSection, OidcSection, Site
 
 
 def test_passwords_of_a_file_are_for_one_machine():
-    site = Site(name="open", hub=HubSection(address="0.0.0.0"))  # noqa: S104
+    site = Site(name="open", hub=HubSection(address="0.0.0.0", public_url="https://w.example.org"))  # noqa: S104
     with pytest.raises(InvalidInput, match=r"hub\.address is 0\.0\.0\.0, which others can reach"):
         Settings(site, None, None, None)._people(SimpleNamespace())
 

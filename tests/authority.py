@@ -1,0 +1,55 @@
+"""Certificates for tests, signed by an authority of their own."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+
+class Authority:
+    """Signs certificates for hosts, as an organisation does.
+
+    Attributes
+    ----------
+    file, certificate, key : Path
+        Its own certificate, and the last one that it signed with the private key of that.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority for tests")])
+        self.file, self.certificate, self.key = (
+            folder / each for each in ("authority.crt", "site.crt", "site.key")
+        )
+        basic = (x509.BasicConstraints(ca=True, path_length=None), True)
+        self.file.write_bytes(self._signed(self._name, self._key.public_key(), basic))
+
+    def sign(self, *hosts: str, days: float = 30) -> int:
+        """Write a new key and its certificate that holds for so many days; return the certificate's number."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        self.key.unlink(missing_ok=True)
+        self.key.touch(mode=0o600)
+        self.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        names = (x509.SubjectAlternativeName([x509.DNSName(each) for each in hosts]), False)
+        made = self._signed(x509.Name([]), key.public_key(), names, days)
+        self.certificate.write_bytes(made)
+        return x509.load_pem_x509_certificate(made).serial_number
+
+    def _signed(self, subject: x509.Name, key: Any, extension: tuple[Any, bool], days: float = 30) -> bytes:
+        now = dt.datetime.now(dt.UTC)
+        made = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(key)
+        made = made.serial_number(x509.random_serial_number()).add_extension(*extension)
+        made = made.not_valid_before(now - dt.timedelta(days=2)).not_valid_after(
+            now + dt.timedelta(days=days)
+        )
+        return made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
