@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import ipaddress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class Authority:
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
         )
-        names = (x509.SubjectAlternativeName([x509.DNSName(each) for each in hosts]), False)
+        names = (x509.SubjectAlternativeName([_named(each) for each in hosts]), False)
         made = self._signed(x509.Name([]), key.public_key(), names, days)
         self.certificate.write_bytes(made)
         return x509.load_pem_x509_certificate(made).serial_number
@@ -53,3 +54,10 @@ class Authority:
             now + dt.timedelta(days=days)
         )
         return made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _named(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -77,6 +78,8 @@ def configure(c: Any, section: OidcSection, public_url: str) -> None:
     mine.token_url = endpoints["token_endpoint"]
     mine.userdata_url = endpoints["userinfo_endpoint"]
     mine.oauth_callback_url = f"{public_url}/hub/oauth_callback"
+    if section.ca_file:
+        mine.http_request_kwargs = {"ca_certs": section.ca_file}
     mine.scope = list(section.scopes)
     mine.username_claim = section.name_claim
     mine.auth_state_groups_key = lambda state: _claimed(state["oauth_user"], section.groups_claim)
@@ -122,10 +125,19 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _trusted(section: OidcSection) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=section.ca_file or None)
+    except OSError as error:  # ssl.SSLError is one
+        raise InvalidInput(
+            f"people.oidc.ca_file {section.ca_file} cannot be used ({error.strerror or error}). It holds certificates, as PEM."
+        ) from error
+
+
 def _discovered(section: OidcSection) -> dict[str, str]:
     url = section.issuer.rstrip("/") + "/.well-known/openid-configuration"
     try:
-        told = httpx.get(url, timeout=10, trust_env=False).raise_for_status().json()
+        told = httpx.get(url, timeout=10, trust_env=False, verify=_trusted(section)).raise_for_status().json()
         return {
             key: str(told[key]) for key in ("authorization_endpoint", "token_endpoint", "userinfo_endpoint")
         }

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import subprocess
+import sys
 import time
 
 import httpx
 import pytest
 
-from harness import BIN, Browser, Workbench
+from authority import Authority
+from harness import Browser, Workbench
 
 pytestmark = pytest.mark.timeout(240)
 SITE = """
@@ -19,6 +22,7 @@ name = "oidc"
 authenticator = "oidc"
 [people.oidc]
 issuer = "{issuer}"
+ca_file = "{authority}"
 client_id = "workbench"
 client_secret_file = "{secret}"
 title = "the Test Provider"
@@ -30,23 +34,43 @@ sources = []
 SECRET = "a-secret-that-must-be-nowhere"
 
 
-class Provider:
-    """A provider in a process of its own, whose people can be changed."""
+SERVE = """
+import sys, uvicorn
+from oidc_provider_mock import app
+port, certificate, key = sys.argv[1:]
+uvicorn.run(app(), interface="wsgi", port=int(port), ssl_certfile=certificate, ssl_keyfile=key,
+            timeout_graceful_shutdown=1)
+"""
 
-    def __init__(self) -> None:
+
+class Provider:
+    """A provider in a process of its own, by TLS with a certificate of its organisation; its people can be changed."""
+
+    def __init__(self, folder) -> None:
+        self.authority = Authority(folder)
+        self.authority.sign("127.0.0.1")
+        self.trusted = ssl.create_default_context(cafile=self.authority.file)
+        self._http = httpx.Client(trust_env=False, verify=self.trusted)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"https://127.0.0.1:{self.port}"
         self.process = None
 
     def start(self):
-        command = [str(BIN / "oidc-provider-mock"), "--port", str(self.port)]
+        command = [
+            sys.executable,
+            "-c",
+            SERVE,
+            str(self.port),
+            str(self.authority.certificate),
+            str(self.authority.key),
+        ]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
         while True:
             try:
-                return httpx.get(self.url, trust_env=False)
+                return self._http.get(self.url)
             except httpx.TransportError:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
@@ -56,15 +80,15 @@ class Provider:
         self.process.wait(timeout=10)
 
     def put(self, subject, **claims):
-        httpx.put(f"{self.url}/users/{subject}", json=claims, trust_env=False).raise_for_status()
+        self._http.put(f"{self.url}/users/{subject}", json=claims).raise_for_status()
 
     def revoke(self, subject):
-        httpx.post(f"{self.url}/users/{subject}/revoke-tokens", trust_env=False).raise_for_status()
+        self._http.post(f"{self.url}/users/{subject}/revoke-tokens").raise_for_status()
 
 
 @pytest.fixture(scope="module")
-def provider():
-    made = Provider()
+def provider(tmp_path_factory):
+    made = Provider(tmp_path_factory.mktemp("provider"))
     made.start()
     yield made
     made.stop()
@@ -77,8 +101,9 @@ def workbench(provider, tmp_path_factory):
     secret.touch(mode=0o600)
     secret.write_text(SECRET)
     site = folder / "site.toml"
-    site.write_text(SITE.format(issuer=provider.url, secret=secret))
+    site.write_text(SITE.format(issuer=provider.url, authority=provider.authority.file, secret=secret))
     with Workbench(folder / "state", site) as running:
+        running.trusted = provider.trusted
         yield running
 
 

@@ -78,6 +78,9 @@ class OidcSection(Section):
         "",
         description="Its address, below which '/.well-known/openid-configuration' is; https unless on loopback.",
     )
+    ca_file: str = Field(
+        "", description="Certificates that its certificate must come from; the system's where empty."
+    )
     client_id: str = Field("", description="Name of this workbench at the provider.")
     client_secret_file: str = Field("", description="File that holds the secret that goes with it.")
     title: str = Field("your organisation", description="What the button says: 'Sign in with …'.")

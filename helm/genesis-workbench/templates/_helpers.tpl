@@ -68,10 +68,25 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- $loopback := eq .Values.site.hub.address "127.0.0.1" -}}
 {{- if and .Values.ingress.enabled $loopback -}}
-{{- fail "ingress.enabled is true, but site.hub.address is 127.0.0.1: an Ingress would reach nothing. Use kubectl port-forward, or an image whose authenticator may listen on 0.0.0.0." -}}
+{{- fail "ingress.enabled is true, but site.hub.address is 127.0.0.1: an Ingress would reach nothing. Set site.hub.address to 0.0.0.0 (and people.authenticator to oidc or ldap), or use kubectl port-forward." -}}
+{{- end -}}
+{{- if and .Values.ingress.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.from) -}}
+{{- fail "ingress.enabled is true, but networkPolicy.from is empty, which lets nobody in. Name the namespace of the ingress controller there." -}}
+{{- end -}}
+{{- if and (not $loopback) (eq .Values.people.authenticator "people") -}}
+{{- fail "site.hub.address is 0.0.0.0, but people.authenticator is people, whose passwords are for loopback. Set it to oidc or ldap." -}}
+{{- end -}}
+{{- if and (eq .Values.people.authenticator "oidc") (not .Values.people.secret) -}}
+{{- fail "people.authenticator is oidc, but people.secret is empty. Make a secret whose key `secret` is the client's secret at the provider, and name it." -}}
+{{- end -}}
+{{- if and (eq .Values.people.authenticator "people") (or .Values.people.secret .Values.people.settings) -}}
+{{- fail "people.secret and people.settings are for people.authenticator oidc or ldap, and it is people." -}}
 {{- end -}}
 {{- if and (not $loopback) (not .Values.site.hub.publicUrl) -}}
 {{- fail "site.hub.address is 0.0.0.0, but site.hub.publicUrl is empty. Set the URL that people type, such as https://workbench.example.org." -}}
+{{- end -}}
+{{- if and (not $loopback) (not (hasPrefix "https://" (include "genesis.publicUrl" .))) -}}
+{{- fail (printf "site.hub.address is 0.0.0.0, but site.hub.publicUrl is %s: passwords and tokens would travel in clear. Let an ingress speak TLS, and name its https:// address." .Values.site.hub.publicUrl) -}}
 {{- end -}}
 {{- if and (not $loopback) (eq .Values.site.hub.originDomain "localhost") -}}
 {{- fail "site.hub.address is 0.0.0.0, but site.hub.originDomain is localhost, which only a person's own machine answers for. Set the domain whose subdomains lead here." -}}

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from genesis_hub.settings import Ports, Settings
 from genesis_hub.spawners.kubernetes import KubernetesSpawner
 from genesis_workbench import __version__
 from genesis_workbench.compute.kubernetes.pods import labels
-from genesis_workbench.core.errors import InvalidInput
+from genesis_workbench.core.secret import read_private
 from genesis_workbench.core.site import KubernetesServersSection, load_site
 from genesis_workbench.core.state import State
 
@@ -170,6 +171,13 @@ def test_the_pod_has_no_rights_to_spare(render):
 
 
 AS_PODS = ('servers.spawner="kubernetes"', f'servers.image="registry.example.org/user@sha256:{"0" * 64}"')
+OUTSIDE = (
+    'site.hub.address="0.0.0.0"',
+    'site.hub.publicUrl="https://w.example.org"',
+    'site.hub.originDomain="w.example.org"',
+    'people.authenticator="oidc"',
+    'people.secret="x"',
+)
 USER_IMAGE = 'compute.image="registry.example.org/user@sha256:0"'
 
 
@@ -324,15 +332,17 @@ def test_a_changed_site_file_restarts_the_pod(render):
     ("settings", "message"),
     [
         (["ingress.enabled=true"], "an Ingress would reach nothing"),
+        (["ingress.enabled=true", *OUTSIDE], "networkPolicy.from is empty, which lets nobody in"),
+        (['site.hub.address="0.0.0.0"'], "passwords are for loopback"),
+        (['people.authenticator="oidc"'], "people.secret is empty"),
+        (['people.secret="x"'], "are for people.authenticator oidc or ldap"),
+        ([*OUTSIDE, 'site.hub.publicUrl="http://w.example.org"'], "would travel in clear"),
         (["compute.enabled=true"], "compute.image is empty"),
         (['servers.spawner="kubernetes"'], "servers.image is empty"),
         (["compute.enabled=true", USER_IMAGE, *AS_PODS], "can mount every claim in it, others' homes too"),
         (['servers.image="registry.example.org/user:1"'], "servers.image|/servers/image"),
-        (['site.hub.address="0.0.0.0"'], "publicUrl is empty"),
-        (
-            ['site.hub.address="0.0.0.0"', 'site.hub.publicUrl="https://w.example.org"'],
-            "originDomain is localhost",
-        ),
+        ([*OUTSIDE, 'site.hub.publicUrl=""'], "publicUrl is empty"),
+        ([*OUTSIDE, 'site.hub.originDomain="localhost"'], "originDomain is localhost"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_with_what_to_do(render, settings, message):
@@ -340,20 +350,50 @@ def test_settings_that_cannot_work_are_refused_with_what_to_do(render, settings,
         render(*settings)
 
 
-def test_the_hub_refuses_what_the_notes_warn_of(render, tmp_path):
-    """When this fails there is a sign-in for a network: mend NOTES.txt, values.yaml and the schema."""
+def test_a_site_file_with_a_provider_has_its_settings_and_its_secret_for_the_hub_alone(render, tmp_path):
+    rendered = render(values=EVERYTHING)
     file = tmp_path / "site.toml"
-    file.write_text(render(values=EVERYTHING)["ConfigMap"]["data"]["site.toml"])
-    settings = Settings(load_site(file), State(tmp_path), Secrets("a", "b", "00", "c"), Ports(1, 2, 3))
-    with pytest.raises(InvalidInput, match=r"hub\.address is 0\.0\.0\.0"):
-        settings.apply(Config())
+    file.write_text(rendered["ConfigMap"]["data"]["site.toml"])
+    section = load_site(file).people.oidc
+    given = read(EVERYTHING)["people"]["settings"]
+    assert {key: getattr(section, key) for key in given} == given
+    pod = rendered["StatefulSet"]["spec"]["template"]["spec"]
+    (copies,), (workbench,) = pod["initContainers"], pod["containers"]
+    volumes = {each["name"]: each for each in pod["volumes"]}
+    assert volumes["given"]["secret"] == {"secretName": "workbench-oidc"}
+    assert volumes["secret"]["emptyDir"]["medium"] == "Memory"  # on no disk
+    mounts = {each["mountPath"]: each for each in workbench["volumeMounts"]}
+    assert mounts[str(Path(section.client_secret_file).parent)]["name"] == "secret"
+    assert "given" not in {each["name"] for each in workbench["volumeMounts"]}
+    assert copies["securityContext"] == workbench["securityContext"]
+    # What the copy does, with places of this machine: for the account alone.
+    source, target = tmp_path / "given", tmp_path / "copied"
+    source.mkdir()
+    target.mkdir()
+    (source / "secret").write_text("word")
+    (source / "secret").chmod(0o644)
+    code = copies["command"][2].replace("/run/genesis-workbench", str(target)).replace("/secret", str(source))
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert read_private(str(target / "secret"), "people.oidc.client_secret_file") == "word"
+
+
+def test_a_directory_needs_no_secret_where_anybody_may_look_people_up(render, tmp_path):
+    file = tmp_path / "site.toml"
+    asked = ('people.authenticator="ldap"', 'people.settings={"url": "ldaps://x.org", "timeout_s": 2}')
+    rendered = render(*asked)
+    file.write_text(rendered["ConfigMap"]["data"]["site.toml"])
+    section = load_site(file).people.ldap
+    assert (section.url, section.timeout_s, section.bind_password_file) == ("ldaps://x.org", 2, "")
+    assert "initContainers" not in rendered["StatefulSet"]["spec"]["template"]["spec"]
+    file.write_text(render(*asked, 'people.secret="directory"')["ConfigMap"]["data"]["site.toml"])
+    assert load_site(file).people.ldap.bind_password_file == "/run/genesis-workbench/secret"
 
 
 @pytest.mark.parametrize(
     ("values", "line"),
     [
         (None, "port-forward pod/wb-genesis-workbench-0"),
-        (EVERYTHING, "WARNING: site.hub.address"),
+        (EVERYTHING, "People reach it at https://workbench.example.org, and sign in by oidc."),
         (PODS, "Each person's server is a pod of its own"),
     ],
 )
