@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import socket
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from authority import Authority
 from browser.lab import lab, notebook, run_all
 from harness import Workbench
+from nginx import Nginx, program
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
-GUIDE = Path(__file__).parents[2] / "docs/how-to/tls.md"
 SITE = """
 name = "behind"
 [hub]
@@ -25,18 +21,6 @@ public_url = "https://wb.localhost:{public}"
 origin_domain = "wb.localhost"
 [catalog]
 sources = []
-"""
-AROUND = """
-daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-{guide}
-}}
 """
 PAGE = """
 import panel as pn
@@ -59,39 +43,22 @@ def ports(count):
 
 @pytest.fixture(scope="module")
 def workbench(tmp_path_factory):
-    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if nginx is None:
+    if program() is None:
         pytest.skip("nginx is not installed")
     folder = tmp_path_factory.mktemp("tls")
     authority = Authority(folder)
     authority.sign("wb.localhost", "*.wb.localhost")
     inside, public = ports(2)
-    # The guide's own words, with the places of this test.
-    guide = re.search(r"```nginx\n(.*?)```", GUIDE.read_text(), re.DOTALL)[1]
-    for ours, theirs in {
-        "listen 443 ssl": f"listen 127.0.0.1:{public} ssl",
-        "workbench.example.org": "wb.localhost",
-        "/etc/nginx/workbench.crt": str(authority.certificate),
-        "/etc/nginx/workbench.key": str(authority.key),
-        "127.0.0.1:8000": f"127.0.0.1:{inside}",
-    }.items():
-        assert ours in guide
-        guide = guide.replace(ours, theirs)
-    (folder / "nginx.conf").write_text(AROUND.format(folder=folder, guide=guide))
     site = folder / "site.toml"
     site.write_text(SITE.format(port=inside, public=public))
-    before = subprocess.Popen([nginx, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")])
     running = Workbench(folder / "state", site)
     running.domain = "wb.localhost"
-    try:
+    with Nginx(folder, authority, running.domain, public, inside):
         running.start(inside)
         for name in ("alice", "bob"):
             running.add(name, "solar")
         yield running
         running.stop()
-    finally:
-        before.terminate()
-        before.wait(timeout=10)
 
 
 @pytest.fixture

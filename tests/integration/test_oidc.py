@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
-import ssl
-import subprocess
-import sys
 import time
 
 import httpx
 import pytest
 
-from authority import Authority
 from harness import Browser, Workbench
+from provider import Provider
 
 pytestmark = pytest.mark.timeout(240)
 SITE = """
@@ -32,58 +28,6 @@ admin_groups = ["keepers"]
 sources = []
 """
 SECRET = "a-secret-that-must-be-nowhere"
-
-
-SERVE = """
-import sys, uvicorn
-from oidc_provider_mock import app
-port, certificate, key = sys.argv[1:]
-uvicorn.run(app(), interface="wsgi", port=int(port), ssl_certfile=certificate, ssl_keyfile=key,
-            timeout_graceful_shutdown=1)
-"""
-
-
-class Provider:
-    """A provider in a process of its own, by TLS with a certificate of its organisation; its people can be changed."""
-
-    def __init__(self, folder) -> None:
-        self.authority = Authority(folder)
-        self.authority.sign("127.0.0.1")
-        self.trusted = ssl.create_default_context(cafile=self.authority.file)
-        self._http = httpx.Client(trust_env=False, verify=self.trusted)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"https://127.0.0.1:{self.port}"
-        self.process = None
-
-    def start(self):
-        command = [
-            sys.executable,
-            "-c",
-            SERVE,
-            str(self.port),
-            str(self.authority.certificate),
-            str(self.authority.key),
-        ]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                return self._http.get(self.url)
-            except httpx.TransportError:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(timeout=10)
-
-    def put(self, subject, **claims):
-        self._http.put(f"{self.url}/users/{subject}", json=claims).raise_for_status()
-
-    def revoke(self, subject):
-        self._http.post(f"{self.url}/users/{subject}/revoke-tokens").raise_for_status()
 
 
 @pytest.fixture(scope="module")

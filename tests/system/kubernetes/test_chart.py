@@ -11,13 +11,17 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import uuid
 from pathlib import Path
 
 import pytest
 
-from harness import Browser, Workbench
+from authority import Authority
+from harness import Browser, Workbench, run_in_kernel
+from nginx import Nginx, program
+from provider import Provider
 from system.kubernetes.conftest import missing
 from system.kubernetes.notebook import Kubectl, until
 from system.kubernetes.policies import Enforced
@@ -73,10 +77,11 @@ def chart(kubeconfig):
     common += ["resources.requests.cpu=10m", "resources.requests.memory=512Mi"]
 
     @contextlib.contextmanager
-    def install(*settings, values=""):
+    def install(*settings, values="", before=lambda _: None):
         space = f"gw-chart-{uuid.uuid4().hex[:8]}"
         there = Kubectl(kubectl, space)
         there("create", "namespace", space)
+        before(there)
         command = [
             helm,
             "install",
@@ -197,6 +202,102 @@ def test_somebody_signs_in_and_has_a_pod_that_outlives_the_hub(chart, pinned_ima
         assert server_of(kubectl, "admin")["metadata"]["uid"] == before["metadata"]["uid"]
         browser.close()
         bob.close()
+
+
+def free_ports(count):
+    probes = [socket.socket() for _ in range(count)]
+    for each in probes:
+        each.bind(("127.0.0.1", 0))
+    found = [each.getsockname()[1] for each in probes]
+    for each in probes:
+        each.close()
+    return found
+
+
+def own_address():
+    """Return an address of this machine that pods reach, too."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # nothing is sent: it is asked from where that would go
+        return probe.getsockname()[0]
+
+
+def test_people_of_other_machines_sign_in_by_a_provider_through_what_speaks_tls(chart, tmp_path):
+    if program() is None:
+        missing("nginx is not installed")
+    provider = Provider(tmp_path, own_address())
+    provider.start()
+    provider.put("7", preferred_username="ada", groups=["scientists"])
+    secret = tmp_path / "secret"
+    secret.write_text("a-secret-that-must-be-nowhere")
+    folder = tmp_path / "front"
+    folder.mkdir()
+    front = Authority(folder)
+    front.sign("wb.localhost", "*.wb.localhost")
+    public, inside = free_ports(2)
+    workbench = Workbench(tmp_path)
+    workbench.public_url, workbench.domain = f"https://wb.localhost:{public}", "wb.localhost"
+    workbench.trusted = ssl.create_default_context(cafile=front.file)
+    workbench.trusted.load_verify_locations(provider.authority.file)
+    settings = [
+        f"site.hub.port={inside}",
+        "site.hub.address=0.0.0.0",
+        f"site.hub.publicUrl={workbench.public_url}",
+    ]
+    settings += [
+        "site.hub.originDomain=wb.localhost",
+        "people.authenticator=oidc",
+        "people.secret=workbench-oidc",
+    ]
+    settings += [f"people.settings.issuer={provider.url}", "people.settings.client_id=workbench"]
+    settings += [
+        "people.settings.ca_file=/run/genesis-workbench/ca.crt",
+        "people.settings.allowed_groups={scientists}",
+    ]
+
+    def keep_secret(kubectl):
+        files = [f"--from-file=secret={secret}", f"--from-file=ca.crt={provider.authority.file}"]
+        kubectl("create", "secret", "generic", "workbench-oidc", *files)
+
+    try:
+        with (
+            chart(
+                *settings, values="site:\n  extra: '[catalog]\n\n    sources = []'", before=keep_secret
+            ) as kubectl,
+            forwarded(kubectl, inside),
+            Nginx(folder, front, "wb.localhost", public, inside),
+        ):
+            browser = Browser(workbench)
+            form = browser.get(f"{workbench.public_url}/hub/oauth_login?next=/hub/home")
+            assert str(form.url).startswith(provider.url)
+            answer = browser.http.post(form.url, data={"sub": "7"}, follow_redirects=True)
+            assert str(answer.url) == f"{workbench.public_url}/hub/home"
+            browser.start_server("ada")
+            token = browser.make_token("ada", note="test", scopes=["access:servers!user=ada", "self"])
+            assert run_in_kernel(workbench, "ada", token, "print(6 * 7)").strip() == "42"
+            assert [
+                each.name
+                for each in browser.http.cookies.jar
+                if each.domain.endswith("wb.localhost") and not each.secure
+            ] == []
+            provider.put("8", preferred_username="eve", groups=["others"])
+            stranger = Browser(workbench)
+            form = stranger.get(f"{workbench.public_url}/hub/oauth_login?next=/hub/home")
+            assert stranger.http.post(form.url, data={"sub": "8"}, follow_redirects=True).status_code == 403
+            # The secret is in no variable, no log, and no file that another account could read.
+            told = kubectl(
+                "exec",
+                POD,
+                "--",
+                "sh",
+                "-c",
+                f"stat -c %a /run/genesis-workbench/secret; env; cat {STATE}/logs/*.log",
+            )
+            assert told.startswith("600")
+            assert "a-secret-that-must-be-nowhere" not in told
+            browser.close()
+            stranger.close()
+    finally:
+        provider.stop()
 
 
 def nobody_reaches_another(kubectl, hers, his):
