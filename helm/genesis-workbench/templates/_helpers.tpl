@@ -76,11 +76,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and (not $loopback) (eq .Values.people.authenticator "people") -}}
 {{- fail "site.hub.address is 0.0.0.0, but people.authenticator is people, whose passwords are for loopback. Set it to oidc or ldap." -}}
 {{- end -}}
-{{- if and (eq .Values.people.authenticator "oidc") (not .Values.people.secret) -}}
-{{- fail "people.authenticator is oidc, but people.secret is empty. Make a secret whose key `secret` is the client's secret at the provider, and name it." -}}
+{{- if and (eq .Values.people.authenticator "people") .Values.people.settings -}}
+{{- fail "people.settings are for people.authenticator oidc or ldap, and it is people." -}}
 {{- end -}}
-{{- if and (eq .Values.people.authenticator "people") (or .Values.people.secret .Values.people.settings) -}}
-{{- fail "people.secret and people.settings are for people.authenticator oidc or ldap, and it is people." -}}
+{{- range $key, $value := .Values.people.settings -}}
+{{- if and (hasPrefix "/run/genesis-workbench/" (toString $value)) (not $.Values.secret) -}}
+{{- fail (printf "people.settings.%s is %s, but secret is empty. Name the secret whose files lie there." $key $value) -}}
+{{- end -}}
 {{- end -}}
 {{- if and (not $loopback) (not .Values.site.hub.publicUrl) -}}
 {{- fail "site.hub.address is 0.0.0.0, but site.hub.publicUrl is empty. Set the URL that people type, such as https://workbench.example.org." -}}

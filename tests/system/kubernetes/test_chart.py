@@ -246,17 +246,18 @@ def test_people_of_other_machines_sign_in_by_a_provider_through_what_speaks_tls(
     settings += [
         "site.hub.originDomain=wb.localhost",
         "people.authenticator=oidc",
-        "people.secret=workbench-oidc",
+        "secret=workbench",
     ]
     settings += [f"people.settings.issuer={provider.url}", "people.settings.client_id=workbench"]
     settings += [
+        "people.settings.client_secret_file=/run/genesis-workbench/client-secret",
         "people.settings.ca_file=/run/genesis-workbench/ca.crt",
         "people.settings.allowed_groups={scientists}",
     ]
 
     def keep_secret(kubectl):
-        files = [f"--from-file=secret={secret}", f"--from-file=ca.crt={provider.authority.file}"]
-        kubectl("create", "secret", "generic", "workbench-oidc", *files)
+        files = [f"--from-file=client-secret={secret}", f"--from-file=ca.crt={provider.authority.file}"]
+        kubectl("create", "secret", "generic", "workbench", *files)
 
     try:
         with (
@@ -290,7 +291,7 @@ def test_people_of_other_machines_sign_in_by_a_provider_through_what_speaks_tls(
                 "--",
                 "sh",
                 "-c",
-                f"stat -c %a /run/genesis-workbench/secret; env; cat {STATE}/logs/*.log",
+                f"stat -c %a /run/genesis-workbench/client-secret; env; cat {STATE}/logs/*.log",
             )
             assert told.startswith("600")
             assert "a-secret-that-must-be-nowhere" not in told

@@ -176,7 +176,6 @@ OUTSIDE = (
     'site.hub.publicUrl="https://w.example.org"',
     'site.hub.originDomain="w.example.org"',
     'people.authenticator="oidc"',
-    'people.secret="x"',
 )
 USER_IMAGE = 'compute.image="registry.example.org/user@sha256:0"'
 
@@ -334,8 +333,11 @@ def test_a_changed_site_file_restarts_the_pod(render):
         (["ingress.enabled=true"], "an Ingress would reach nothing"),
         (["ingress.enabled=true", *OUTSIDE], "networkPolicy.from is empty, which lets nobody in"),
         (['site.hub.address="0.0.0.0"'], "passwords are for loopback"),
-        (['people.authenticator="oidc"'], "people.secret is empty"),
-        (['people.secret="x"'], "are for people.authenticator oidc or ldap"),
+        (
+            ['people.authenticator="oidc"', 'people.settings={"ca_file": "/run/genesis-workbench/ca.crt"}'],
+            "but secret is empty",
+        ),
+        (['people.settings={"issuer": "x"}'], "are for people.authenticator oidc or ldap"),
         ([*OUTSIDE, 'site.hub.publicUrl="http://w.example.org"'], "would travel in clear"),
         (["compute.enabled=true"], "compute.image is empty"),
         (['servers.spawner="kubernetes"'], "servers.image is empty"),
@@ -360,7 +362,7 @@ def test_a_site_file_with_a_provider_has_its_settings_and_its_secret_for_the_hub
     pod = rendered["StatefulSet"]["spec"]["template"]["spec"]
     (copies,), (workbench,) = pod["initContainers"], pod["containers"]
     volumes = {each["name"]: each for each in pod["volumes"]}
-    assert volumes["given"]["secret"] == {"secretName": "workbench-oidc"}
+    assert volumes["given"]["secret"] == {"secretName": "workbench"}
     assert volumes["secret"]["emptyDir"]["medium"] == "Memory"  # on no disk
     mounts = {each["mountPath"]: each for each in workbench["volumeMounts"]}
     assert mounts[str(Path(section.client_secret_file).parent)]["name"] == "secret"
@@ -370,14 +372,14 @@ def test_a_site_file_with_a_provider_has_its_settings_and_its_secret_for_the_hub
     source, target = tmp_path / "given", tmp_path / "copied"
     source.mkdir()
     target.mkdir()
-    (source / "secret").write_text("word")
-    (source / "secret").chmod(0o644)
+    (source / "client-secret").write_text("word")
+    (source / "client-secret").chmod(0o644)
     code = copies["command"][2].replace("/run/genesis-workbench", str(target)).replace("/secret", str(source))
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert read_private(str(target / "secret"), "people.oidc.client_secret_file") == "word"
+    assert read_private(str(target / "client-secret"), "people.oidc.client_secret_file") == "word"
 
 
-def test_a_directory_needs_no_secret_where_anybody_may_look_people_up(render, tmp_path):
+def test_a_directory_is_asked_with_the_site_files_own_keys(render, tmp_path):
     file = tmp_path / "site.toml"
     asked = ('people.authenticator="ldap"', 'people.settings={"url": "ldaps://x.org", "timeout_s": 2}')
     rendered = render(*asked)
@@ -385,8 +387,6 @@ def test_a_directory_needs_no_secret_where_anybody_may_look_people_up(render, tm
     section = load_site(file).people.ldap
     assert (section.url, section.timeout_s, section.bind_password_file) == ("ldaps://x.org", 2, "")
     assert "initContainers" not in rendered["StatefulSet"]["spec"]["template"]["spec"]
-    file.write_text(render(*asked, 'people.secret="directory"')["ConfigMap"]["data"]["site.toml"])
-    assert load_site(file).people.ldap.bind_password_file == "/run/genesis-workbench/secret"
 
 
 @pytest.mark.parametrize(
