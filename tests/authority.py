@@ -12,6 +12,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+# What the key of an authority may do: sign certificates, and nothing else.
+SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 class Authority:
     """Signs certificates for hosts, as an organisation does.
@@ -24,7 +37,7 @@ class Authority:
 
     def __init__(self, folder: Path) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority for tests")])
+        self._name = _called("an authority for tests")
         self.file, self.certificate, self.key = (
             folder / each for each in ("authority.crt", "site.crt", "site.key")
         )
@@ -42,18 +55,27 @@ class Authority:
             )
         )
         names = (x509.SubjectAlternativeName([_named(each) for each in hosts]), False)
-        made = self._signed(x509.Name([]), key.public_key(), names, days)
+        made = self._signed(_called("a server for tests"), key.public_key(), names, days)
         self.certificate.write_bytes(made)
         return x509.load_pem_x509_certificate(made).serial_number
 
     def _signed(self, subject: x509.Name, key: Any, extension: tuple[Any, bool], days: float = 30) -> bytes:
-        now = dt.datetime.now(dt.UTC)
+        now, ours = dt.datetime.now(dt.UTC), self._key.public_key()
         made = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(key)
         made = made.serial_number(x509.random_serial_number()).add_extension(*extension)
+        # Which keys these are: newer versions of Python refuse a certificate that does not say it.
+        made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        made = made.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ours), critical=False)
+        if key == ours:
+            made = made.add_extension(SIGNS, critical=True)
         made = made.not_valid_before(now - dt.timedelta(days=2)).not_valid_after(
             now + dt.timedelta(days=days)
         )
         return made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _called(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _named(host: str) -> x509.GeneralName:

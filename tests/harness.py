@@ -228,10 +228,12 @@ class Workbench:
 
 
 class Loopback(httpx.HTTPTransport):
-    """Connects to 127.0.0.1 whatever the host is, as browsers do for ``*.localhost``; the Host header says which."""
+    """Connects to 127.0.0.1 for ``*.localhost``, as browsers do; the Host header says which."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request."""
+        if not request.url.host.endswith("localhost"):
+            return super().handle_request(request)
         sent = httpx.Request(
             request.method,
             request.url.copy_with(host="127.0.0.1"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Self
 
@@ -35,7 +37,7 @@ class Nginx:
     """Takes what comes by TLS to `public`, for a host and all below it, on to `inside`: ports of this machine's loopback."""
 
     def __init__(self, folder: Path, authority: Authority, host: str, public: int, inside: int) -> None:
-        self._folder = folder
+        self._folder, self._public = folder, public
         found = re.search(r"```nginx\n(.*?)```", GUIDE.read_text(), re.DOTALL)
         assert found, f"{GUIDE} has no settings of nginx"
         guide = found[1]
@@ -57,7 +59,14 @@ class Nginx:
         self._process = subprocess.Popen(
             [nginx, "-c", str(self._folder / "nginx.conf"), "-e", str(self._folder / "error.log")]
         )
-        return self
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self._public), timeout=5).close()
+                return self
+            except OSError:
+                assert time.monotonic() < deadline, (self._folder / "error.log").read_text()
+                time.sleep(0.1)
 
     def __exit__(self, *_: object) -> None:
         assert self._process

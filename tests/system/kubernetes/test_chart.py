@@ -214,17 +214,20 @@ def free_ports(count):
     return found
 
 
-def own_address():
-    """Return an address of this machine that pods reach, too."""
+def own_address(kubeconfig):
+    """Return the address of this machine on the network of the cluster's nodes."""
+    kubectl = shutil.which("kubectl") or shutil.which("kubectl", path=str(kubeconfig.parent / "bin"))
+    (node, *_) = Kubectl(kubectl, "default").items("nodes", labels="")
+    where = next(each["address"] for each in node["status"]["addresses"] if each["type"] == "InternalIP")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # nothing is sent: it is asked from where that would go
+        probe.connect((where, 9))  # nothing is sent: it is asked from where that would go
         return probe.getsockname()[0]
 
 
-def test_people_of_other_machines_sign_in_by_a_provider_through_what_speaks_tls(chart, tmp_path):
+def test_people_of_other_machines_sign_in_by_a_provider_through_what_speaks_tls(chart, kubeconfig, tmp_path):
     if program() is None:
         missing("nginx is not installed")
-    provider = Provider(tmp_path, own_address())
+    provider = Provider(tmp_path, own_address(kubeconfig))
     provider.start()
     provider.put("7", preferred_username="ada", groups=["scientists"])
     secret = tmp_path / "secret"
