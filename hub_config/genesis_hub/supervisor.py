@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from genesis_hub.internal_tls import InternalTls
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_LONGEST_WORDS = 400
 _ROUTES_EVERY_S, _CULL_EVERY_S = 600.0, 60.0
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -224,8 +225,9 @@ class Supervisor:
             if page is not None and page.status_code == httpx.codes.OK:
                 return True
             if time.monotonic() > deadline:
+                log = self.state.logs / "hub.log"
                 raise Unavailable(
-                    f"The sign-in page did not come up within 90 s. Read {self.state.logs}/hub.log."
+                    f"The sign-in page did not come up within 90 s. Last in {log}: {last_words(log)}"
                 )
             time.sleep(0.1)
         return False
@@ -241,7 +243,8 @@ class Supervisor:
                 continue  # wait longer each time it dies young
             program.deaths += 1
             self.say(
-                f"{program.name} ended with status {process.returncode}; starting it again ({program.log})."
+                f"{program.name} ended with status {process.returncode}; starting it again. Last in {program.log}: "
+                f"{last_words(program.log)}"
             )
             program.start()
             self._proxy_forgot |= program.name == "proxy"
@@ -342,6 +345,15 @@ class Supervisor:
                 f"A workbench is running already on {self.state.folder}. Stop it with Ctrl-C where it runs, or name "
                 "another folder with --state."
             ) from None
+
+
+def last_words(log: Path) -> str:
+    """Return the last line of a log that says anything: mostly why its program ended."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 8192))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    found = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+    return found if len(found) <= _LONGEST_WORDS else found[: _LONGEST_WORDS - 3] + "..."
 
 
 def proxy_command() -> list[str]:
