@@ -1,76 +1,11 @@
 // The catalog to look through. All text is set as text, never as HTML: records come from everywhere.
+import { button, mark, node } from "./_page.js";
 
-const STYLE = `
-.genesis-catalog { font-family: var(--jp-ui-font-family, system-ui, sans-serif); font-size: 13px; box-sizing: border-box;
-  color: var(--jp-ui-font-color1, CanvasText); border: 1px solid var(--jp-border-color2, #bbb); border-radius: 6px;
-  padding: 12px 14px; max-width: 1080px; }
-.genesis-catalog .ask { display: flex; gap: 8px; flex-wrap: wrap; align-items: center; }
-.genesis-catalog input[type=search] { flex: 1 1 260px; font: inherit; font-size: 15px; padding: 6px 10px; }
-.genesis-catalog input, .genesis-catalog select { font: inherit; color: inherit; background: var(--jp-layout-color1, Canvas);
-  border: 1px solid var(--jp-border-color1, #999); border-radius: 4px; padding: 2px 4px; }
-.genesis-catalog input.number { width: 56px; box-sizing: border-box; margin-right: 6px; }
-.genesis-catalog button { font: inherit; color: inherit; cursor: pointer; border-radius: 4px; padding: 2px 10px;
-  border: 1px solid var(--jp-border-color1, #999); background: var(--jp-layout-color1, Canvas); }
-.genesis-catalog :focus-visible { outline: 2px solid var(--jp-brand-color1, #1565c0); outline-offset: 1px; }
-.genesis-catalog .body { display: grid; grid-template-columns: 250px minmax(0, 1fr); gap: 16px; margin-top: 10px; }
-.genesis-catalog .side h5, .genesis-catalog .hit h5 { margin: 10px 0 3px; font-size: 13px; }
-.genesis-catalog .facet { display: flex; width: 100%; justify-content: space-between; gap: 8px; border: 0; padding: 1px 4px; text-align: left; }
-.genesis-catalog .facet span:first-child { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.genesis-catalog .facet[aria-pressed=true] { background: var(--jp-brand-color3, #bbdefb); color: #000; font-weight: 600; }
-.genesis-catalog .count { font-variant-numeric: tabular-nums; opacity: .8; }
-.genesis-catalog canvas, .genesis-catalog svg { display: block; max-width: 100%; }
-.genesis-catalog .map { cursor: crosshair; border: 1px solid var(--jp-border-color2, #bbb); touch-action: none; }
-.genesis-catalog .years { cursor: col-resize; touch-action: none; }
-.genesis-catalog .years rect { fill: var(--jp-border-color1, #999); }
-.genesis-catalog .years rect.in { fill: var(--jp-brand-color1, #1565c0); }
-.genesis-catalog .years .brush { fill: var(--jp-brand-color1, #1565c0); opacity: .18; }
-.genesis-catalog svg text { fill: var(--jp-ui-font-color1, CanvasText); font-size: 10px; }
-.genesis-catalog .hits { max-height: 560px; overflow: auto; }
-.genesis-catalog .hit { padding: 6px 8px; border-bottom: 1px solid var(--jp-border-color2, #ccc); }
-.genesis-catalog .hit h5 { font-size: 14px; margin: 0 0 2px; }
-.genesis-catalog .hit p { margin: 2px 0 4px; }
-.genesis-catalog .hit .facts { opacity: .9; }
-.genesis-catalog .hit code { font-size: 12px; }
-.genesis-catalog mark { background: #ffe082; color: #000; }
-.genesis-catalog .badge { border: 1px solid currentColor; border-radius: 9px; padding: 0 7px; font-size: 11px; margin-right: 4px; }
-.genesis-catalog .badge.opens { color: var(--jp-success-color0, #1b5e20); }
-.genesis-catalog .badge.guarded, .genesis-catalog .stale { color: var(--jp-warn-color0, #8a5300); }
-.genesis-catalog .fault { color: var(--jp-error-color0, #b00020); }
-.genesis-catalog .line { min-height: 1.5em; margin: 4px 0; }
-.genesis-catalog .looked { border: 1px solid var(--jp-border-color2, #bbb); border-radius: 4px; padding: 6px 8px; margin: 4px 0; overflow-x: auto; }
-.genesis-catalog table { border-collapse: collapse; } .genesis-catalog td, .genesis-catalog th { padding: 1px 8px 1px 0; text-align: left; white-space: nowrap; }
-.genesis-catalog pre { margin: 0; white-space: pre-wrap; }
-.genesis-catalog details { margin-top: 8px; } .genesis-catalog details td { white-space: normal; vertical-align: top; }
-`;
-
-const SVG = "http://www.w3.org/2000/svg";
 const FACETS = [["agency", "Agency"], ["field", "Field"], ["format", "Format"], ["licence", "Licence"], ["label", "Access"], ["source", "Source"]];
 const FIRST_YEAR = 1900;
 
 // Where there is land, 2 degrees a bit, from 90 north and 180 west on; from the altitudes that come with pvlib.
 const LAND = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAHwAf/AAAAAAAAAAAAAAAAAAAAAAAA//////+AAAAADAABAAAAAAAAAAAAAI/+P///4AA+AAAAAA0AAAAAAAAAAAwAr4f///4AAIAAAAAAHAAAAAAAAAAAPivwAf//wAAAAADAAf/4AGAAAAAAAD4338AP//gAAAAAEBD///+DAAAABgAAfw3/gH//gAAAgAEDf///+/9gAAP////59j4H/+AAAP/AB//////////8P//////h+H/gAAAf/z///////////Mf//////n8D8A+AA+/P///////////AP/////4A8B4AAAD5/////////////Af/////gHgA4AAAP5///////////PwAHgH///gH0AAAAAH4/////////+AMAABAD///4D+AAAAGCx/////////4A8AAAAB////n/gAAAODj/////////wA4AAAAAf///v/wAAAbH///////////AwAAAAAP/////wAAADf//////////9AAAAAAAH////8YAAAB///////////9AAAAAAAD////8AAAAB///////////4AAAAAAAD////+AAAAB/f4fP//////wAAAAAAAD////gAAAAPxvwPP//////jAAAAAAAD////AAAAAPiT//v/////+CAAAAAAAD///+AAAAAfADf/n////+MCAAAAAAAB///8AAAAAOGAP/n/////mEAAAAAAAA///8AAAAAH+AA///////E8AAAAAAAAf//wAAAAAP/AA///////hAAAAAAAAAP//gAAAAAf/7////////gAAAAAAAAAH/AwAAAAAf////f/////gAAAAAAAAAF+AQAAAAB///+/n/////AAAAAAAAAAC+AAAAAAD////f0H////AAAAAAAAAAAeAQAAAAD////f/D///8gAAAAAAAAAAeEEAAAAD////v+B/z/AAAAAAAAAAAAPMBgAAAD////n+A/B+gAAAAAAAAAAAD8AAAAAD////34AeB/AgAAAAAAAAAAAPAAAAAD////3gAcAfAgAAAAAAAAAAADAAAAAD////+AAcAfgQAAAAAAAAAAABBwAAAD////9wAMATAYAAAAAAAAAAAAj/AAAB/////gAIAQAIAAAAAAAAAAAAH/gAAA/////gACAIAIAAAAAAAAAAAAH/8AAAYH///AAAAsGAAAAAAAAAAAAAH/+AAAAB//+AAAAUOAAAAAAAAAAAAAP/+AAAAB//8AAAAceAAAAAAAAAAAAAP//gAAAB//4AAAAMeggAAAAAAAAAAAP//8AAAB//wAAAAGcg+AAAAAAAAAAAf///AAAA//wAAAACAAPgAAAAAAAAAAP///gAAA//wAAAABwAHwAAAAAAAAAAH///AAAAf/wAAAAAAIBQAAAAAAAAAAH///AAAAf/wAAAAAAAAAAAAAAAAAAAD//+AAAA//wgAAAAABxAAAAAAAAAAAD//+AAAA//wgAAAAAPxgAAAAAAAAAAA//8AAAA//jgAAAAAf/gAAAAAAAAAAAf/8AAAA//DgAAAAAf/gAAAAAAAAAAAf/8AAAAf/DAAAAAD//4AAAAAAAAAAAf/4AAAAf/DAAAAAH//4AAAAAAAAAAAf/AAAAAf+CAAAAAH//8AAAAAAAAAAAf/AAAAAP8AAAAAAH//+AAAAAAAAAAA/+AAAAAP8AAAAAAH//+AAAAAAAAAAA/+AAAAAH4AAAAAAD//+AAAAAAAAAAA/8AAAAAHwAAAAAADwf8AAAAAAAAAAA/4AAAAAAAAAAAAACAH4AAAAAAAAAAB/wAAAAAAAAAAAAAAAD4AEAAAAAAAAB/AAAAAAAAAAAAAAAAAAAGAAAAAAAAB+AAAAAAAAAAAAAAAAAQAIAAAAAAAAB8AAAAAAAAAAAAAAAAAQAYAAAAAAAAB4AAAAAAAAAAAAAAAAAAAwAAAAAAAAD4AAAAAAAAAAAAAAAAAAAAAAAAAAAADwAAAAAAAAAAAAAAAAAAAAAAAAAAAADwAAAAAAAAAAAAAAAAAAAAAAAAAAAABwAAAAAAAAAAAAAAAAAAAAAAAAAAAAA4AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAADAAAAAAAAAAAAAAAAAAAAAAAAAAAAAOAAAAAAAAA+AA//8//AAAAAAAAAAAAuAAAAAAADP/+H//5/3xAAAAAAAAAAB/AAAAf//////////////AAAAAAAH+P/AAAP///////////////gAAAH//3///AAB///////////////8AAAP///////+AP///////////////8A//////////////////////////////////////////////////////////////////////////////////////////AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-
-function node(tag, text, cls) {
-  const made = document.createElement(tag);
-  if (text !== undefined) made.textContent = text;
-  if (cls) made.className = cls;
-  return made;
-}
-
-function mark(tag, attributes, text) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-function button(words, act, focus) {
-  const made = node("button", words);
-  made.type = "button";
-  if (focus) made.dataset.focus = focus;
-  made.addEventListener("click", act);
-  return made;
-}
 
 // Text with the parts that were looked for. The positions count characters, not UTF-16 units.
 function marked(tag, text, ranges) {
@@ -481,7 +416,7 @@ function render({ model, el }) {
   ask.append(words, parts.meaning, sort, parts.total);
   parts.note.setAttribute("role", "status");
   root.append(ask, parts.note, parts.body);
-  el.append(node("style", STYLE), root);
+  el.append(root);
   const update = () => draw(parts, model, view, change);
   model.on("change:result change:looked change:message change:busy", update);
   update();

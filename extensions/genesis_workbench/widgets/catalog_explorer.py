@@ -14,6 +14,7 @@ from genesis_workbench.catalog.result import SearchResult
 from genesis_workbench.core.errors import GenesisError, InvalidInput
 from genesis_workbench.widgets._latest import Latest
 from genesis_workbench.widgets._preview import preview
+from genesis_workbench.widgets._script import script
 
 _PAGE = 20
 _EXACT = ("agency", "field", "format", "licence", "label", "source")
@@ -35,7 +36,8 @@ class CatalogExplorer(anywidget.AnyWidget):
         Id of the dataset that was looked into last: ``gw.open(explorer.chosen)``.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
+    _esm = script("catalog_explorer.js")
+    _css = Path(__file__).with_suffix(".css")
 
     asked = traitlets.Dict().tag(sync=True)
     result = traitlets.Dict().tag(sync=True)

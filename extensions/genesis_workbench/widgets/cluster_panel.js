@@ -1,54 +1,5 @@
 // A Dask cluster as it is now. All text is set as text, never as HTML: names and reasons come from elsewhere.
-
-const STYLE = `
-.genesis-compute { font-family: var(--jp-ui-font-family, system-ui, sans-serif); font-size: 13px;
-  color: var(--jp-ui-font-color1, CanvasText); border: 1px solid var(--jp-border-color2, #bbb); border-radius: 6px;
-  padding: 12px 14px; max-width: 860px; box-sizing: border-box; }
-.genesis-compute header { display: flex; gap: 8px; align-items: baseline; flex-wrap: wrap; }
-.genesis-compute h4 { margin: 0; font-size: 15px; }
-.genesis-compute a { margin-left: auto; color: var(--jp-content-link-color, #1565c0); }
-.genesis-compute .badge { border: 1px solid currentColor; border-radius: 9px; padding: 0 8px; font-size: 11px; }
-.genesis-compute .gauges { display: grid; grid-template-columns: 1fr 1fr; gap: 2px 18px; margin: 8px 0; }
-.genesis-compute progress { width: 100%; height: 10px; accent-color: var(--jp-brand-color1, #1565c0); }
-.genesis-compute .line { min-height: 1.5em; }
-.genesis-compute .waits { color: var(--jp-warn-color0, #8a5300); }
-.genesis-compute .fault { color: var(--jp-error-color0, #b00020); }
-.genesis-compute svg { width: 100%; height: 96px; display: block; }
-.genesis-compute svg text { fill: var(--jp-ui-font-color1, CanvasText); font-size: 11px; }
-.genesis-compute .axis { stroke: var(--jp-border-color1, #999); stroke-width: 1; }
-.genesis-compute .strength { fill: none; stroke: var(--jp-brand-color1, #1565c0); stroke-width: 2; }
-.genesis-compute .load { fill: var(--jp-warn-color1, #ef6c00); opacity: .35; }
-.genesis-compute .rows { max-height: 230px; overflow: auto; margin: 8px 0; }
-.genesis-compute table { border-collapse: collapse; width: 100%; }
-.genesis-compute th { text-align: left; position: sticky; top: 0; background: var(--jp-layout-color1, Canvas); }
-.genesis-compute th button { all: unset; cursor: pointer; font-weight: 600; }
-.genesis-compute td, .genesis-compute th { padding: 2px 10px 2px 0; white-space: nowrap; }
-.genesis-compute td.number, .genesis-compute th.number { text-align: right; font-variant-numeric: tabular-nums; }
-.genesis-compute td.words { white-space: normal; }
-.genesis-compute form { display: flex; gap: 6px; align-items: center; flex-wrap: wrap; }
-.genesis-compute input { font: inherit; width: 5em; padding: 2px 4px; color: inherit;
-  background: var(--jp-layout-color1, Canvas); border: 1px solid var(--jp-border-color1, #999); border-radius: 4px; }
-.genesis-compute form button { font: inherit; padding: 3px 12px; border-radius: 4px; cursor: pointer; color: inherit;
-  border: 1px solid var(--jp-border-color1, #999); background: var(--jp-layout-color1, Canvas); }
-.genesis-compute form button.sure { color: var(--jp-error-color0, #b00020); border-color: currentColor; }
-.genesis-compute button:focus-visible, .genesis-compute input:focus-visible { outline: 2px solid var(--jp-brand-color1, #1565c0); }
-`;
-
-const SVG = "http://www.w3.org/2000/svg";
-
-function node(tag, text, cls) {
-  const made = document.createElement(tag);
-  if (text !== undefined) made.textContent = text;
-  if (cls) made.className = cls;
-  return made;
-}
-
-function mark(tag, attributes, text) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
+import { mark, node } from "./_page.js";
 
 function bytes(value) {
   return value >= 2 ** 30 ? `${(value / 2 ** 30).toFixed(1)} GiB` : `${Math.round(value / 2 ** 20)} MiB`;
@@ -246,7 +197,7 @@ function draw(root, model, view) {
 function render({ model, el }) {
   const root = node("section", undefined, "genesis-compute");
   root.setAttribute("aria-live", "off");
-  el.append(node("style", STYLE), root);
+  el.append(root);
   const view = { key: "name", down: false };
   const update = () => draw(root, model, view);
   model.on("change:status change:message", update);

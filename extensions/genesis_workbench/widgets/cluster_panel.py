@@ -12,6 +12,7 @@ import traitlets
 
 from genesis_workbench.compute.dask_cluster import GenesisCluster
 from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput
+from genesis_workbench.widgets._script import script
 
 _EVERY_S = 1.0
 _KEPT = 600
@@ -29,7 +30,8 @@ class ComputePanel(anywidget.AnyWidget):
         What ``gw.cluster(...)`` returned.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
+    _esm = script("cluster_panel.js")
+    _css = Path(__file__).with_suffix(".css")
 
     status = traitlets.Dict().tag(sync=True)
     history: traitlets.List[list[float]] = traitlets.List().tag(sync=True)

@@ -1,71 +1,7 @@
 // The model zoo to look through. All text is set as text, never as HTML: cards come from everybody.
+import { button, mark, node } from "./_page.js";
 
-const STYLE = `
-.genesis-zoo { font-family: var(--jp-ui-font-family, system-ui, sans-serif); font-size: 13px; box-sizing: border-box;
-  color: var(--jp-ui-font-color1, CanvasText); border: 1px solid var(--jp-border-color2, #bbb); border-radius: 6px;
-  padding: 12px 14px; max-width: 1080px; }
-.genesis-zoo .ask { display: flex; gap: 8px; align-items: center; }
-.genesis-zoo input[type=search] { flex: 1 1 260px; font: inherit; font-size: 15px; padding: 6px 10px; color: inherit;
-  background: var(--jp-layout-color1, Canvas); border: 1px solid var(--jp-border-color1, #999); border-radius: 4px; }
-.genesis-zoo button { font: inherit; color: inherit; cursor: pointer; border-radius: 4px; padding: 2px 10px;
-  border: 1px solid var(--jp-border-color1, #999); background: var(--jp-layout-color1, Canvas); }
-.genesis-zoo :focus-visible { outline: 2px solid var(--jp-brand-color1, #1565c0); outline-offset: 1px; }
-.genesis-zoo .body { display: grid; grid-template-columns: 300px minmax(0, 1fr); gap: 16px; margin-top: 10px; }
-.genesis-zoo .list { max-height: 640px; overflow: auto; }
-.genesis-zoo .entry { display: block; width: 100%; text-align: left; border: 0; border-bottom: 1px solid var(--jp-border-color2, #ccc);
-  border-radius: 0; padding: 8px; }
-.genesis-zoo .entry[aria-pressed=true] { background: color-mix(in srgb, currentColor 10%, transparent); box-shadow: inset 3px 0 var(--jp-brand-color1, #1565c0); }
-.genesis-zoo .entry strong { display: block; font-size: 14px; }
-.genesis-zoo .badge { display: inline-block; border: 1px solid currentColor; border-radius: 9px; padding: 0 7px; font-size: 11px; margin: 2px 4px 2px 0; }
-.genesis-zoo .badge.approved { border: 2px solid var(--jp-success-color1, #2e7d32); }
-.genesis-zoo .badge.guarded, .genesis-zoo .badge.deprecated, .genesis-zoo .badge.retired { border: 2px solid var(--jp-warn-color1, #ef6c00); }
-.genesis-zoo .alias { font-weight: 600; }
-.genesis-zoo .fault { color: var(--jp-error-color0, light-dark(#b00020, #ff8a80)); }
-.genesis-zoo .warning { border-left: 3px solid var(--jp-warn-color0, light-dark(#8a5300, #ffb74d)); padding: 2px 8px; margin: 6px 0; }
-.genesis-zoo .line { min-height: 1.5em; margin: 4px 0; }
-.genesis-zoo [role=tablist] { display: flex; gap: 4px; border-bottom: 1px solid var(--jp-border-color2, #bbb); margin: 8px 0; }
-.genesis-zoo [role=tab] { border-width: 0 0 3px; border-color: transparent; border-radius: 0; padding: 4px 10px; }
-.genesis-zoo [role=tab][aria-selected=true] { border-color: var(--jp-brand-color1, #1565c0); font-weight: 600; }
-.genesis-zoo [role=tabpanel] { min-height: 330px; overflow-x: auto; }
-.genesis-zoo h4 { margin: 0; font-size: 16px; } .genesis-zoo h5 { margin: 10px 0 3px; font-size: 13px; }
-.genesis-zoo table { border-collapse: collapse; font: inherit; } .genesis-zoo td { overflow-wrap: anywhere; }
-.genesis-zoo td, .genesis-zoo th { padding: 2px 12px 2px 0; text-align: left; vertical-align: top; }
-.genesis-zoo td.number, .genesis-zoo th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.genesis-zoo .versions td, .genesis-zoo .versions thead th + th { border-left: 1px solid var(--jp-border-color2, #ccc); padding-left: 8px; min-width: 130px; max-width: 260px; }
-.genesis-zoo .differs th { font-weight: 700; } .genesis-zoo .differs td { background: color-mix(in srgb, currentColor 10%, transparent); }
-.genesis-zoo tr:not(.differs) th { font-weight: 400; }
-.genesis-zoo svg { display: block; } .genesis-zoo svg text { fill: var(--jp-ui-font-color1, CanvasText); font-size: 12px; }
-.genesis-zoo svg rect { fill: var(--jp-layout-color1, Canvas); stroke: var(--jp-border-color1, #777); }
-.genesis-zoo svg .model rect { stroke: var(--jp-brand-color1, #1565c0); stroke-width: 2; }
-.genesis-zoo svg path { fill: none; stroke: var(--jp-border-color1, #777); }
-.genesis-zoo svg .small { font-size: 10px; }
-.genesis-zoo code { font-size: 12px; overflow-wrap: anywhere; }
-`;
-
-const SVG = "http://www.w3.org/2000/svg";
 const TABS = [["card", "Card"], ["versions", "Versions"], ["lineage", "Lineage"], ["try", "Try it"], ["history", "History"]];
-
-function node(tag, text, cls) {
-  const made = document.createElement(tag);
-  if (text !== undefined) made.textContent = text;
-  if (cls) made.className = cls;
-  return made;
-}
-
-function mark(tag, attributes, text) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-function button(words, act, focus) {
-  const made = node("button", words);
-  made.type = "button";
-  made.dataset.focus = focus;
-  made.addEventListener("click", act);
-  return made;
-}
 
 function when(iso) {
   const made = node("time");
@@ -415,7 +351,7 @@ function render({ model, el }) {
   ask.append(words, parts.total);
   parts.note.setAttribute("role", "status");
   root.append(ask, parts.note, parts.body);
-  el.append(node("style", STYLE), root);
+  el.append(root);
   const update = () => draw(parts, model, view);
   const changed = () => {
     view.told = "";

@@ -16,6 +16,7 @@ from genesis_workbench.core.errors import GenesisError
 from genesis_workbench.models.ancestry import levels
 from genesis_workbench.models.standing import Entry
 from genesis_workbench.widgets._latest import Latest
+from genesis_workbench.widgets._script import script
 
 _SIDE_BY_SIDE = 6
 _ROWS = 12
@@ -35,7 +36,8 @@ class ModelZoo(anywidget.AnyWidget):
         Name of the model that was looked at last: ``gw.model(zoo.chosen)``.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
+    _esm = script("model_zoo.js")
+    _css = Path(__file__).with_suffix(".css")
 
     text = traitlets.Unicode().tag(sync=True)
     found: Any = traitlets.List().tag(sync=True)
