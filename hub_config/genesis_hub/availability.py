@@ -23,7 +23,7 @@ _KEEP_S, _DEADLINE_S = 5.0, 2.0
 
 @dataclass(frozen=True)
 class Machine:
-    """What one machine has free for one more server."""
+    """What one machine has for one more server: what is free, or all of it were it empty."""
 
     cpu_cores: float
     memory_bytes: int
@@ -52,18 +52,28 @@ class Free:
         Jobs that wait there.
     machines : tuple of Machine or None
         Machines, one of which must hold a whole server; None where nobody tells them apart.
+    empty : tuple of Machine
+        The same machines were they empty, also those that are away now; none where nobody knows, or where a machine is made
+        when one is needed.
     """
 
     cpu_cores: float | None = None
     memory_bytes: int | None = None
     waiting: int = 0
     machines: tuple[Machine, ...] | None = None
+    empty: tuple[Machine, ...] = ()
 
     @classmethod
-    def on(cls, machines: Sequence[Machine], waiting: int = 0) -> Self:
+    def on(cls, machines: Sequence[Machine], waiting: int = 0, empty: Sequence[Machine] = ()) -> Self:
         """Return what is free where a server must fit on one machine: whole cores and memory of the roomiest."""
         roomiest = max(machines, key=lambda each: (each.memory_bytes, each.cpu_cores), default=Machine(0, 0))
-        return cls(math.floor(roomiest.cpu_cores), roomiest.memory_bytes, waiting, tuple(machines))
+        return cls(
+            math.floor(roomiest.cpu_cores), roomiest.memory_bytes, waiting, tuple(machines), tuple(empty)
+        )
+
+    def never_holds(self, profile: ProfileSection) -> bool:
+        """Tell whether a server of the profile is larger than any machine."""
+        return bool(self.empty) and not any(machine.holds(profile) for machine in self.empty)
 
     def holds(self, profile: ProfileSection) -> bool:
         """Tell whether a server of the profile would find room now."""

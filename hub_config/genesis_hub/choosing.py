@@ -39,6 +39,7 @@ class Card:
     facts: tuple[tuple[str, str], ...]
     free: str
     full: bool
+    never: bool
     fields: tuple[Field, ...]
 
 
@@ -84,8 +85,9 @@ def _card(
     ]  # fmt: skip
     fields = tuple(_fields(profile, last if checked else {}))
     full = free is not None and not free.holds(profile)
+    never = free is not None and free.never_holds(profile)
     shown = tuple((name, value) for name, value in facts if value)
-    return Card(profile, checked, shown, free.words() if free else "", full, fields)
+    return Card(profile, checked, shown, free.words() if free else "", full, never, fields)
 
 
 def _fields(profile: ProfileSection, last: Mapping[str, Any]) -> list[Field]:

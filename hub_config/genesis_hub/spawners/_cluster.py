@@ -63,12 +63,12 @@ class Cluster:
         waiting = [pod["spec"].get("nodeSelector") or {} for pod in pods if not pod["spec"].get("nodeName")]
         found = {}
         for queue in queues or [EVERYWHERE]:
+            its = of_queue(there, queue)
             machines = [
-                Machine(node.free_cores, node.free_memory_bytes, node.free_gpus)
-                for node in of_queue(there, queue)
-                if node.ready
+                Machine(node.free_cores, node.free_memory_bytes, node.free_gpus) for node in its if node.ready
             ]
-            found[queue.name] = Free.on(machines, sum(each == queue.node_selector for each in waiting))
+            waits = sum(each == queue.node_selector for each in waiting)
+            found[queue.name] = Free.on(machines, waits, _empty(its))
         return {"": found[default], **found}
 
     async def _list(self, kind: str) -> list[Object]:
@@ -116,7 +116,7 @@ def refuse_what_never_fits(profile: ProfileSection, nodes: Sequence[Node]) -> No
     InvalidInput
         What was asked for, and the nearest that there is.
     """
-    whole = [Machine(node.cores, node.memory_bytes, node.gpus) for node in nodes]
+    whole = _empty(nodes)
     if not whole or any(each.holds(profile) for each in whole):
         return
     largest = max(whole, key=lambda each: (each.memory_bytes, each.cpu_cores))
@@ -125,6 +125,10 @@ def refuse_what_never_fits(profile: ProfileSection, nodes: Sequence[Node]) -> No
         f"and the largest machine has {_size(int(largest.cpu_cores), largest.memory_bytes, largest.accelerators)} for servers. "
         "Choose a smaller one."
     )
+
+
+def _empty(nodes: Sequence[Node]) -> list[Machine]:
+    return [Machine(node.cores, node.memory_bytes, node.gpus) for node in nodes]
 
 
 def refusal(error: ApiException) -> GenesisError:

@@ -9,6 +9,7 @@ holds all of that: `_about` says what one does not, and the hub's log, `workbenc
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from jupyterhub.spawner import Spawner
 from traitlets import Any as AnyTrait
 from traitlets import List, Unicode
 
-from genesis_hub.availability import Free, Places
+from genesis_hub.availability import Free, Machine, Places
 from genesis_hub.names import safe_name
 from genesis_hub.spawners._base import (
     DASHBOARD_VARIABLE,
@@ -157,7 +158,10 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
     async def free(self) -> Places:
         """Return the memory of the machine that has most of it free."""
         rooms = await self.machines.rooms()
-        return {"": Free(memory_bytes=max(room.free_bytes for room in rooms))} if rooms else {}
+        # An engine shares its cores out; memory it has once.
+        empty = tuple(Machine(math.inf, room.total_bytes) for room in rooms)
+        most = max((room.free_bytes for room in rooms), default=0)
+        return {"": Free(memory_bytes=most, empty=empty)} if rooms else {}
 
     @property
     def section(self) -> ContainersSection:

@@ -237,7 +237,7 @@ def test_the_page_says_what_is_free_before_anybody_has_a_server(workbench, peopl
     machine = rf"{cores} cores? and [\d.,]+ GiB of memory"
     assert re.fullmatch(rf"Free now: {machine}\.", told["small"]), told
     assert told["whole"] == told["plain"] == told["small"]
-    assert told["vast"] == told["small"].replace("Free now:", "Busy now. Free:")
+    assert told["vast"] == told["small"].replace("Free now:", "Larger than any machine here. Free:")
 
 
 def test_a_server_starts_with_a_story_and_is_confined(workbench, people, kubectl):

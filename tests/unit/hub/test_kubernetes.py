@@ -407,6 +407,7 @@ async def test_what_is_free_is_what_no_pod_has_asked_for_on_machines_that_take_m
     assert places[""] == places["cpu"]
     assert places["cpu"].words() == "2 cores and 12.0 GiB of memory; 1 waiting"
     assert places["gpu"].words() == "7 cores and 4.0 GiB of memory and 2 accelerators"
+    assert [each.cpu_cores for each in places["gpu"].empty] == [8]
     assert all(each["_preload_content"] is False for each in spawner.api.asked)
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from genesis_hub import choosing, profiles
-from genesis_hub.availability import Free, Look
+from genesis_hub.availability import Free, Look, Machine
 from genesis_workbench.core.errors import InvalidInput, Unavailable
 from genesis_workbench.core.site import ProfileSection
 
@@ -109,6 +109,16 @@ def test_a_card_says_what_is_free_where_its_server_would_run():
     assert "<b>Busy now.</b> Free: 1 core; 3 waiting." in page
     assert "<b>Free now:</b> 7 cores and 16.0 GiB of memory." in page
     assert "Free" not in shown([OPEN, SMALL])
+
+
+def test_a_card_that_is_larger_than_any_machine_does_not_say_that_it_is_busy_now():
+    size = max(SMALL.cpu_cores, 1), max(SMALL.memory_bytes, 1)
+    for machine, words in (
+        (Machine(size[0] - 1, size[1] - 1), "<b>Larger than any machine here.</b> Free: 0 cores"),
+        (Machine(*size), "<b>Busy now.</b> Free: 0 cores"),
+    ):
+        free = Free.on([Machine(0, 0)], empty=[machine])
+        assert words in shown([SMALL], places={"": free})
 
 
 async def test_one_look_serves_everybody_and_a_slow_one_delays_nobody(monkeypatch):
