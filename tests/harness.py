@@ -184,12 +184,13 @@ class Workbench:
         old = self.program("jupyterhub")
         old.kill()
         page = f"{self.public_url}/hub/login"
-        self.until(
-            lambda: (
-                self.program("jupyterhub").pid != old.pid
-                and self.client().get(page).status_code == httpx.codes.OK
+        with self.client() as client:
+            self.until(
+                lambda: (
+                    self.program("jupyterhub").pid != old.pid
+                    and client.get(page).status_code == httpx.codes.OK
+                )
             )
-        )
 
     def client(self, **options: Any) -> httpx.Client:
         """Return a client that finds its origins as browsers do."""
@@ -198,13 +199,13 @@ class Workbench:
         )
 
     def until(self, true: Callable[[], Any], timeout_s: float = 60) -> Any:
-        """Wait until `true` returns something true, and return it; a lost connection or process counts as not yet."""
+        """Wait until `true` returns something true, and return it; a lost connection or process, or a way that leads round in circles, counts as not yet."""
         deadline = time.monotonic() + timeout_s
         while True:
             try:
                 if found := true():
                     return found
-            except (httpx.TransportError, LookupError):
+            except (httpx.TransportError, httpx.TooManyRedirects, LookupError):
                 pass
             assert time.monotonic() < deadline, f"not within {timeout_s} s"
             time.sleep(0.2)

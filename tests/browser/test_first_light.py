@@ -27,7 +27,7 @@ def test_from_the_catalog_to_a_shared_dashboard(workbench, signed_in, screenshot
     progress.wait_for(timeout=300_000)
     # Live: the widget counts while the notebook goes on.
     seen = set()
-    while "20 of 20" not in (text := progress.locator(".counts").inner_text()):
+    while "30 of 30" not in (text := progress.locator(".counts").inner_text()):
         seen.add(text)
         page.wait_for_timeout(200)
     assert len(seen) > 3
