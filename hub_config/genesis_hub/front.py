@@ -88,9 +88,11 @@ class Front:
     def stamp(self) -> tuple[int, ...]:
         """Return what changes when certificate or key are written anew."""
         try:
-            return tuple(Path(each).stat().st_mtime_ns for each in self._files())
+            found = [Path(each).stat() for each in self._files()]
         except OSError:  # it is being replaced
             return ()
+        # The size, too: within one tick of the file system's clock a file is emptied and written.
+        return tuple(number for each in found for number in (each.st_mtime_ns, each.st_size))
 
     def proxy_options(self) -> list[str]:
         """Return where and how the proxy listens."""
