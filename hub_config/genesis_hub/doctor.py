@@ -206,7 +206,7 @@ def _running(site: Site, state: State) -> Iterator[Check]:
         yield from _port_is_free(site)
         return
     yield Check("hub", "ok", f"JupyterHub {hub.json().get('version')} answers at {site.public_url}")
-    if site.public_url.startswith("https://") and not site.hub.certificate_file:
+    if site.encrypted and not site.hub.certificate_file:
         yield _public(site)
     tls = internal_tls(site, state)
     inside = f"{'https' if tls else 'http'}://{site.hub.private_address}:{ports.service}"

@@ -60,11 +60,12 @@ class Front:
         certificate, key = self.site.hub.certificate_file, self.site.hub.key_file
         read_private(key, "hub.key_file")
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+            # An empty password: of a key that is encrypted OpenSSL would ask for one on the terminal, and wait.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
         except OSError as error:  # ssl.SSLError is one
             raise InvalidInput(
                 f"hub.certificate_file {certificate} and hub.key_file {key} cannot be used ({error.strerror or error}). They are "
-                "PEM files, the certificate first in its own, and the key is that of the certificate."
+                "PEM files, the certificate first in its own, and the key is that of the certificate, not encrypted."
             ) from error
         found = _first(certificate)
         if found.not_valid_after_utc < datetime.now(UTC):

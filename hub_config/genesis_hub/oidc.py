@@ -143,6 +143,6 @@ def _discovered(section: OidcSection) -> dict[str, str]:
         }
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         raise Unavailable(
-            f"The OpenID Connect provider at {section.issuer} does not publish its addresses at {url}: {error or type(error).__name__}. "
+            f"The OpenID Connect provider at {section.issuer} does not publish its addresses at {url}: {str(error) or type(error).__name__}. "
             "Check people.oidc.issuer and ca_file, and that the provider runs.",
         ) from error

@@ -68,7 +68,7 @@ class Settings:
         c.JupyterHub.cleanup_proxy = False
         if self.site.internal_tls:
             self._internal_tls(c)
-        if self.site.public_url.startswith("https://"):
+        if self.site.encrypted:
             self._cookies_for_tls_only(c)
         if hub.origin_domain:
             c.JupyterHub.subdomain_host = self.site.public_url
@@ -88,7 +88,7 @@ class Settings:
     def _server_options(self) -> list[str]:
         """What every person's server is told here."""
         secure = "--ServerApp.tornado_settings={'xsrf_cookie_kwargs': {'secure': True}}"
-        return [*_SERVER, *([secure] if self.site.public_url.startswith("https://") else ())]
+        return [*_SERVER, *([secure] if self.site.encrypted else ())]
 
     def _cookies_for_tls_only(self, c: Any) -> None:
         # Said here, not found out by what a proxy in front says of a request.

@@ -277,5 +277,5 @@ class Gate:
         return answer
 
     def _set(self, answer: Response, name: str, value: str, **more: Any) -> None:
-        secure = self._context.site.public_url.startswith("https")
+        secure = self._context.site.encrypted
         answer.set_cookie(name, value, path="/", httponly=True, samesite="lax", secure=secure, **more)

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from traitlets.config import Config
 
 from authority import Authority
@@ -88,6 +94,15 @@ def test_a_key_that_others_can_read_or_of_another_certificate_is_refused(site, a
         Front(site(key_file=another.key)).check()
     with pytest.raises(InvalidInput, match="cannot be used"):
         Front(site(certificate_file=tmp_path / "nothing", key_file=another.key)).check()
+
+
+def test_a_key_that_is_encrypted_is_refused_and_nobody_is_asked_for_its_password(site, authority):
+    key = load_pem_private_key(authority.key.read_bytes(), None)
+    authority.key.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"word"))
+    )
+    with pytest.raises(InvalidInput, match="not encrypted"):
+        Front(site()).check()
 
 
 @pytest.mark.parametrize(

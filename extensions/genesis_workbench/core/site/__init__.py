@@ -93,6 +93,11 @@ class Site(Section):
         return (self.hub.public_url or f"{scheme}://{self.hub.address}:{self.hub.port}").rstrip("/")
 
     @property
+    def encrypted(self) -> bool:
+        """Whether people reach it by TLS."""
+        return self.public_url.startswith("https://")
+
+    @property
     def internal_tls(self) -> bool:
         """Whether hub, proxy, service and people's servers speak TLS with each other."""
         if self.hub.internal_tls != "auto":
@@ -101,7 +106,7 @@ class Site(Section):
 
     @model_validator(mode="after")
     def _encrypts_to_people(self) -> Self:
-        hub, encrypted = self.hub, self.public_url.startswith("https://")
+        hub, encrypted = self.hub, self.encrypted
         if bool(hub.certificate_file) != bool(hub.key_file):
             raise ValueError("hub.certificate_file and hub.key_file belong together: name both, or neither")
         if hub.certificate_file and not encrypted:
