@@ -42,6 +42,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{- define "genesis.confined" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
 {{- define "genesis.publicUrl" -}}
 {{- .Values.site.hub.publicUrl | default (printf "http://127.0.0.1:%v" .Values.site.hub.port) -}}
 {{- end -}}
