@@ -54,7 +54,7 @@ class Authority:
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
         )
-        names = (x509.SubjectAlternativeName([_named(each) for each in hosts]), False)
+        names = (x509.SubjectAlternativeName([name for each in hosts for name in _named(each)]), False)
         made = self._signed(_called("a server for tests"), key.public_key(), names, days)
         self.certificate.write_bytes(made)
         return x509.load_pem_x509_certificate(made).serial_number
@@ -78,8 +78,9 @@ def _called(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
-def _named(host: str) -> x509.GeneralName:
+def _named(host: str) -> list[x509.GeneralName]:
     try:
-        return x509.IPAddress(ipaddress.ip_address(host))
+        # Twice: ldap3 looks for an address among the names.
+        return [x509.IPAddress(ipaddress.ip_address(host)), x509.DNSName(host)]
     except ValueError:
-        return x509.DNSName(host)
+        return [x509.DNSName(host)]

@@ -26,6 +26,15 @@ BIN = Path(sys.executable).parent
 START_S = 90
 
 
+def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
+    """Return ports at which nobody listens now, each another one."""
+    probes = [socket.create_server((address, 0)) for _ in range(count)]
+    found = [each.getsockname()[1] for each in probes]
+    for each in probes:
+        each.close()
+    return found
+
+
 class Workbench:
     """`workbench up` in a process of its own.
 

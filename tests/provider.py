@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 import httpx
 
 from authority import Authority
+from harness import free_ports
 
 SERVE = """
 import sys, uvicorn
@@ -37,9 +37,7 @@ class Provider:
         self.authority.sign(address)
         self.trusted = ssl.create_default_context(cafile=self.authority.file)
         self._http = httpx.Client(trust_env=False, verify=self.trusted)
-        with socket.socket() as probe:
-            probe.bind((address, 0))
-            self.port = probe.getsockname()[1]
+        (self.port,) = free_ports(1, address)
         self.url, self._address = f"https://{address}:{self.port}", address
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -61,7 +59,9 @@ class Provider:
                 self._http.get(self.url)
                 return
             except httpx.TransportError:
-                assert time.monotonic() < deadline
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    self.stop()
+                    raise
                 time.sleep(0.1)
 
     def stop(self) -> None:

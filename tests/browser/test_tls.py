@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import socket
 
 import pytest
 
 from authority import Authority
 from browser.lab import lab, notebook, run_all
-from harness import Workbench
-from nginx import Nginx, program
+from harness import Workbench, free_ports
+from nginx import Nginx, needed
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 SITE = """
@@ -31,24 +30,13 @@ pn.Column("# A page", steps, pn.bind(lambda n: f"Seen {n}", steps)).servable()
 CELL = "import genesis_workbench as gw\ngw.share('page.py', title='A page', groups=['solar'])"
 
 
-def ports(count):
-    probes = [socket.socket() for _ in range(count)]
-    for each in probes:
-        each.bind(("127.0.0.1", 0))
-    found = [each.getsockname()[1] for each in probes]
-    for each in probes:
-        each.close()
-    return found
-
-
 @pytest.fixture(scope="module")
 def workbench(tmp_path_factory):
-    if program() is None:
-        pytest.skip("nginx is not installed")
+    needed()
     folder = tmp_path_factory.mktemp("tls")
     authority = Authority(folder)
     authority.sign("wb.localhost", "*.wb.localhost")
-    inside, public = ports(2)
+    inside, public = free_ports(2)
     site = folder / "site.toml"
     site.write_text(SITE.format(port=inside, public=public))
     running = Workbench(folder / "state", site)
@@ -59,27 +47,6 @@ def workbench(tmp_path_factory):
             running.add(name, "solar")
         yield running
         running.stop()
-
-
-@pytest.fixture
-def signed_in(chromium, workbench):
-    """Return a function that signs somebody in with a browser profile of their own and gives a page."""
-    contexts = []
-
-    def sign_in(name):
-        context = chromium.new_context(viewport={"width": 1400, "height": 1000}, ignore_https_errors=True)
-        contexts.append(context)
-        page = context.new_page()
-        page.goto(f"{workbench.public_url}/hub/login")
-        page.fill("#username_input", name)
-        page.fill("#password_input", workbench.passwords[name])
-        page.click("#login_submit")
-        page.wait_for_url(re.compile(rf"https://{name}--user\.wb\.localhost"), timeout=120_000)
-        return page
-
-    yield sign_in
-    for context in contexts:
-        context.close()
 
 
 def test_a_notebook_and_a_shared_dashboard_work_through_a_proxy_that_speaks_tls(

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 
 from authority import Authority
-from harness import Browser, Workbench, run_in_kernel
+from harness import Browser, Workbench, free_ports, run_in_kernel
 
 pytestmark = pytest.mark.timeout(300)
 SITE = """
@@ -34,9 +34,7 @@ def authority(tmp_path_factory):
 @pytest.fixture(scope="module")
 def workbench(authority, tmp_path_factory):
     authority.sign("wb.localhost", "*.wb.localhost")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     folder = tmp_path_factory.mktemp("tls")
     site = folder / "site.toml"
     site.write_text(SITE.format(port=port, certificate=authority.certificate, key=authority.key))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import os
 import shutil
 import socket
@@ -13,15 +11,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from ldap3 import MODIFY_ADD, MODIFY_DELETE, Connection, Server
 
+from authority import Authority
 from genesis_hub.ldap import Directory, LdapAuthenticator, configure
 from genesis_workbench.core.errors import InvalidInput, Unavailable
 from genesis_workbench.core.site import LdapSection
-from harness import Browser, Workbench
+from harness import Browser, Workbench, free_ports
 
 # ldap3 drops a socket that was refused without closing it.
 pytestmark = [pytest.mark.timeout(240), pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")]
@@ -35,8 +31,8 @@ include /etc/ldap/schema/nis.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
 pidfile {folder}/slapd.pid
-TLSCertificateFile {folder}/server.pem
-TLSCertificateKeyFile {folder}/key.pem
+TLSCertificateFile {folder}/site.crt
+TLSCertificateKeyFile {folder}/site.key
 security {security}
 database mdb
 suffix "{base}"
@@ -103,9 +99,10 @@ class Slapd:
 
     def __init__(self, folder: Path, security: str = "ssf=128") -> None:
         (folder / "data").mkdir(parents=True)
-        self.folder, self.ca = folder, folder / "ca.pem"
+        self.folder, authority = folder, Authority(folder)
+        authority.sign("127.0.0.1")
+        self.ca = authority.file
         self.secure, self.plain = free_ports(2)
-        certificates(folder)
         text = SLAPD.format(folder=folder, base=BASE, keeper=KEEPER, security=security)
         (folder / "slapd.conf").write_text(text)
         people = "\n".join(
@@ -145,47 +142,6 @@ class Slapd:
 def listens(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def certificates(folder):
-    """An authority, and a certificate of it for 127.0.0.1."""
-    now = datetime.datetime.now(datetime.UTC)
-
-    def make(name, key, issuer, signer, *, authority):
-        built = (
-            x509.CertificateBuilder()
-            .subject_name(named(name))
-            .issuer_name(named(issuer))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(authority, None), critical=True)
-        )
-        if not authority:
-            address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-            built = built.add_extension(
-                x509.SubjectAlternativeName([address, x509.DNSName("127.0.0.1")]), critical=False
-            )
-        return built.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    def named(name):
-        return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-
-    authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    (folder / "ca.pem").write_bytes(make("authority", authority, "authority", authority, authority=True))
-    (folder / "server.pem").write_bytes(make("127.0.0.1", key, "authority", authority, authority=False))
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "key.pem").write_bytes(key.private_bytes(*form))
-    (folder / "key.pem").chmod(0o600)
 
 
 @pytest.fixture(scope="module")
@@ -245,8 +201,7 @@ def test_a_person_with_an_odd_place_in_the_directory_is_found_in_their_groups(se
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )  # ldap3 drops the refused socket unclosed
 def test_a_directory_that_cannot_be_trusted_gets_no_password(section, slapd, tmp_path):
-    certificates(tmp_path)
-    other = section.model_copy(update={"ca_file": str(tmp_path / "ca.pem")})
+    other = section.model_copy(update={"ca_file": str(Authority(tmp_path).file)})
     with pytest.raises(Unavailable):
         Directory(other).check("alice", "alices-word")
     by_name = section.model_copy(update={"url": f"ldaps://localhost:{slapd.secure}"})

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from authority import Authority
-from harness import Browser, Workbench, run_in_kernel
-from nginx import Nginx, program
+from harness import Browser, Workbench, free_ports, run_in_kernel
+from nginx import Nginx, needed
 from provider import Provider
 from system.kubernetes.conftest import missing
 from system.kubernetes.notebook import Kubectl, until
@@ -165,9 +165,7 @@ print([opens(place) for place in {places}])
 
 
 def test_somebody_signs_in_and_has_a_pod_that_outlives_the_hub(chart, pinned_image, kubeconfig, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     workbench = Workbench(tmp_path)
     workbench.public_url = f"http://127.0.0.1:{port}"
     settings = [f"site.hub.port={port}", "servers.spawner=kubernetes", f"servers.image={pinned_image}"]
@@ -204,16 +202,6 @@ def test_somebody_signs_in_and_has_a_pod_that_outlives_the_hub(chart, pinned_ima
         bob.close()
 
 
-def free_ports(count):
-    probes = [socket.socket() for _ in range(count)]
-    for each in probes:
-        each.bind(("127.0.0.1", 0))
-    found = [each.getsockname()[1] for each in probes]
-    for each in probes:
-        each.close()
-    return found
-
-
 def own_address(kubeconfig):
     """Return the address of this machine on the network of the cluster's nodes."""
     kubectl = shutil.which("kubectl") or shutil.which("kubectl", path=str(kubeconfig.parent / "bin"))
@@ -225,8 +213,7 @@ def own_address(kubeconfig):
 
 
 def test_people_of_other_machines_sign_in_by_a_provider_through_what_speaks_tls(chart, kubeconfig, tmp_path):
-    if program() is None:
-        missing("nginx is not installed")
+    needed()
     provider = Provider(tmp_path, own_address(kubeconfig))
     provider.start()
     provider.put("7", preferred_username="ada", groups=["scientists"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from genesis_workbench.experiments.instruments._base import Failed, Running, Unk
 from genesis_workbench.experiments.instruments.epics.stage import Stage
 from genesis_workbench.experiments.instruments.gateway import Gateway
 from genesis_workbench.testing.instruments import InstrumentContract
+from harness import free_ports
 from unit.laboratory.twins import do, ended, plan, wait_until
 
 IOC = "genesis_workbench.experiments.instruments.epics.ioc"
@@ -32,7 +32,7 @@ IOC = "genesis_workbench.experiments.instruments.epics.ioc"
 @pytest.fixture(scope="module")
 def loopback():
     """Ports of our own, and nothing that leaves this machine. libca reads this once in a process."""
-    server, repeater = _free_port(), _free_port()
+    server, repeater = free_ports(2)
     names = {
         "EPICS_CA_SERVER_PORT": server,
         "EPICS_CAS_SERVER_PORT": server,
@@ -44,12 +44,6 @@ def loopback():
         **dict.fromkeys(("EPICS_CA_AUTO_ADDR_LIST", "EPICS_CAS_AUTO_BEACON_ADDR_LIST"), "NO"),
     }
     os.environ.update({name: str(value) for name, value in names.items()})
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

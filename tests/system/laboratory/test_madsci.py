@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from genesis_workbench.experiments.instruments import madsci
 from genesis_workbench.experiments.instruments._base import Unknown
 from genesis_workbench.experiments.instruments.gateway import Gateway
 from genesis_workbench.testing.instruments import InstrumentContract
+from harness import free_ports
 from system.peers.conftest import environment
 from unit.laboratory.twins import do, ended, plan, wait_until
 
@@ -44,7 +44,7 @@ class Node:
     """The simulated hot plate as a process: half a minute goes by on a busy machine until a node answers."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.log, self.port = folder, (folder / "node.log").open("w"), free_port()
+        self.folder, self.log, self.port = folder, (folder / "node.log").open("w"), free_ports(1)[0]
         (folder / "actions.json").write_text(json.dumps(ACTIONS))
         self.on()
 
@@ -64,12 +64,6 @@ class Node:
     def off(self):
         self.process.kill()
         self.process.wait()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +101,7 @@ class TestContract(_Hotplate, InstrumentContract):
     def test_silence_is_told_as_silence(self, instrument):
         # The node itself is left running for the other tests: nobody listens at this port.
         silent = plugins.load("instruments", "madsci")(
-            self.settings | {"url": f"http://127.0.0.1:{free_port()}"}
+            self.settings | {"url": f"http://127.0.0.1:{free_ports(1)[0]}"}
         )
         super().test_silence_is_told_as_silence(silent)
         silent.close()

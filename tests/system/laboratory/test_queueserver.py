@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from genesis_workbench.experiments.instruments import queueserver
 from genesis_workbench.experiments.instruments._base import Done, Failed, Unknown
 from genesis_workbench.experiments.instruments.queueserver import manager
 from genesis_workbench.testing.instruments import InstrumentContract
+from harness import free_ports
 from system.peers.conftest import environment
 from unit.laboratory.twins import wait_until
 
@@ -43,12 +43,6 @@ user_groups:
 """
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Server:
     """Redis, a RE Manager with its worker, and the simulated stage, all of them processes of ours."""
 
@@ -59,8 +53,8 @@ class Server:
             pytest.fail(message) if os.environ.get("REQUIRE_PEERS") == "1" else pytest.skip(message)
         self.bin = environment("queueserver").parent
         self.prefix, self.documents = f"sim{uuid.uuid4().hex[:8]}:", folder / "documents"
-        self.control, self.info, self.redis = free_port(), free_port(), free_port()
-        server, repeater = free_port(), free_port()
+        self.control, self.info, self.redis = free_ports(3)
+        server, repeater = free_ports(2)
         loopback = ("EPICS_CAS_INTF_ADDR_LIST", "EPICS_CAS_BEACON_ADDR_LIST", "EPICS_CA_ADDR_LIST")
         self.variables = {
             **os.environ,
@@ -197,7 +191,7 @@ class TestContract(InstrumentContract):
         # The manager itself is left running for the other tests: nobody listens at the next port.
         from genesis_workbench.experiments.instruments.queueserver import scan
 
-        silent = self.settings | {"address": f"tcp://127.0.0.1:{free_port()}"}
+        silent = self.settings | {"address": f"tcp://127.0.0.1:{free_ports(1)[0]}"}
         self._silent = scan.QueueserverScan(silent)
 
     def test_silence_is_told_as_silence(self, instrument):
