@@ -11,7 +11,7 @@ up: setup
 
 test: setup
 	@# Two processes at a time: first of what needs no server, then of what does, which share nothing but the machine.
-	@.venv/bin/pytest -q -m "not slow" -n 2 --dist loadfile tests/unit tests/contract; alone=$$?; \
+	@OMP_NUM_THREADS=1 .venv/bin/pytest -q -m "not slow" -n 2 --dist loadfile tests/unit tests/contract; alone=$$?; \
 	$(MAKE) --no-print-directory --jobs=2 --output-sync --keep-going test-hub test-system && exit $$alone
 
 test-hub: setup

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -257,3 +260,38 @@ def test_it_tries_in_a_cheap_simulation_what_it_then_makes_in_the_laboratory():
     assert distance < 0.05
     _, simulated = closest(40, 40, 0)
     assert simulated <= 5  # of the first few, which are spread evenly: it is no cheaper
+
+
+WATCHED = """
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+import scipy.linalg
+from threadpoolctl import threadpool_info
+from genesis_workbench.experiments.proposers import _gaussian
+
+def threads():
+    return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+before, within, loss = threads(), set(), _gaussian._loss
+
+def watched(*given):
+    within.update(threads())
+    return loss(*given)
+
+_gaussian._loss = watched
+x = np.linspace(0, 1, 9)[:, None]
+with ThreadPoolExecutor(4) as several:
+    list(several.map(lambda shift: _gaussian.GaussianProcess.fit(x, np.sin(6 * x[:, 0] + shift)), range(12)))
+print(before, within, threads())
+"""
+
+
+def test_it_computes_on_one_thread_and_gives_the_others_back():
+    """On cores that others use too, threads that wait for one another made a proposal ten times as long."""
+    variables = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    ran = subprocess.run(
+        [sys.executable, "-c", WATCHED], env=variables, capture_output=True, text=True, check=True
+    )
+    before, within, after = ran.stdout.split()
+    assert within == "{1}"
+    assert after == before

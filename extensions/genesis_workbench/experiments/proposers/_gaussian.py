@@ -7,12 +7,20 @@ section 5.4): a fit to 50 points takes some 10 ms.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
 Array = NDArray[np.float64]
+_ALONE = threading.RLock()
 _JITTER = 1e-9
 _NOISE = np.log(1e-4)  # centre of the prior of the noise's variance, relative to the signal's
 _NOISE_SPREAD = 3.0
@@ -61,9 +69,10 @@ class GaussianProcess:
         given = (_squares(x, x), y, _trend(x, degree))
         bounds = [(np.log(0.02), np.log(100.0))] * d + [(np.log(1e-8), np.log(2.0))]
         starts = [np.array([scale] * d + [_NOISE]) for scale in (_centre(d) - 1, np.log(0.3))]
-        start = min(starts, key=lambda each: _loss(each, *given)[0])
-        found = minimize(_loss, start, given, "L-BFGS-B", jac=True, bounds=bounds, options=_ENOUGH)
-        return cls(x, y, found.x, degree)
+        with one_thread():
+            start = min(starts, key=lambda each: _loss(each, *given)[0])
+            found = minimize(_loss, start, given, "L-BFGS-B", jac=True, bounds=bounds, options=_ENOUGH)
+            return cls(x, y, found.x, degree)
 
     def given(self, x: Array, y: Array) -> GaussianProcess:
         """Return the process that has seen `y` at `x` too, with the same hyperparameters."""
@@ -197,3 +206,23 @@ def standardised(y: Sequence[float] | Array) -> Array:
     """Return values with mean 0 and standard deviation 1."""
     values: Array = np.asarray(y, dtype=float)
     return np.asarray((values - values.mean()) / (values.std() or 1.0))
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Return what sets the threads of linear algebra; looked for once, since that takes milliseconds."""
+    import scipy.linalg  # noqa: F401 - it brings a library of its own, which is only found once it is there
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep linear algebra on one thread.
+
+    Matrices are small. On cores that others use too, or fewer than the machine has, threads wait for one another at each
+    product: a proposal took four to twelve times as long. The setting is the process's, so one at a time is within.
+    """
+    with _ALONE, _libraries().limit(limits=1, user_api="blas"):
+        yield

@@ -28,7 +28,7 @@ from genesis_workbench.experiments.proposers._base import (
     sobol_values,
 )
 from genesis_workbench.experiments.proposers._fidelity import Fidelities
-from genesis_workbench.experiments.proposers._gaussian import Array, GaussianProcess
+from genesis_workbench.experiments.proposers._gaussian import Array, GaussianProcess, one_thread
 from genesis_workbench.experiments.proposers._models import chosen, limit
 from genesis_workbench.experiments.proposers._tried import Tried, everything
 from genesis_workbench.experiments.spec import ExperimentSpec
@@ -51,6 +51,10 @@ class GaussianProcessProposer:
 
     def propose(self, spec: ExperimentSpec, trials: Sequence[Trial], count: int) -> list[dict[str, Any]]:
         """Return `count` points, one after the other. See :class:`Proposer`."""
+        with one_thread():
+            return self._propose(spec, trials, count)
+
+    def _propose(self, spec: ExperimentSpec, trials: Sequence[Trial], count: int) -> list[dict[str, Any]]:
         first = max(5, space.width(spec.space) + 2)
         done = measured(spec, trials)
         seen = None
