@@ -29,6 +29,14 @@ def confinement(*, memory_bytes: int, cpu_cores: int, processes: int) -> dict[st
     }
 
 
+def threads(cpu_cores: float) -> dict[str, str]:
+    """Return the variable that keeps numerical libraries to the cores which a server may use.
+
+    They count the machine's, and threads beyond what a limit grants wait for one another at each product of two matrices.
+    """
+    return {"OMP_NUM_THREADS": str(max(1, int(cpu_cores)))}
+
+
 def bind(source: Path, target: str, *, read_only: bool) -> dict[str, Any]:
     """Return the mount of a folder or file of the machine."""
     return {"Type": "bind", "Source": str(source), "Target": target, "ReadOnly": read_only}

@@ -28,7 +28,7 @@ from genesis_hub.spawners._base import (
     first_answer,
     refused,
 )
-from genesis_hub.spawners._confinement import USER, bind, confinement, owned, pinned
+from genesis_hub.spawners._confinement import USER, bind, confinement, owned, pinned, threads
 from genesis_hub.spawners._engine import Engine
 from genesis_hub.spawners._machines import MEMORY_LABEL, SERVER_LABEL, SITE_LABEL, Machines, machines_of
 from genesis_workbench.core.errors import GenesisError, NotFound, Unavailable
@@ -254,14 +254,15 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
         return [*words, *self.rescue_options()]
 
     def _variables(self, profile: ProfileSection) -> dict[str, str]:
-        variables = {name: str(value) for name, value in self.get_env().items()}
+        cpu_cores = profile.cpu_cores or self.section.cpu_cores
+        variables = threads(cpu_cores) | {name: str(value) for name, value in self.get_env().items()}
         variables |= {
             "HOME": _HOME,
             "USER": self.user.name,
             "GENESIS_SITE": _SITE,
             "JUPYTER_RUNTIME_DIR": "/tmp/runtime",  # noqa: S108 - of this container alone
             "MEM_LIMIT": str(self._memory(profile)),
-            "CPU_LIMIT": str(profile.cpu_cores or self.section.cpu_cores),
+            "CPU_LIMIT": str(cpu_cores),
         }
         variables |= self.rescue_variables("/tmp/rescue")  # noqa: S108 - of this container alone
         if self.dashboard:

@@ -34,7 +34,7 @@ from genesis_hub.spawners._base import (
     refused,
 )
 from genesis_hub.spawners._cluster import EVERYWHERE, SILENT, Cluster, refusal, refuse_what_never_fits, silent
-from genesis_hub.spawners._confinement import USER, pinned
+from genesis_hub.spawners._confinement import USER, pinned, threads
 from genesis_workbench.core.errors import DeadlineExceeded, GenesisError, InvalidInput, PermissionRefused
 from genesis_workbench.core.homes import Home
 from genesis_workbench.core.nodes import Object, of_queue
@@ -152,7 +152,7 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
 
     def get_env(self) -> dict[str, Any]:
         """Return the server's variables: none of the hub's own machine."""
-        variables: dict[str, Any] = super().get_env()
+        variables: dict[str, Any] = threads(self.cpu_limit or 1) | super().get_env()
         variables |= {"HOME": _HOME, "USER": self.user.name, "JUPYTER_RUNTIME_DIR": f"{_SCRATCH}/runtime"}
         if self.section.site_config_map:
             variables["GENESIS_SITE"] = f"{_SITE}/site.toml"

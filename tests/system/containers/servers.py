@@ -87,6 +87,8 @@ def assert_confined(cluster: Cluster, name: str, *, limited: bool = True) -> Non
     assert not about["Privileged"]
     limits = [about[each] for each in ("Memory", "MemorySwap", "NanoCpus", "PidsLimit")]
     assert limits == ([2**30, 2**30, 2 * 10**9, 1024] if limited else [0] * 4)
+    # Its numerical libraries would count the machine's cores.
+    assert "OMP_NUM_THREADS=2" in cluster.about(name)["Config"]["Env"]
     for place in (
         "/x",
         "/etc/x",

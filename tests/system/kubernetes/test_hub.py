@@ -283,9 +283,10 @@ def test_the_profile_sets_what_a_server_may_use(workbench, both, kubectl):
         "alice",
         "python",
         "-c",
-        AS_THE_SERVER + "print(os.environ['MEM_LIMIT'], os.environ['CPU_LIMIT'])",
+        AS_THE_SERVER
+        + "print(*(os.environ[name] for name in ('MEM_LIMIT', 'CPU_LIMIT', 'OMP_NUM_THREADS')))",
     )
-    assert environment == "1073741824 1.0"
+    assert environment == "1073741824 1.0 1"
 
 
 def test_home_site_and_service_are_there_as_everywhere(workbench, both, kubectl):
