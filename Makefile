@@ -2,6 +2,8 @@
 .PHONY: setup up test test-hub test-system test-slow bench lint
 
 PYTHON ?= python3
+# Of the integration tests, those that start what they need themselves: with them both halves take equally long.
+APART := tests/integration/iri tests/integration/training tests/integration/test_oidc.py
 
 setup:
 	@$(PYTHON) hub_config/setup_environment.py
@@ -10,15 +12,15 @@ up: setup
 	@.venv/bin/workbench up $(if $(PORT),--port $(PORT)) $(if $(STATE),--state $(STATE))
 
 test: setup
-	@# Two processes at a time: first of what needs no server, then of what does, which share nothing but the machine.
+	@# Two processes at a time: first of what needs no server, each on one core, then of what does, which share nothing but the machine.
 	@OMP_NUM_THREADS=1 .venv/bin/pytest -q -m "not slow" -n 2 --dist loadfile tests/unit tests/contract; alone=$$?; \
 	$(MAKE) --no-print-directory --jobs=2 --output-sync --keep-going test-hub test-system && exit $$alone
 
 test-hub: setup
-	@.venv/bin/pytest -q -m "not slow" tests/integration tests/browser --ignore tests/integration/iri --ignore tests/integration/training
+	@.venv/bin/pytest -q -m "not slow" tests/integration tests/browser $(addprefix --ignore=,$(APART))
 
 test-system: setup
-	@.venv/bin/pytest -q -m "not slow" tests/system tests/integration/iri tests/integration/training
+	@.venv/bin/pytest -q -m "not slow" tests/system $(APART)
 
 test-slow: setup
 	@.venv/bin/pytest -q -m slow
