@@ -2,7 +2,7 @@
 .PHONY: setup up test test-hub test-system test-slow bench lint
 
 PYTHON ?= python3
-# Of the integration tests, those that start what they need themselves: with them both halves take equally long.
+# Integration tests that start all they need themselves: as many as make both halves take equally long.
 APART := tests/integration/iri tests/integration/training tests/integration/test_oidc.py
 
 setup:

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from genesis_workbench.experiments import space as spaces
 from genesis_workbench.experiments.outcomes import points
 from genesis_workbench.experiments.parameters import AnyParameter, Categorical
-from genesis_workbench.experiments.proposers._gaussian import GaussianProcess
+from genesis_workbench.experiments.proposers._gaussian import GaussianProcess, one_thread
 from genesis_workbench.experiments.state import ExperimentState
 
 FEWEST, MOST = 4, 150
 """Points below which nothing is shown, and above which only the best and the latest are taken: the fit grows with n³."""
 
 
+@one_thread()
 def slices(state: ExperimentState, count: int = 41) -> list[dict[str, Any]]:
     """Return one slice through the best point for each parameter; none where there is too little to say.
 

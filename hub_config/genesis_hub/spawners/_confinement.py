@@ -34,7 +34,7 @@ def threads(cpu_cores: float) -> dict[str, str]:
 
     They count the machine's, and threads beyond what a limit grants wait for one another at each product of two matrices.
     """
-    return {"OMP_NUM_THREADS": str(max(1, int(cpu_cores)))}
+    return {"OMP_NUM_THREADS": str(int(cpu_cores))}
 
 
 def bind(source: Path, target: str, *, read_only: bool) -> dict[str, Any]:

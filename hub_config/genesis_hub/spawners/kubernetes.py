@@ -152,7 +152,7 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
 
     def get_env(self) -> dict[str, Any]:
         """Return the server's variables: none of the hub's own machine."""
-        variables: dict[str, Any] = threads(self.cpu_limit or 1) | super().get_env()
+        variables: dict[str, Any] = threads(self.cpu_limit) | super().get_env()
         variables |= {"HOME": _HOME, "USER": self.user.name, "JUPYTER_RUNTIME_DIR": f"{_SCRATCH}/runtime"}
         if self.section.site_config_map:
             variables["GENESIS_SITE"] = f"{_SITE}/site.toml"

@@ -264,24 +264,30 @@ def test_it_tries_in_a_cheap_simulation_what_it_then_makes_in_the_laboratory():
 
 WATCHED = """
 from concurrent.futures import ThreadPoolExecutor
-import numpy as np
 import scipy.linalg
 from threadpoolctl import threadpool_info
 from genesis_workbench.experiments.proposers import _gaussian
+from genesis_workbench.experiments.proposers.gp import GaussianProcessProposer
+from genesis_workbench.experiments.space import Real
+from genesis_workbench.experiments.state import Trial
+from genesis_workbench.testing.proposers import specification
 
 def threads():
     return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
 
-before, within, loss = threads(), set(), _gaussian._loss
+def watched(function):
+    return lambda *given: within.update(threads()) or function(*given)
 
-def watched(*given):
-    within.update(threads())
-    return loss(*given)
+def measured(number):
+    at, values = number / 10, {"y": {"value": -(number**2), "unit": ""}}
+    return Trial(number, {"a": at}, "", "", "", state="observed", values=values)
 
-_gaussian._loss = watched
-x = np.linspace(0, 1, 9)[:, None]
+before, within = threads(), set()
+_gaussian._loss = watched(_gaussian._loss)
+_gaussian.GaussianProcess.predict = watched(_gaussian.GaussianProcess.predict)
+spec, trials = specification(space=(Real("a", 0, 1),)), [measured(number) for number in range(1, 10)]
 with ThreadPoolExecutor(4) as several:
-    list(several.map(lambda shift: _gaussian.GaussianProcess.fit(x, np.sin(6 * x[:, 0] + shift)), range(12)))
+    list(several.map(lambda _: GaussianProcessProposer().propose(spec, trials, 1), range(4)))
 print(before, within, threads())
 """
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 Array = NDArray[np.float64]
-_ALONE = threading.RLock()
+_ALONE = threading.Lock()
 _JITTER = 1e-9
 _NOISE = np.log(1e-4)  # centre of the prior of the noise's variance, relative to the signal's
 _NOISE_SPREAD = 3.0
@@ -69,10 +69,9 @@ class GaussianProcess:
         given = (_squares(x, x), y, _trend(x, degree))
         bounds = [(np.log(0.02), np.log(100.0))] * d + [(np.log(1e-8), np.log(2.0))]
         starts = [np.array([scale] * d + [_NOISE]) for scale in (_centre(d) - 1, np.log(0.3))]
-        with one_thread():
-            start = min(starts, key=lambda each: _loss(each, *given)[0])
-            found = minimize(_loss, start, given, "L-BFGS-B", jac=True, bounds=bounds, options=_ENOUGH)
-            return cls(x, y, found.x, degree)
+        start = min(starts, key=lambda each: _loss(each, *given)[0])
+        found = minimize(_loss, start, given, "L-BFGS-B", jac=True, bounds=bounds, options=_ENOUGH)
+        return cls(x, y, found.x, degree)
 
     def given(self, x: Array, y: Array) -> GaussianProcess:
         """Return the process that has seen `y` at `x` too, with the same hyperparameters."""
@@ -219,7 +218,7 @@ def _libraries() -> ThreadpoolController:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep linear algebra on one thread.
+    """Keep linear algebra on one thread, within whatever fits processes and asks them.
 
     Matrices are small. On cores that others use too, or fewer than the machine has, threads wait for one another at each
     product: a proposal took four to twelve times as long. The setting is the process's, so one at a time is within.

@@ -49,12 +49,9 @@ class GaussianProcessProposer:
 
     name: ClassVar[str] = "gp"
 
+    @one_thread()
     def propose(self, spec: ExperimentSpec, trials: Sequence[Trial], count: int) -> list[dict[str, Any]]:
         """Return `count` points, one after the other. See :class:`Proposer`."""
-        with one_thread():
-            return self._propose(spec, trials, count)
-
-    def _propose(self, spec: ExperimentSpec, trials: Sequence[Trial], count: int) -> list[dict[str, Any]]:
         first = max(5, space.width(spec.space) + 2)
         done = measured(spec, trials)
         seen = None
