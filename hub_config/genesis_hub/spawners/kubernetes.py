@@ -173,7 +173,11 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
         """Return the pod; one that has ended is not started again behind the person's back."""
         pod = await super().get_pod_manifest()
         pod.spec.restart_policy = "Never"
-        return pod
+        return _told_by_name(pod)
+
+    def get_secret_manifest(self, owner_reference: Any) -> Any:
+        """Return the server's certificates."""
+        return _told_by_name(super().get_secret_manifest(owner_reference))
 
     async def _start(self) -> str:
         """Make home and pod, and wait until the server answers or the cluster says that it never will."""
@@ -386,6 +390,13 @@ class KubernetesSpawner(WorkbenchSpawner, KubeSpawner):
                 for group in self.groups
             ]
         self.working_dir = _HOME
+
+
+def _told_by_name(manifest: Any) -> Any:
+    """Let KubeSpawner tell what a cluster refuses by its name: it writes the whole into the log, with the server's token and keys."""
+    name = f"{manifest.kind} {manifest.metadata.name}"
+    manifest.to_str = lambda: name
+    return manifest
 
 
 @cache

@@ -201,6 +201,29 @@ async def test_what_the_site_grants_is_given_and_nothing_else(spawner):
     ]
 
 
+async def test_a_refusal_of_the_cluster_puts_no_secret_into_the_log(spawner, monkeypatch, caplog, tmp_path):
+    async def refuse(*_):
+        raise ApiException(status=403, reason="Forbidden")
+
+    cluster = SimpleNamespace(create_namespaced_pod=refuse, create_namespaced_secret=refuse)
+    monkeypatch.setattr(spawner, "api", cluster)
+    file = tmp_path / "made by the hub"
+    file.write_text("a private key")
+    spawner.cert_paths = dict.fromkeys(("keyfile", "certfile", "cafile"), str(file))
+    spawner.internal_trust_bundles = {"hub-ca": str(file)}
+    await spawner.load_user_options()
+    spawner.log.propagate = True
+    pod, keys = await spawner.get_pod_manifest(), spawner.get_secret_manifest(None)
+    hidden = (pod.spec.containers[0].env[0].value, keys.data["ssl.key"])
+    with pytest.raises(ApiException):
+        await spawner._make_create_pod_request(pod, 5)
+    with pytest.raises(ApiException):
+        await spawner._make_create_resource_request("secret", keys)
+    assert f"Pod {pod.metadata.name}" in caplog.text
+    assert f"Secret {keys.metadata.name}" in caplog.text
+    assert not [each for each in hidden if not each or each in caplog.text]
+
+
 async def test_a_pod_that_has_ended_is_not_started_again(spawner):
     spec, _ = await manifest(spawner)
     assert spec["restartPolicy"] == "Never"
