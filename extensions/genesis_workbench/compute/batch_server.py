@@ -144,7 +144,8 @@ def start(server: Server, site: ComputeSection) -> dict[str, Any]:
     )
     serve = [site.python or sys.executable, "-m", __spec__.name if __spec__ else __name__, "serve"]
     words = shlex.join([*serve, "--site", os.environ.get("GENESIS_SITE", ""), str(folder)])
-    return {"job": slurm.submit("\n".join(["#!/bin/sh", *lines, *site.slurm.prologue, f"exec {words}", ""]))}
+    script = "\n".join(["#!/bin/sh", *lines, *site.slurm.prologue, f"exec {words}", ""])
+    return {"job": slurm.submit(script, name)}
 
 
 def look(server: Server, site: ComputeSection) -> dict[str, Any]:

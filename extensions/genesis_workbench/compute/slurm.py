@@ -124,10 +124,19 @@ class Slurm:
             raise InvalidInput(f"Slurm's {program} refused: {words or f'exit status {done.returncode}'}")
         return done.stdout
 
-    def submit(self, script: str) -> str:
-        """Submit a batch script and return the number of its job."""
+    def submit(self, script: str, name: str = "") -> str:
+        """Submit a batch script and return the number of its job.
+
+        Where it gives its job a `name` that no other has, the job was refused, whatever words sbatch fails with, only if the
+        queue has none of that name either.
+        """
         self._mine = None
-        return self.run("sbatch", "--parsable", text=script).strip().split(";")[0]
+        try:
+            return self.run("sbatch", "--parsable", text=script).strip().split(";")[0]
+        except InvalidInput:
+            if name and (there := self.named(name)):
+                return there[-1]
+            raise
 
     def mine(self) -> dict[str, Waiting]:
         """Return the jobs of this account that wait or run, by number; elements of arrays as ``4711_3``."""

@@ -11,9 +11,11 @@ from genesis_workbench.core.site import SlurmSection
 
 @pytest.fixture
 def slurm(tmp_path):
-    """Return one whose programs print `out` and `words` and exit with `status`."""
+    """Return one whose program prints `out` and `words` and exits with `status`; its queue has the jobs `there`."""
 
-    def make(program, status, words, out=""):
+    def make(program, status, words, out="", there=""):
+        if program != "squeue":
+            make("squeue", 0, "", there)
         path = tmp_path / program
         path.write_text(
             f"#!/bin/sh\ncat > /dev/null\necho '{words}' >&2\nprintf '%s' '{out}'\nexit {status}\n"
@@ -37,13 +39,18 @@ def slurm(tmp_path):
 )
 def test_a_controller_that_dies_over_a_submission_has_not_refused_it(slurm, words):
     with pytest.raises(Unavailable, match="does not answer"):
-        slurm("sbatch", 1, f"sbatch: error: {words}").submit("#!/bin/sh\n")
+        slurm("sbatch", 1, f"sbatch: error: {words}").submit("#!/bin/sh\n", "gw-1")
 
 
 def test_what_it_refuses_is_told_in_its_own_words(slurm):
     words = "sbatch: error: Batch job submission failed: Invalid account"
     with pytest.raises(InvalidInput, match="refused: Batch job submission failed: Invalid account"):
-        slurm("sbatch", 1, words).submit("#!/bin/sh\n")
+        slurm("sbatch", 1, words).submit("#!/bin/sh\n", "gw-1")
+
+
+def test_a_job_that_the_queue_has_was_taken_whatever_was_said_of_it(slurm):
+    made = slurm("sbatch", 1, "sbatch: error: Words that nobody has met", there="4711\n")
+    assert made.submit("#!/bin/sh\n", "gw-1") == "4711"
 
 
 def test_a_queue_that_was_told_in_part_is_not_taken_for_all_of_it(slurm):
@@ -58,5 +65,6 @@ def test_a_queue_that_cannot_be_looked_at_refuses_nothing(slurm):
 
 def test_a_submission_that_has_a_number_was_taken(slurm):
     assert (
-        slurm("sbatch", 0, "sbatch: error: Connection reset by peer", "4711").submit("#!/bin/sh\n") == "4711"
+        slurm("sbatch", 0, "sbatch: error: Connection reset by peer", "4711").submit("#!/bin/sh\n", "gw-1")
+        == "4711"
     )

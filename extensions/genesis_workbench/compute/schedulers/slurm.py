@@ -71,7 +71,7 @@ class SlurmScheduler:
             if not self._known(target):
                 name = _job_name([spec])
                 # A submission whose answer was lost left a job of this name.
-                numbers = self._slurm.named(name) or [self._slurm.submit(self._script(spec, name))]
+                numbers = self._slurm.named(name) or [self._slurm.submit(self._script(spec, name), name)]
                 write(target / NATIVE, {"id": numbers[-1]})
         return self._job(spec.key)
 
@@ -176,7 +176,7 @@ class SlurmScheduler:
             listing = first / f"{name}.json"
             write(listing, {"folders": [str(target) for target in targets]})
             script = self._script(specs[0], name, array=listing, size=len(specs))
-            number = (self._slurm.named(name) or [self._slurm.submit(script)])[-1]
+            number = (self._slurm.named(name) or [self._slurm.submit(script, name)])[-1]
             for index, target in enumerate(targets):
                 if not self._known(target):
                     write(target / NATIVE, {"id": f"{number}_{index}"})
