@@ -66,7 +66,7 @@ def test_the_lg_m50_has_its_nominal_capacity(run):
     not ctypes.util.find_library("lapack"), reason="the system has no LAPACK (Debian: liblapack3)"
 )
 def test_a_diode_has_the_field_and_slope_of_the_textbook(run):
-    found = run("devsim", {"acceptors": 1e17, "donors": 1e16, "bias": 0.5}, {})
+    found = run("devsim", {"acceptors": 1e17, "donors": 1e16}, {"bias": 0.5})
     # Sze and Ng, Physics of Semiconductor Devices, 3rd edition, section 2.2: depletion approximation, 4.66e4 V/cm with
     # kT/q = 25.85 mV, ni = 1e10 /cm3, permittivity 11.7; section 2.3: ln(10) kT/q = 59.5 mV for a decade of current.
     assert found["peak_field"] == pytest.approx(4.66e4, rel=0.02)
@@ -103,6 +103,16 @@ def test_a_tokamak_keeps_greenwalds_density_and_its_gain(run):
 def test_what_no_trial_could_run_with_is_refused(name, arguments, words, tmp_path):
     with pytest.raises(InvalidInput, match=words):
         plugins.load("executors", name)(SimpleNamespace(scheduler=LocalScheduler(tmp_path))).check(arguments)
+
+
+def test_a_parameter_that_is_held_is_not_varied(tmp_path):
+    cell = plugins.load("executors", "pybamm")(SimpleNamespace(scheduler=LocalScheduler(tmp_path)))
+    assert set(cell.signature({"model": "SPMe"}).parameters) == set(cell.parameters)
+    held = {"model": "SPMe", "current": 5}
+    cell.check(held)
+    assert set(cell.signature(held).parameters) == {"negative_thickness", "positive_thickness"}
+    with pytest.raises(InvalidInput, match="current"):
+        cell.check({"current": "much"})
 
 
 def test_a_cell_beyond_what_is_covered_says_so(run):

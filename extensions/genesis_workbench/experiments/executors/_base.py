@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from pydantic import Field, create_model
+
 from genesis_workbench.core.errors import (
     DeadlineExceeded,
     GenesisError,
@@ -17,7 +19,7 @@ from genesis_workbench.core.errors import (
     Unavailable,
 )
 from genesis_workbench.experiments.executors._settings import NoSettings, read
-from genesis_workbench.experiments.record import number
+from genesis_workbench.experiments.record import Record, number
 
 if TYPE_CHECKING:
     from genesis_workbench.catalog.local import LocalCatalog
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from genesis_workbench.core.site import Site
     from genesis_workbench.core.state import State
     from genesis_workbench.core.storage import BlobStore
-    from genesis_workbench.experiments.record import Record
 
 
 @dataclass(frozen=True)
@@ -271,7 +272,8 @@ class ProcessSimulator:
     """A simulation that runs as a job: the subclass's module, as a program, reads arguments and leaves a result.
 
     A subclass says what differs in class constants and defines :meth:`simulate`; its module ends with
-    ``run_as_job(TheClass)`` under ``if __name__ == "__main__"``.
+    ``run_as_job(TheClass)`` under ``if __name__ == "__main__"``. Each of its parameters may also be among an experiment's
+    arguments: then it is held at that value instead of varied.
     """
 
     name: ClassVar[str]
@@ -282,8 +284,18 @@ class ProcessSimulator:
     memory_bytes: ClassVar[int] = 2 * 2**30
     settings: ClassVar[type[Record]] = NoSettings
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        cls.settings = _with_held(cls.settings, cls.parameters)
+
     def __init__(self, place: Place) -> None:
         self._place = place
+
+    def signature(self, arguments: Mapping[str, Any]) -> Signature:
+        """Return what is left to vary, and what comes out. See :class:`Executor`."""
+        held, _ = self._split(arguments)
+        varied = {name: unit for name, unit in self.parameters.items() if name not in held}
+        return Signature(varied, self.outcomes, simulated=self.simulated)
 
     @classmethod
     def simulate(cls, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, float]:
@@ -318,19 +330,41 @@ class ProcessSimulator:
         """Cancel many. See :class:`Executor`."""
         cancel_all(self._place.scheduler, keys)
 
+    def _split(self, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the parameters that are held at a value, and the other arguments."""
+        held = {
+            name: value for name, value in arguments.items() if name in self.parameters and value is not None
+        }
+        return held, {name: value for name, value in arguments.items() if name not in self.parameters}
+
     def _job(self, request: Request) -> JobSpec:
         from genesis_workbench.compute.job import JobSpec, Resources
 
+        held, arguments = self._split(request.arguments)
         return JobSpec(
             name=f"{self.name} simulation",
             command=(sys.executable, "-m", type(self).__module__),
-            arguments={"parameters": dict(request.parameters), "arguments": dict(request.arguments)},
+            arguments={"parameters": {**held, **request.parameters}, "arguments": arguments},
             # One thread each: several trials share the machine.
             environment={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             resources=Resources(memory_bytes=self.memory_bytes),
             walltime_s=self.walltime_s,
             key=request.key,
         )
+
+
+def _with_held(settings: type[Record], parameters: Mapping[str, str]) -> type[Record]:
+    """Return settings with a value for each parameter, at which it may be held."""
+    fields: dict[str, Any] = {
+        name: (
+            float | None,
+            Field(
+                None, description=f"Held at this value{f' ({unit})' if unit else ''}; left out, it is varied."
+            ),
+        )
+        for name, unit in parameters.items()
+    }
+    return create_model(settings.__name__, __base__=settings, __doc__=settings.__doc__, **fields)
 
 
 def allow_own_code(place: Place, name: str) -> None:
