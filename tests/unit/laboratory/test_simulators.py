@@ -60,6 +60,8 @@ def test_the_lg_m50_has_its_nominal_capacity(run):
     assert found["capacity"] == pytest.approx(5.0, rel=0.03)
     assert found["mean_voltage"] == pytest.approx(3.63, rel=0.03)
     assert found["energy"] == pytest.approx(found["capacity"] * found["mean_voltage"])
+    # Olivetti et al. (2017), Joule 1, 229: 0.094 kg of cobalt for a kW h of cells with NMC 811.
+    assert found["cobalt"] / found["energy"] == pytest.approx(0.094, rel=0.2)
 
 
 @pytest.mark.skipif(

@@ -18,6 +18,7 @@ import panel as pn
 import pytest
 
 import genesis_workbench as gw
+from genesis_workbench.compute.schedulers import local
 
 FOLDER = Path(__file__).parents[3] / "notebooks/tutorials"
 FIELDS = sorted(folder.name for folder in FOLDER.iterdir() if folder.name != "first_light")
@@ -39,7 +40,9 @@ def tutorial(request, tmp_path, monkeypatch):
                 names |= settings
         return names
 
-    return request.param, run
+    yield request.param, run
+    for watcher in local._watchers:
+        watcher.wait(timeout=30)
 
 
 def execute(source, name, names):
@@ -75,9 +78,9 @@ def needed(field):
 def test_each_cell_runs_and_each_plot_can_be_drawn(tutorial):
     field, run = tutorial
     needed(field)
-    names = run(trials=4)
+    names = run(trials=2)
     evidence = names["finding"]["evidence"]
-    assert (evidence["observed"], evidence["failed"]) == (4, 0)
+    assert (evidence["observed"], evidence["failed"]) == (2, 0)
     (shared,) = gw.share.call_args_list
     assert shared.kwargs["parameters"] == {"experiment": names["run"].id}
 

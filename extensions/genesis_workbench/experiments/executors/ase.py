@@ -7,6 +7,7 @@ with the cell.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
@@ -18,7 +19,8 @@ from genesis_workbench.experiments.executors._settings import read
 from genesis_workbench.experiments.record import Record
 
 Element = Literal["Ag", "Al", "Au", "Cu", "Ni", "Pd", "Pt"]
-_FORCE_EV_PER_A = 0.01
+_FORCE_EV_PER_A, _STRESS_EV_PER_A3 = 0.01, 2e-4  # 0.03 GPa
+_STIFF_EV_PER_A3 = 1.2  # 190 GPa, of such metals: how far a first step goes
 _STRAINS = (-0.01, -0.005, 0.0, 0.005, 0.01)
 
 
@@ -91,11 +93,13 @@ def _relaxed(atoms: Any) -> float:
     """Relax atoms and cell in place; return the energy in eV."""
     from ase.calculators.emt import EMT
     from ase.filters import FrechetCellFilter
-    from ase.optimize import BFGS
+    from ase.optimize.cellawarebfgs import CellAwareBFGS
 
     atoms.calc = EMT()
-    cell: Any = FrechetCellFilter(atoms)
-    if not BFGS(cell, logfile=None).run(fmax=_FORCE_EV_PER_A, steps=500):
+    cell: Any = FrechetCellFilter(atoms, exp_cell_factor=1.0)
+    # BFGS that begins with what is known of a metal's stiffness needs a third of plain BFGS' steps.
+    search: Any = CellAwareBFGS(cell, logfile=os.devnull, long_output=False, bulk_modulus=_STIFF_EV_PER_A3)
+    if not search.run(fmax=_FORCE_EV_PER_A, smax=_STRESS_EV_PER_A3, steps=500):
         raise InvalidInput("The alloy did not relax within 500 steps.")
     return float(atoms.get_potential_energy())
 

@@ -6,6 +6,7 @@ Journal of Open Research Software 9, 14. Parameters: Chen et al. (2020), Journal
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
@@ -16,6 +17,8 @@ from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.experiments.executors._base import ProcessSimulator, run_as_job
 from genesis_workbench.experiments.executors._settings import read
 from genesis_workbench.experiments.record import Record
+
+_COBALT_SHARE, _COBALT_G_PER_MOL = 0.1, 58.933
 
 
 class Model(Record):
@@ -38,6 +41,8 @@ class CellSimulator(ProcessSimulator):
         "capacity": "A*h",
         "energy": "W*h",
         "mean_voltage": "V",
+        "cobalt": "g",  # in the positive electrode
+        "energy_per_cobalt": "W*h/g",
     }
 
     @classmethod
@@ -74,7 +79,28 @@ class CellSimulator(ProcessSimulator):
             )
         capacity = float(solution["Discharge capacity [A.h]"].entries[-1])
         energy = float(solution["Discharge energy [W.h]"].entries[-1])
-        return {"capacity": capacity, "energy": energy, "mean_voltage": energy / capacity}
+        cobalt = _cobalt(values)
+        return {
+            "capacity": capacity,
+            "energy": energy,
+            "mean_voltage": energy / capacity,
+            "cobalt": cobalt,
+            "energy_per_cobalt": energy / cobalt,
+        }
+
+
+def _cobalt(values: Any) -> float:
+    """Return the cobalt in grams: a tenth of the metal in NMC 811 (Chen et al. 2020), of which each unit stores one lithium."""
+    volume = math.prod(
+        values[f"{name} [m]"]
+        for name in ("Electrode height", "Electrode width", "Positive electrode thickness")
+    )
+    units = (
+        volume
+        * values["Positive electrode active material volume fraction"]
+        * values["Maximum concentration in positive electrode [mol.m-3]"]
+    )
+    return float(_COBALT_SHARE * units * _COBALT_G_PER_MOL)
 
 
 if __name__ == "__main__":
