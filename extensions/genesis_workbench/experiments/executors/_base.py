@@ -279,6 +279,7 @@ class ProcessSimulator:
     name: ClassVar[str]
     simulated: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, str]]  # name -> unit of what may be varied
+    optional: ClassVar[frozenset[str]] = frozenset()  # parameters that `simulate` can do without
     outcomes: ClassVar[Mapping[str, str]]  # name -> unit of what comes out
     walltime_s: ClassVar[float] = 600
     memory_bytes: ClassVar[int] = 2 * 2**30
@@ -295,7 +296,7 @@ class ProcessSimulator:
         """Return what is left to vary, and what comes out. See :class:`Executor`."""
         held, _ = self._split(arguments)
         varied = {name: unit for name, unit in self.parameters.items() if name not in held}
-        return Signature(varied, self.outcomes, simulated=self.simulated)
+        return Signature(varied, self.outcomes, self.optional & varied.keys(), simulated=self.simulated)
 
     @classmethod
     def simulate(cls, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, float]:
