@@ -90,6 +90,10 @@ def test_a_tokamak_keeps_greenwalds_density_and_its_gain(run):
     # Fusion gain is fusion power over what comes from outside: 50 MW and a few MW of the current's own heat.
     assert 50 < found["fusion_power"] / found["fusion_gain"] < 65
     assert found["core_temperature"] > 3
+    # Uckan (1990), ITER Physics Design Guidelines, IAEA: q95 of a plasma with R = 6.2 m, B = 5.3 T, elongation 1.72.
+    eps = 2.0 / 6.2
+    shape = (1 + 1.72**2) / 2 * (1.17 - 0.65 * eps) / (1 - eps**2) ** 2
+    assert found["safety_factor"] == pytest.approx(5 * 2.0**2 * 5.3 / (6.2 * 15.0) * shape, rel=0.1)
 
 
 @pytest.mark.parametrize(
