@@ -31,7 +31,10 @@ def names(own_store, tmp_path, monkeypatch):
     run = create_autospec(Run, instance=True)
     run.id = "exp_0h"
     run.pending_approvals.return_value = [{"trial": 1, "digest": "sha256:0"}]
-    return {"__name__": "page", "gw": gw, "run": run, "yield_g": lambda rate: rate, "experiment": None}
+    found = {"__name__": "page", "gw": gw, "run": run, "yield_g": lambda rate: rate, "experiment": None}
+    yield found
+    if "cluster" in found:
+        found["cluster"].close()  # else whatever this process computes later goes there
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[0][:40])
