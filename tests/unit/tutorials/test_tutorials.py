@@ -21,7 +21,7 @@ import genesis_workbench as gw
 from genesis_workbench.compute.schedulers import local
 
 FOLDER = Path(__file__).parents[3] / "notebooks/tutorials"
-FIELDS = sorted(folder.name for folder in FOLDER.iterdir() if folder.name != "first_light")
+FIELDS = sorted({path.parent.name for path in FOLDER.glob("*/*.ipynb")} - {"first_light"})
 
 
 @pytest.fixture(params=FIELDS)

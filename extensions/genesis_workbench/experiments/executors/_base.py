@@ -354,6 +354,29 @@ class ProcessSimulator:
         )
 
 
+def covered(
+    parameters: Mapping[str, Any], limits: Mapping[str, tuple[float, float, str]]
+) -> dict[str, float]:
+    """Return parameters as numbers, where a simulator covers them.
+
+    Parameters
+    ----------
+    limits : mapping
+        Name to lowest value, highest value and unit.
+
+    Raises
+    ------
+    InvalidInput
+        Naming the first one that lies outside, and what is covered.
+    """
+    given = {name: float(parameters[name]) for name in limits}
+    for name, (low, high, unit) in limits.items():
+        if not low <= given[name] <= high:
+            seen = f"{given[name]:g} {unit}".rstrip()
+            raise InvalidInput(f"{name} is {seen}; the simulator covers {low:g} to {high:g}.")
+    return given
+
+
 def _with_held(settings: type[Record], parameters: Mapping[str, str]) -> type[Record]:
     """Return settings with a value for each parameter, at which it may be held."""
     fields: dict[str, Any] = {

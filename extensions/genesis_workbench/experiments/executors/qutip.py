@@ -28,8 +28,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from genesis_workbench.core.errors import InvalidInput
-from genesis_workbench.experiments.executors._base import ProcessSimulator, run_as_job
+from genesis_workbench.experiments.executors._base import ProcessSimulator, covered, run_as_job
 from genesis_workbench.experiments.executors._settings import read
 from genesis_workbench.experiments.record import Record
 
@@ -76,13 +75,7 @@ class GateSimulator(ProcessSimulator):
     @classmethod
     def simulate(cls, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, float]:
         """Return the average gate infidelity against X, and the leakage, each with its logarithm."""
-        given = {name: float(parameters[name]) for name in _LIMITS}
-        for name, (low, high, unit) in _LIMITS.items():
-            if not low <= given[name] <= high:
-                raise InvalidInput(
-                    f"{name} is {given[name]:g} {unit}".rstrip()
-                    + f"; the simulator covers {low:g} to {high:g}."
-                )
+        given = covered(parameters, _LIMITS)
         transmon = read(Transmon, cls.name, arguments)
         found = _against_x(_channel(transmon, **given))
         logarithms = {f"log10_{name}": math.log10(max(value, _SMALLEST)) for name, value in found.items()}

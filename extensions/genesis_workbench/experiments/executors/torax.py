@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from genesis_workbench.core.errors import InvalidInput
-from genesis_workbench.experiments.executors._base import ProcessSimulator, run_as_job
+from genesis_workbench.experiments.executors._base import ProcessSimulator, covered, run_as_job
 from genesis_workbench.experiments.executors._settings import read
 from genesis_workbench.experiments.record import Record
 
@@ -52,12 +52,7 @@ class TokamakSimulator(ProcessSimulator):
     @classmethod
     def simulate(cls, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, float]:
         """Return powers, temperatures and the density at the end."""
-        given = {name: float(parameters[name]) for name in _LIMITS}
-        for name, (low, high, unit) in _LIMITS.items():
-            if not low <= given[name] <= high:
-                raise InvalidInput(
-                    f"{name} is {given[name]:g} {unit}; the simulator covers {low:g} to {high:g}."
-                )
+        given = covered(parameters, _LIMITS)
         # Compiling is most of a run; what one trial has compiled, the next ones take over.
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache/genesis-workbench/jax"))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
