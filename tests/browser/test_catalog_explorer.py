@@ -88,3 +88,37 @@ def test_from_a_word_to_the_line_that_opens_the_data(workbench, signed_in, scree
     explorer.locator("details").scroll_into_view_if_needed()
     screenshot(page, "23-catalog-sources")
     assert outputs(page, "application/vnd.jupyter.error").all_inner_texts() == []
+
+
+AWAY_ONCE = """
+import genesis_workbench as gw
+from genesis_workbench import catalog
+from genesis_workbench.core.errors import Unavailable
+search = catalog.search
+def away(**asked):
+    catalog.search = search
+    raise Unavailable("The workbench service does not answer.")
+catalog.search = away
+gw.explore()
+"""
+
+
+def test_a_first_search_that_fails_is_told_and_can_be_tried_again(workbench, signed_in, screenshot):
+    page = signed_in("alice")
+    unreadable = "import genesis_workbench as gw\ngw.explore('title:\"')"
+    notebook(workbench.state / "homes/alice/wrong.ipynb", unreadable, AWAY_ONCE)
+    lab(workbench, page, "alice", "wrong.ipynb")
+    run_all(page)
+    wrong, away = (page.locator(".genesis-catalog").nth(place) for place in (0, 1))
+    again = away.get_by_role("button", name="Try again")
+    expect(again).to_be_visible(timeout=120_000)
+    expect(away.locator(".fault")).to_contain_text("does not answer")
+    expect(wrong.locator(".fault")).to_contain_text("a quote is not closed")
+    expect(wrong.get_by_role("button", name="Try again")).to_have_count(0)
+    screenshot(page, "24-catalog-first-search-failed")
+    again.click()
+    expect(away.locator(".hit").first).to_be_visible()
+    wrong.get_by_label("Search every source").fill("sunspots")
+    expect(wrong.locator(".hit").first).to_contain_text("Sunspot")
+    for explorer in (wrong, away):
+        expect(explorer.locator(".fault")).to_have_count(0)

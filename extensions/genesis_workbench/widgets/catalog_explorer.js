@@ -353,6 +353,10 @@ function hitsOf(model, result, view, redraw) {
 
 function draw(parts, model, view, change) {
   const result = model.get("result");
+  const fault = model.get("message");
+  parts.note.replaceChildren(fault || (result.note ?? ""));
+  parts.note.className = `line${fault ? " fault" : ""}`;
+  if (fault && model.get("passing")) parts.note.append(" ", button("Try again", () => change({})));
   if (!result.items) return;
   const asked = model.get("asked");
   const redraw = () => draw(parts, model, view, change);
@@ -363,8 +367,6 @@ function draw(parts, model, view, change) {
   view.shown = JSON.stringify(asked);
   parts.total.textContent = `${result.total.toLocaleString()} dataset${result.total === 1 ? "" : "s"}${model.get("busy") ? " …" : ""}`;
   parts.meaning.hidden = !result.by_meaning;
-  parts.note.textContent = model.get("message") || result.note;
-  parts.note.className = `line${model.get("message") ? " fault" : ""}`;
   const side = node("div", undefined, "side");
   const boxes = result.items.map((hit) => hit.spatial).filter((box) => box && !(box[0] <= -179 && box[2] >= 179));
   side.append(mapOf(asked, boxes, change), timeOf(asked, result.facets.year ?? {}, change), facetsOf(asked, result.facets, change));
@@ -385,6 +387,7 @@ function render({ model, el }) {
   near.type = "checkbox";
   near.checked = model.get("asked").by_meaning === true;
   parts.meaning = node("label");
+  parts.meaning.hidden = true;
   parts.meaning.title = "Look for keywords that are near in meaning too; the line below names them";
   parts.meaning.append(near, " by meaning");
   const ask = node("div", undefined, "ask");
@@ -418,11 +421,11 @@ function render({ model, el }) {
   root.append(ask, parts.note, parts.body);
   el.append(root);
   const update = () => draw(parts, model, view, change);
-  model.on("change:result change:looked change:message change:busy", update);
+  model.on("change:result change:looked change:message change:passing change:busy", update);
   update();
   return () => {
     clearTimeout(timer);
-    model.off("change:result change:looked change:message change:busy", update);
+    model.off("change:result change:looked change:message change:passing change:busy", update);
   };
 }
 

@@ -11,7 +11,7 @@ import traitlets
 
 from genesis_workbench import catalog
 from genesis_workbench.catalog.result import SearchResult
-from genesis_workbench.core.errors import GenesisError, InvalidInput
+from genesis_workbench.core.errors import DeadlineExceeded, GenesisError, InvalidInput, Unavailable
 from genesis_workbench.widgets._latest import Latest
 from genesis_workbench.widgets._preview import preview
 from genesis_workbench.widgets._script import script
@@ -44,6 +44,7 @@ class CatalogExplorer(anywidget.AnyWidget):
     looked = traitlets.Dict().tag(sync=True)
     chosen = traitlets.Unicode().tag(sync=True)
     message = traitlets.Unicode().tag(sync=True)
+    passing = traitlets.Bool().tag(sync=True)  # whether what `message` says may be over by now
     busy = traitlets.Bool().tag(sync=True)
 
     def __init__(self, text: str = "") -> None:
@@ -79,8 +80,7 @@ class CatalogExplorer(anywidget.AnyWidget):
         try:
             found = catalog.search(limit=_PAGE, **_arguments(asked))
         except GenesisError as error:
-            with self.hold_sync():
-                self.message, self.busy = error.message, False
+            self._tell(error)
             return
         self._show(found, [])
 
@@ -88,10 +88,14 @@ class CatalogExplorer(anywidget.AnyWidget):
         try:
             found = catalog.search(limit=_PAGE, cursor=self._next, **_arguments(self.asked))
         except GenesisError as error:
-            with self.hold_sync():
-                self.message, self.busy = error.message, False
+            self._tell(error)
             return
         self._show(found, self.result.get("items", []))
+
+    def _tell(self, error: GenesisError) -> None:
+        with self.hold_sync():
+            self.passing = isinstance(error, Unavailable | DeadlineExceeded)
+            self.message, self.busy = error.message, False
 
     def _show(self, found: SearchResult, before: list[dict[str, Any]]) -> None:
         self._next = found.next
