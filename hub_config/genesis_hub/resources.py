@@ -46,7 +46,9 @@ def lab_settings(*, team: bool = False) -> Path:
 
 
 def lab_options(*, team: bool = False) -> list[str]:
-    """Return the options of JupyterLab that bring the workbench's settings and its warning before an idle server ends."""
+    """Return the options of JupyterLab that bring the workbench's settings and extensions: the warning before an idle server
+    ends, and patience with widgets whose code comes late.
+    """
     extensions = _pick(_SHARE / "labextensions", _CHECKOUT / "extensions/genesis_lab/labextensions")
     alone = "--ServerApp.jpserver_extensions=jupyter_server_ydoc=False"
     return [

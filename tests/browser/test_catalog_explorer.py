@@ -90,6 +90,33 @@ def test_from_a_word_to_the_line_that_opens_the_data(workbench, signed_in, scree
     assert outputs(page, "application/vnd.jupyter.error").all_inner_texts() == []
 
 
+def test_a_widget_whose_code_comes_late_still_hears_its_kernel(workbench, signed_in):
+    """On a busy machine a page takes seconds to load a widget's code; what the kernel says meanwhile must not be lost."""
+    page = signed_in("alice")
+    code = """
+import anywidget, traitlets
+class Late(anywidget.AnyWidget):
+    _esm = '''
+await new Promise((go) => setTimeout(go, 4000));
+const render = ({ model, el }) => {
+  el.className = "late";
+  const show = () => { el.textContent = `heard ${model.get("heard")}`; };
+  model.on("change:heard", show);
+  show();
+};
+export default { render };
+'''
+    heard = traitlets.Int().tag(sync=True)
+late = Late()
+late.heard = 1
+late
+"""
+    notebook(workbench.state / "homes/alice/late.ipynb", code, "import time; time.sleep(8); late.heard += 1")
+    lab(workbench, page, "alice", "late.ipynb")
+    run_all(page)
+    expect(page.locator(".late")).to_have_text("heard 2", timeout=60_000)
+
+
 AWAY_ONCE = """
 import genesis_workbench as gw
 from genesis_workbench import catalog
