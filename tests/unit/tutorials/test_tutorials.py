@@ -21,6 +21,7 @@ import genesis_workbench as gw
 from genesis_workbench.compute.schedulers import local
 
 FOLDER = Path(__file__).parents[3] / "notebooks/tutorials"
+MODULES = {"fits": "astropy"}  # of extras that are not named like what they bring
 FIELDS = sorted({path.parent.name for path in FOLDER.glob("*/*.ipynb")} - {"first_light"})
 
 
@@ -68,7 +69,7 @@ def needed(field):
     """Skip where what the tutorial needs is missing, by the extras that its own page names."""
     page = (FOLDER / field / "README.md").read_text()
     for extra in re.findall(r"extra `(\w+)`", page):
-        if find_spec(extra) is None:
+        if find_spec(MODULES.get(extra, extra)) is None:
             pytest.skip(f'{field} needs an extra: pip install "genesis-workbench[{extra}]"')
     if "LAPACK" in page and not ctypes.util.find_library("lapack"):
         pytest.skip("the system has no LAPACK (Debian: liblapack3)")
