@@ -6,8 +6,20 @@ import time
 
 import pytest
 
+from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, PermissionRefused
-from genesis_workbench.experiments import Approval, Budget, Hypothesis, Objective, Real, Threshold
+from genesis_workbench.experiments import (
+    Approval,
+    Budget,
+    Hypothesis,
+    Objective,
+    Real,
+    Run,
+    Threshold,
+    calling,
+)
+from genesis_workbench.experiments.executors._identity import name_of
+from genesis_workbench.experiments.people import Returned
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.store import RemoteExperiments
 
@@ -117,12 +129,35 @@ def test_a_shared_budget_is_opened_by_who_may_approve_and_drawn_from_by_its_grou
     assert any(check.name == "account" and check.state == "holds" for check in report.checks)
 
 
-def test_the_service_refuses_functions_and_own_code_that_the_site_has_not_allowed(client):
+def test_a_function_of_a_notebook_is_called_there_and_heard_from_nobody_else(client, tmp_path, monkeypatch):
+    monkeypatch.setenv("GENESIS_STATE", str(tmp_path))
+    monkeypatch.setattr(calling, "me", lambda: Person("alice"))
+    alice, bob = RemoteExperiments(client("alice")), RemoteExperiments(client("bob"))
+    called = []
+
+    def grow(temperature):
+        called.append(temperature)
+        return {"mass": temperature / 100, "yield": 0.5}
+
+    arguments = {"function": name_of(grow), "outcomes": {"mass": "g"}}
+    spec = by_hand(executor="function", executor_arguments=arguments, budget=Budget(trials=4))
+    run = Run(alice.create(spec), alice)
+    [asked] = until(lambda: bob.queue(run.id))
+    assert "waits for the notebook" in asked["words"]
+    key = next(event["body"]["key"] for event in run.events() if event["kind"] == "trial.started")
+    with pytest.raises(PermissionRefused, match="Only alice"):
+        bob.tell(run.id, 1, key, Returned(values={"mass": {"value": 9, "unit": "g"}}))
+    assert called == []
+    assert run.wait(timeout_s=60)["decision"] == "supported"
+    trials = run.trials()
+    assert sorted(called) == sorted(trials.temperature)
+    assert trials.mass.tolist() == (trials.temperature / 100).tolist()
+    assert set(trials["yield"]) == {0.5}
+    assert run.verify().ok
+
+
+def test_the_service_refuses_own_code_that_the_site_has_not_allowed(client):
     alice = RemoteExperiments(client("alice"))
-    with pytest.raises(InvalidInput, match="in a notebook only"):
-        alice.create(
-            by_hand(executor="function", executor_arguments={"function": "a:b", "outcomes": {"mass": "g"}})
-        )
     script = alice.keep_file(b"print('hello')")
     assert script.startswith("sha256:")
     arguments = {"command": ["python3", "a.py"], "files": {"a.py": script}, "outcomes": {"mass": "g"}}
@@ -144,7 +179,7 @@ def test_what_a_launch_would_do_is_told_by_the_service_and_nothing_is_launched(c
     assert len(alice.summaries()) == before
     offered = {each["name"]: each for each in alice.choices()["executors"]}
     assert offered["person"]["schema"]["properties"]["asks"]
-    assert "notebook only" in offered["function"]["refusal"]
+    assert "in code only" in offered["function"]["refusal"]
 
 
 def test_what_is_under_way_is_told_to_who_may_see_it(client):

@@ -74,7 +74,7 @@ def check(
             f"You are not in the group {sorted(outside)[0]!r}, so you cannot share the experiment with it.",
             where="groups",
         )
-    signatures = {step.name: _signature(spec, step, executors, service=service) for step in spec.graph}
+    signatures = {step.name: _signature(spec, step, executors) for step in spec.graph}
     _parameters(spec, signatures)
     with about("constraints"):
         random_values(spec, 0)  # InvalidInput where nothing fits the constraints
@@ -90,16 +90,11 @@ def check(
     return Checked(all(takes.simulated for takes in signatures.values()), laboratory)
 
 
-def _signature(
-    spec: ExperimentSpec, step: Step, executors: Mapping[str, Executor], *, service: bool
-) -> Signature:
+def _signature(spec: ExperimentSpec, step: Step, executors: Mapping[str, Executor]) -> Signature:
     """Return what the executor of a step takes and gives, once it has accepted the step's arguments."""
     place = "" if spec.executor else f"steps.{spec.steps.index(step)}."
     with about(f"{place}executor"):
         executor = executors[step.executor]
-        why = getattr(executor, "notebook_only", "")
-        if service and why:
-            raise InvalidInput(f"The executor {step.executor!r} works in a notebook only: {why}")
     with about(f"{place}arguments" if place else "executor_arguments"):
         executor.check(step.arguments)
         return signature(executor, step.arguments)

@@ -40,8 +40,8 @@ def _executor(name: str, executors: Mapping[str, Executor], *, service: bool) ->
     if found["refusal"]:
         return found
     kind = plugins.load("executors", name)
-    if service and (why := getattr(kind, "notebook_only", "")):
-        return {**found, "refusal": f"It works in a notebook only: {why}"}
+    if service and (why := getattr(kind, "code_only", "")):
+        return {**found, "refusal": f"It is given in code only: {why}"}
     settings = getattr(kind, "settings", None)
     found |= {
         "parameters": _units(kind, "parameters"),

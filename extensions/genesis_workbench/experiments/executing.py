@@ -24,6 +24,9 @@ from genesis_workbench.experiments.steps import Step, before, key_of
 from genesis_workbench.experiments.trial import UNDONE, Executed
 from genesis_workbench.experiments.writing import Entry
 
+RETURNED = "returned"
+"""As what an ``outcome.entered`` counts that comes from the process of an executor elsewhere, and not from a person."""
+
 Values = Mapping[str, Mapping[str, Any]]
 
 
@@ -157,7 +160,7 @@ def _source(each: Running, name: str, source: str, unit: str | None) -> Any:
 def outcome_events(
     state: ExperimentState, takes: Mapping[str, Signature], each: Running, outcome: Outcome | None
 ) -> list[Entry]:
-    """Return the entries for what became of one execution, by its executor's word or a person's.
+    """Return the entries for what became of one execution, by its executor's word, here or elsewhere, or a person's.
 
     Parameters
     ----------
@@ -165,7 +168,7 @@ def outcome_events(
         What steps take and give, by step; what was measured by one that is not there is taken up later.
     """
     answer = each.execution.answer
-    if answer is not None:
+    if answer is not None and answer["as"] != RETURNED:
         return [_answered(state, each, answer)]
     match outcome:
         case None:
@@ -177,6 +180,19 @@ def outcome_events(
         case Observation():
             known = takes.get(each.step.name)
             return [] if known is None else [_observed(state, known, each, outcome)]
+
+
+def returned(execution: Executed) -> Outcome | None:
+    """Return what the process of an executor elsewhere told of an execution; None where it has told nothing."""
+    match execution.answer:
+        case {"as": "returned", "values": values}:
+            seen = {name: (one["value"], one["unit"], one.get("uncertainty")) for name, one in values.items()}
+            return Observation(seen)
+        case {"as": "returned", "failed": reason}:
+            return Failure(reason)
+        case {"as": "returned", "unknown": reason}:
+            return Unknown(reason)
+    return None
 
 
 def _answered(state: ExperimentState, each: Running, answer: dict[str, Any]) -> Entry:

@@ -45,8 +45,8 @@ class Experiment:
     arms : sequence of Arm
         Trials to compare with: random points, or one that is given, among the proposer's.
     executor : str or function
-        Plug-in that executes a trial, such as ``pvlib``; or, in a bare notebook, a function of this process that takes the
-        parameters by name and returns the objective, or a dictionary of outcomes.
+        Plug-in that executes a trial, such as ``pvlib``; or a function of this process that takes the parameters by name and
+        returns the objective, or a dictionary of outcomes. It is called while this notebook waits.
     executor_arguments : dict, optional
         What stays the same over all trials.
     steps : sequence of Step
@@ -134,8 +134,8 @@ class Experiment:
     def launch(self) -> Run:
         """Commit the hypothesis and launch.
 
-        Inside a hub the service advances it, whether or not anybody looks. Elsewhere it advances while this process
-        waits for it (:meth:`Run.wait`).
+        Inside a hub the service advances it, whether or not anybody looks; only calls of a function need this process to wait.
+        Elsewhere it advances while this process waits for it (:meth:`Run.wait`).
         """
         store = notebook.store()
         return Run(store.create(self.spec, key=new_id("key")), store)

@@ -31,6 +31,7 @@ from genesis_workbench.experiments.executing import (
     due,
     outcome_events,
     ready,
+    returned,
     running,
     too_dear,
     unfinished,
@@ -107,6 +108,8 @@ def _take_outcomes(state: ExperimentState, executors: Mapping[str, Executor], wr
     for each in under_way:
         if each.execution.state == "started" and each.execution.answer is None:
             asked.setdefault(each.step.executor, []).append(each.execution.key)
+        elif (told := returned(each.execution)) is not None:
+            outcomes[each.execution.key] = told
     for name, keys in asked.items():
         outcomes |= yield Observe(name, tuple(keys))
     measured = [each for each in under_way if isinstance(outcomes.get(each.execution.key), Observation)]

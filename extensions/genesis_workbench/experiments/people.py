@@ -1,4 +1,5 @@
-"""What people say while an experiment runs: approvals, values they enter, what became of a trial, points to try.
+"""What people say while an experiment runs: approvals, values they enter, what became of a trial, points to try; and what their
+notebooks tell of calls.
 
 Each function checks one such word against the state, and returns the event that keeps it. The loop takes it up.
 """
@@ -7,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from genesis_workbench.core import clock
 from genesis_workbench.core.access import Person
@@ -16,9 +19,10 @@ from genesis_workbench.core.units import check_unit, convert
 from genesis_workbench.experiments.approval import expiry
 from genesis_workbench.experiments.checking import APPROVE
 from genesis_workbench.experiments.domain import Domain
-from genesis_workbench.experiments.executing import attempt_cost, running
+from genesis_workbench.experiments.executing import RETURNED, attempt_cost, running
 from genesis_workbench.experiments.executors._base import Executor, Standing, signature
 from genesis_workbench.experiments.reach import planned
+from genesis_workbench.experiments.record import Record
 from genesis_workbench.experiments.record import number as plain_number
 from genesis_workbench.experiments.state import ExperimentState, Trial
 from genesis_workbench.experiments.steps import Step
@@ -177,6 +181,60 @@ def say(
         words = "observed or failed: a person measures it" if by_hand else "observed, failed or again"
         raise InvalidInput(f"Trial {number} cannot have become {became!r}; use {words}.")
     return Entry("outcome.entered", body)
+
+
+class Reading(Record):
+    """One outcome of a call, as the function gave it: whether it can be used is found out later."""
+
+    value: float | int | bool | str | None
+    unit: str = Field("", max_length=100)
+    uncertainty: float | int | bool | str | None = None
+
+
+class Returned(Record):
+    """What became of a call: values, why it failed, or why nobody can know."""
+
+    values: dict[str, Reading] | None = Field(None, min_length=1, max_length=100)
+    failed: str | None = Field(None, max_length=2000)
+    unknown: str | None = Field(None, max_length=2000)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(each is not None for each in (self.values, self.failed, self.unknown)) != 1:
+            raise ValueError("a call has values, failed, or is unknown: give one of them")
+        return self
+
+
+def hear(
+    state: ExperimentState,
+    person: Person,
+    executors: Mapping[str, Executor],
+    number: int,
+    key: str,
+    became: Returned,
+) -> Entry | None:
+    """Take what became of an execution from the process that made it; None where that is known, or not asked any more.
+
+    Parameters
+    ----------
+    key : str
+        Of the execution: one that was begun again meanwhile has another.
+    """
+    if person.name != state.owner:
+        raise PermissionRefused(f"Only {state.owner}, who launched it, can tell what came of its calls.")
+    if state.state == "ended" or not 1 <= number <= len(state.trials):
+        return None
+    for each in running(state, state.trials[number - 1]):
+        if each.execution.key != key or each.execution.answer is not None:
+            continue
+        if not getattr(executors[each.step.executor], "elsewhere", False):
+            raise Conflict(
+                f"Trial {number} is executed by {each.step.executor!r}, which tells itself what came of it."
+            )
+        told = {name: one for name, one in became.model_dump(mode="json").items() if one is not None}
+        if each.execution.state == "started" or "unknown" not in told:
+            return Entry("outcome.entered", {**each.place, "as": RETURNED, "key": key, **told})
+    return None
 
 
 def _affords(state: ExperimentState, more: Mapping[str, float]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Protocol
 
 from genesis_workbench.experiments.hypothesis import Hypothesis
-from genesis_workbench.experiments.people import Became
+from genesis_workbench.experiments.people import Became, Returned
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.verification import Report
 
@@ -99,6 +99,10 @@ class Experiments(Protocol):
         reason: str = "",
     ) -> None:
         """Say what became of a trial: observed with values, failed, or to be run again."""
+        ...
+
+    def tell(self, experiment: str, trial: int, key: str, became: Returned) -> None:
+        """Tell what became of an execution that the asker's own process made; nothing where that is known already."""
         ...
 
     def add_points(self, experiment: str, points: Sequence[Mapping[str, Any]]) -> None:

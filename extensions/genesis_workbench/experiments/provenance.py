@@ -10,6 +10,7 @@ from urllib.parse import quote
 from genesis_workbench.core.identifiers import digest
 from genesis_workbench.core.ledger import Event
 from genesis_workbench.core.storage import key_of
+from genesis_workbench.experiments.executing import RETURNED
 from genesis_workbench.experiments.state import ExperimentState
 from genesis_workbench.experiments.steps import Step, before
 from genesis_workbench.experiments.trial import Executed, Trial
@@ -180,7 +181,7 @@ def _said(events: Sequence[Event]) -> dict[int, set[str]]:
         who = {
             "trial.proposed": actors.get(str(body.get("added", "")).rpartition("/")[0]),
             "approval.used": actors.get(str(body.get("approval", ""))),
-            "outcome.entered": event.actor,
+            "outcome.entered": None if body.get("as") == RETURNED else event.actor,
             "trial.refused": body.get("by"),
         }.get(event.kind)
         if who:

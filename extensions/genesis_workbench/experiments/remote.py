@@ -7,8 +7,9 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from genesis_workbench.core.service import Service
+from genesis_workbench.experiments.calling import attended
 from genesis_workbench.experiments.hypothesis import Hypothesis
-from genesis_workbench.experiments.people import Became
+from genesis_workbench.experiments.people import Became, Returned
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.verification import Report
 
@@ -62,8 +63,12 @@ class RemoteExperiments:
     def follow(
         self, experiment: str, after: int = 0, *, beat_s: float | None = None
     ) -> Generator[dict[str, Any] | None, None, None]:
-        """Iterate over server-sent events. See :class:`Experiments`."""
-        return self._service.events(f"experiments/{experiment}/events", after, beat_s=beat_s)
+        """Iterate over server-sent events, and make the calls that they ask this process for. See :class:`Experiments`."""
+
+        def events(beat_s: float | None) -> Generator[dict[str, Any] | None, None, None]:
+            return self._service.events(f"experiments/{experiment}/events", after, beat_s=beat_s)
+
+        return attended(self, experiment, events, beat_s)
 
     def command(self, experiment: str, what: str, reason: str = "") -> None:
         """Pause, resume or stop. See :class:`Experiments`."""
@@ -105,6 +110,11 @@ class RemoteExperiments:
         """Say what became of a trial. See :class:`Experiments`."""
         body = {"became": became, "step": step, "values": values and dict(values), "reason": reason}
         self._service.post(f"experiments/{experiment}/trials/{trial}/outcome", body)
+
+    def tell(self, experiment: str, trial: int, key: str, became: Returned) -> None:
+        """Tell what became of an execution. See :class:`Experiments`."""
+        body = {"key": key, "became": became.model_dump(mode="json")}
+        self._service.post(f"experiments/{experiment}/trials/{trial}/call", body)
 
     def add_points(self, experiment: str, points: Sequence[Mapping[str, Any]]) -> None:
         """Add points. See :class:`Experiments`."""

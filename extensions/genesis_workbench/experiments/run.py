@@ -92,7 +92,8 @@ class Run:
     def wait(self, timeout_s: float = 3600) -> dict[str, Any]:
         """Wait until it has ended and return its finding.
 
-        In a bare notebook the experiment advances while somebody waits; it goes as far as it can without a person.
+        In a bare notebook the experiment advances while somebody waits; it goes as far as it can without a person. A function of
+        this notebook is called meanwhile, here and inside a hub.
 
         Raises
         ------
@@ -101,7 +102,7 @@ class Run:
         Conflict
             If it is paused, or, in a bare notebook, nothing more happens until a person says something.
         Unavailable
-            In a bare notebook, if a function that it calls is not known in this process; says what to run again.
+            If a function that it calls is not known in this process; says what to run again.
         """
         began, state = time.monotonic(), self.state()
         beat_s = min(max(timeout_s / 10, 1), 15)

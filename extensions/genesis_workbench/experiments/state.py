@@ -258,7 +258,7 @@ def _step_observed(state: ExperimentState, event: Event, body: Body) -> None:
 
 def _unknown(state: ExperimentState, _event: Event, body: Body) -> None:
     execution = state.trials[body["trial"] - 1].execution(body.get("step"))
-    execution.state, execution.reason = "unknown", body["reason"]
+    execution.state, execution.reason, execution.answer = "unknown", body["reason"], None
 
 
 def _answered(state: ExperimentState, event: Event, body: Body) -> None:

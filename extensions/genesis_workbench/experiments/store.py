@@ -29,7 +29,7 @@ from genesis_workbench.experiments.checking import Checked, Executors, check, ch
 from genesis_workbench.experiments.executors._base import Executor, Place
 from genesis_workbench.experiments.folding import Folds
 from genesis_workbench.experiments.hypothesis import Hypothesis
-from genesis_workbench.experiments.people import Became
+from genesis_workbench.experiments.people import Became, Returned
 from genesis_workbench.experiments.protocol import Experiments
 from genesis_workbench.experiments.remote import RemoteExperiments
 from genesis_workbench.experiments.spec import ExperimentSpec
@@ -249,6 +249,12 @@ class LedgerExperiments:
             )
 
         self._write(experiment, word)
+
+    def tell(self, experiment: str, trial: int, key: str, became: Returned) -> None:
+        """Tell what became of an execution. See :class:`Experiments`."""
+        self._write(
+            experiment, lambda state: people.hear(state, self._person, self._executors, trial, key, became)
+        )
 
     def add_points(self, experiment: str, points: Sequence[Mapping[str, Any]]) -> None:
         """Add points. See :class:`Experiments`."""

@@ -17,6 +17,7 @@ from genesis_services.paging import Cursor, Limit, page
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.storage import BlobStore
 from genesis_workbench.experiments.hypothesis import Hypothesis
+from genesis_workbench.experiments.people import Returned
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.store import LedgerExperiments
 
@@ -65,6 +66,13 @@ class Word(BaseModel):
     step: str | None = Field(None, max_length=80)
     values: dict[str, Any] | None = Field(None, max_length=100)
     reason: str = Field("", max_length=500)
+
+
+class Call(BaseModel):
+    """What became of a call of a function in a notebook."""
+
+    key: str = Field(max_length=200, description="Of the execution, as its event `started` names it.")
+    became: Returned
 
 
 class Points(BaseModel):
@@ -195,6 +203,12 @@ def say(request: Request, person: Scientist, experiment: str, trial: int, body: 
     experiments = _experiments(request, person)
     experiments.say(experiment, trial, body.became, step=body.step, values=body.values, reason=body.reason)
     return experiments.summary(experiment)
+
+
+@router.post("/{experiment}/trials/{trial}/call", status_code=204)
+def tell(request: Request, person: Author, experiment: str, trial: int, body: Call) -> None:
+    """Tell what became of a call of one's own function, from the notebook that made it. Said twice, it counts once."""
+    _experiments(request, person).tell(experiment, trial, body.key, body.became)
 
 
 @router.post("/{experiment}/points")

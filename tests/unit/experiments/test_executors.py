@@ -135,12 +135,6 @@ def test_a_function_that_raises_or_gives_nonsense_fails_its_trial_with_its_words
     assert isinstance(FunctionExecutor(place).observe("k9"), Unknown)
 
 
-def test_the_service_refuses_a_function_and_says_what_to_use(at_home, place):
-    service = store.LedgerExperiments(at_home.ledger, ALICE, service=True, executors=Executors(place))
-    with pytest.raises(InvalidInput, match="in a notebook only: a function lives in your own process"):
-        service.create(experiment(executor=lambda x: x).spec)
-
-
 def job(blobs, **changes):
     return {
         "command": ["python3", "model.py"],

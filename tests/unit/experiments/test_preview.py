@@ -156,9 +156,9 @@ def test_a_form_can_be_made_of_what_is_offered():
     assert "no shell reads them" in by_name["job"]["schema"]["properties"]["command"]["description"]
     rules = {each["name"]: each["schema"] for each in offered["rules"]}
     assert rules["mean"]["properties"]["confidence"]["description"].startswith("0.95")
-    # In the service a function of a notebook's process cannot be chosen, and it says why.
+    # A function of a notebook's process cannot be chosen in a form, and it says why.
     there = {each["name"]: each for each in choices(local_executors(), service=True)["executors"]}
-    assert "notebook only" in there["function"]["refusal"]
+    assert "in code only" in there["function"]["refusal"]
     assert there["pvlib"]["refusal"] == ""
 
 

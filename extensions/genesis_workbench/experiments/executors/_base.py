@@ -180,8 +180,9 @@ class Executor(Protocol):
     Instead of the four attributes it may have ``signature(arguments) -> Signature``, where what it takes and gives
     depends on its arguments. A class attribute ``settings``, a record of its arguments, makes a form of them; and
     ``standing(key) -> Standing`` says where an execution stands that has not ended. It may have ``submit_all(requests) -> {key: why it was refused}`` and
-    ``observe_all(keys) -> {key: outcome}``, and ``cancel_all(keys)``, to do many at once. A class attribute ``notebook_only`` says why the service
-    refuses it.
+    ``observe_all(keys) -> {key: outcome}``, and ``cancel_all(keys)``, to do many at once. A class attribute ``code_only`` says why no
+    form offers it. An executor that is ``elsewhere`` hears what became of its trials from other processes, as
+    ``outcome.entered`` in the ledger.
     """
 
     name: ClassVar[str]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 from genesis_workbench.core.errors import Unavailable
 from genesis_workbench.core.identifiers import check_slug
+
+_MOMENT_S = 60.0
+"""More than the clocks of a home's machine and of a file server differ."""
 
 
 class Notes:
@@ -36,6 +40,13 @@ class Notes:
         except ValueError:
             return {}
         return found
+
+    def fresh(self, key: str) -> bool:
+        """Whether a note was begun a moment ago: one that is empty may just be being written."""
+        try:
+            return time.time() - self._path(key).stat().st_mtime < _MOMENT_S
+        except OSError:
+            return False
 
     def begin(self, key: str, kept: dict[str, Any]) -> bool:
         """Write the first note of a key, so that it outlasts a loss of power; False where there is one already."""

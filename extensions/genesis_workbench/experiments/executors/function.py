@@ -1,6 +1,8 @@
-"""Trials as calls of a function of this process: for a bare notebook.
+"""Trials as calls of a function of a notebook's process.
 
-The service refuses it: a function lives in one process, and nothing serialised as Python objects is taken from people.
+The service calls nothing, for a function lives in one process, and nothing serialised as Python objects is taken from people.
+There a trial waits until the notebook of the person who launched it has made the call, and told what came of it
+(:mod:`genesis_workbench.experiments.calling`).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from genesis_workbench.experiments.executors._base import (
     Outcome,
     Place,
     Signature,
+    Standing,
     Unknown,
 )
 from genesis_workbench.experiments.executors._identity import check_takes, find, name_of, readable
@@ -86,16 +89,21 @@ class FunctionExecutor:
 
     A call is written down before it is made, and what came of it afterwards: no key is called twice, and another process
     learns the outcome. A trial whose process ended in between waits for a person's word.
+
+    Attributes
+    ----------
+    elsewhere : bool
+        Whether calls are made in other processes, which tell what came of them: in the service.
     """
 
     name: ClassVar[str] = "function"
     settings: ClassVar[type[Record]] = FunctionArguments
-    notebook_only: ClassVar[str] = (
-        "a function lives in your own process. Put it into a script and use the executor `job`, or into an installed "
-        "package and use `dask`."
+    code_only: ClassVar[str] = (
+        "a function lives in your own process. Give it as `executor` of an Experiment, and let the notebook wait."
     )
 
     def __init__(self, place: Place) -> None:
+        self.elsewhere = place.service
         self._notes = Notes(place.state.folder / "calls", "call of a function")
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="trial")
         self._calls: dict[str, Future[Outcome]] = {}
@@ -103,7 +111,9 @@ class FunctionExecutor:
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Refuse a function that is not known here. See :class:`Executor`."""
-        find(read(FunctionArguments, self.name, arguments).function)
+        given = read(FunctionArguments, self.name, arguments)
+        if not self.elsewhere:
+            find(given.function)
 
     def signature(self, arguments: Mapping[str, Any]) -> Signature:
         """Return what its arguments say. See :class:`Executor`."""
@@ -111,6 +121,8 @@ class FunctionExecutor:
 
     def submit(self, key: str, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
         """Call the function, once a process knows it. See :class:`Executor`."""
+        if self.elsewhere:
+            return
         with self._lock:
             if key in self._calls or self._notes.read(key) is not None:
                 return
@@ -126,6 +138,8 @@ class FunctionExecutor:
 
     def observe(self, key: str) -> Outcome | None:
         """Return what the function returned, here or in another process. See :class:`Executor`."""
+        if self.elsewhere:
+            return None
         call = self._calls.get(key)
         if call is not None:
             if call.cancelled():
@@ -136,7 +150,27 @@ class FunctionExecutor:
             return Failure(kept["failed"])
         if "values" in kept:
             return Observation({name: tuple(seen) for name, seen in kept["values"].items()})
-        return None if _lives(kept.get("process")) else Unknown(_lost)
+        writing = not kept and self._notes.fresh(key)
+        return None if writing or _lives(kept.get("process")) else Unknown(_lost)
+
+    def then(self, key: str, act: Callable[[], None]) -> bool:
+        """Do `act` when a call of this process has ended; False where this process has not made it."""
+        call = self._calls.get(key)
+        if call is not None:
+            call.add_done_callback(lambda _: act())
+        return call is not None
+
+    def begun(self, key: str) -> bool:
+        """Whether a process has written down that it makes this call."""
+        return self._notes.read(key) is not None
+
+    def standing(self, key: str) -> Standing:
+        """Return what it waits for. See :class:`Executor`."""
+        return (
+            Standing("waits for the notebook that has its function: run.wait() there")
+            if self.elsewhere
+            else Standing()
+        )
 
     def cancel(self, key: str) -> None:
         """Cancel a call that waits; one that runs cannot be ended. See :class:`Executor`."""
