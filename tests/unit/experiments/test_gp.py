@@ -189,9 +189,10 @@ def test_it_begins_in_the_middle_where_that_fits():
         assert GaussianProcessProposer().propose(beyond, [], 1)[0]["n"] != 3
 
 
-def test_a_batch_once_the_model_has_converged_looks_where_it_has_not():
+@pytest.mark.parametrize("optimum", [0.3, 0.37])
+def test_a_batch_once_the_model_has_converged_looks_where_it_has_not(optimum):
     space = tuple(Real(name, 0, 1) for name in "abc")
-    trials = tried(space, lambda **at: -sum((v - 0.3) ** 2 for v in at.values()), trials=30)
+    trials = tried(space, lambda **at: -sum((v - optimum) ** 2 for v in at.values()), trials=30)
     assert max(trial.values["y"]["value"] for trial in trials) > -1e-9
     batch = GaussianProcessProposer().propose(specification(space=space), trials, 8)
     assert different(batch, 4) == 8

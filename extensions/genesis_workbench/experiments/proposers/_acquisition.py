@@ -21,6 +21,7 @@ _CONSTRAINED = 256
 _STARTS = 3
 _LAST = 1e6
 _FAR = -1e4  # standard deviations below which limits are taken instead of differences
+_NOTHING = -100.0  # logarithm of an improvement that is none, where values spread over some units
 
 
 class Acquisition:
@@ -52,6 +53,10 @@ class Acquisition:
             mean, deviation = process.predict(points)
             total = total + log_ndtr((mean - zero) / deviation)
         return total
+
+    def worth(self, value: float) -> bool:
+        """Whether an expected improvement is one; where limits make it small, it is."""
+        return self._best is None or bool(self._limits) or value > _NOTHING
 
     def doubt(self, points: Array) -> Array:
         """Return how uncertain the objective is at points, shape (m, d): a logarithm, with the same probabilities.
@@ -116,7 +121,8 @@ def optimum(
     """Return the point, shape (d,), with the largest value: the best candidates, climbed on from.
 
     `box`, shape (d, 2), keeps the climb within; a gradient knows nothing of a mixture's sum, so those are not climbed.
-    Where that point was tried, nothing is left to gain by the model: it learns where it knows least instead.
+    Where that point was tried, or is sure to be no better than the best, nothing is left to gain by the model: it learns where it
+    knows least instead.
     """
     from scipy.optimize import minimize
 
@@ -135,8 +141,10 @@ def optimum(
         for start in starts
     ]
     both = np.vstack([starts, *fitting(fits, np.clip(ends, 0, 1))])
-    best: Array = both[np.argmax(acquisition(both))]
-    return tried.instead(best, candidates, values, acquisition.doubt)
+    expected = acquisition(both)
+    best: Array = both[np.argmax(expected)]
+    worth = acquisition.worth(float(expected.max()))
+    return tried.instead(best, candidates, values, acquisition.doubt, worth=worth)
 
 
 def candidates(fits: Domain, best: Array, rng: np.random.Generator, box: Array | None = None) -> Array:

@@ -35,12 +35,21 @@ class Tried:
         """Return which points, shape (m, d), are not under way."""
         return _apart(points, self.pending, _APART)
 
-    def instead(self, best: Array, points: Array, values: Array, doubt: Callable[[Array], Array]) -> Array:
-        """Return the best point, shape (d,); where it was tried, the one in doubt most of those of `points` that are new.
+    def instead(
+        self,
+        best: Array,
+        points: Array,
+        values: Array,
+        doubt: Callable[[Array], Array],
+        *,
+        worth: bool = True,
+    ) -> Array:
+        """Return the best point, shape (d,); where it was tried, or is not worth it, the one most in doubt of those of `points` that
+        are new.
 
         Only where all were tried does one come again: that of the largest of `values`.
         """
-        if self.new(best[None])[0]:
+        if worth and self.new(best[None])[0]:
             return best
         new = self.new(points)
         if new.any():
