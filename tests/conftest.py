@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +19,20 @@ with suppress(ImportError):
 # No test asserts a wall-clock time: the machine may be busy.
 settings.register_profile("workbench", deadline=None)
 settings.load_profile("workbench")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_cluster_is_left():
+    """A Dask client that a module leaves open would be what the next tests of this process compute on."""
+    yield
+    if "distributed" not in sys.modules:
+        return
+    from distributed.client import _get_global_client
+
+    left = _get_global_client()
+    if left is not None:
+        left.close()
+        pytest.fail(f"These tests have left a Dask client open: {left}")
 
 
 @pytest.fixture(scope="module")
