@@ -103,15 +103,17 @@ const render = ({ model, el }) => {
   const show = () => { el.textContent = `heard ${model.get("heard")}`; };
   model.on("change:heard", show);
   show();
+  model.send("shown");
 };
 export default { render };
 '''
     heard = traitlets.Int().tag(sync=True)
 late = Late()
+late.on_msg(lambda *_: setattr(late, "heard", late.heard + 1))
 late.heard = 1
 late
 """
-    notebook(workbench.state / "homes/alice/late.ipynb", code, "import time; time.sleep(8); late.heard += 1")
+    notebook(workbench.state / "homes/alice/late.ipynb", code)
     lab(workbench, page, "alice", "late.ipynb")
     run_all(page)
     expect(page.locator(".late")).to_have_text("heard 2", timeout=60_000)

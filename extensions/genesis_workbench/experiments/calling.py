@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext, suppress
-from typing import Any, Protocol
+from typing import Any
 
 from genesis_workbench.core import busy
 from genesis_workbench.core.errors import DeadlineExceeded, GenesisError, Unavailable
@@ -20,6 +20,7 @@ from genesis_workbench.experiments.executing import Running, due, running
 from genesis_workbench.experiments.executors._base import Failure, Observation, Outcome, Unknown
 from genesis_workbench.experiments.executors.function import FunctionExecutor
 from genesis_workbench.experiments.people import Reading, Returned
+from genesis_workbench.experiments.protocol import Experiments
 from genesis_workbench.experiments.state import fold, fold_on
 
 _LOOK_S = 5.0
@@ -30,20 +31,8 @@ _PATIENCE_S = 10.0
 Events = Generator[dict[str, Any] | None, None, None]
 
 
-class Teller(Protocol):
-    """Where experiments live whose calls are made here."""
-
-    def events(self, experiment: str, after: int = 0) -> list[dict[str, Any]]:
-        """Return events after a number."""
-        ...
-
-    def tell(self, experiment: str, trial: int, key: str, became: Returned) -> None:
-        """Tell what became of an execution."""
-        ...
-
-
 def attended(
-    store: Teller, experiment: str, events: Callable[[float | None], Events], beat_s: float | None
+    store: Experiments, experiment: str, events: Callable[[float | None], Events], beat_s: float | None
 ) -> Events:
     """Pass on the events of an experiment; meanwhile make the calls that it asks its owner's notebook for.
 
@@ -96,7 +85,7 @@ class Calls:
         What is worked at, for people.
     """
 
-    def __init__(self, store: Teller, experiment: str, found: list[dict[str, Any]]) -> None:
+    def __init__(self, store: Experiments, experiment: str, found: list[dict[str, Any]]) -> None:
         from genesis_workbench.experiments.store import local_executors
 
         executor = local_executors()[FunctionExecutor.name]
@@ -125,10 +114,11 @@ class Calls:
         for each in running(self._state):
             if each.step.executor != FunctionExecutor.name or each.execution.answer is not None:
                 continue
-            if each.execution.state == "started" and not self._executor.begun(each.execution.key):
-                self._call(each)
-            else:
+            key, began = each.execution.key, each.execution.state != "started"
+            if began or key in self._made or self._executor.begun(key):  # of its own calls no note is read
                 self._tell(each)
+            else:
+                self._call(each)
 
     def _call(self, each: Running) -> None:
         """Make a call, and tell what came of it as soon as it has ended."""
