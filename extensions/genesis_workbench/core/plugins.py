@@ -50,11 +50,19 @@ def load(group: str, name: str) -> Any:
 
 
 def missing(group: str, name: str, error: ImportError) -> MissingDependency:
-    """Return the error that says how to install what the plug-in `name` of `group` could not import."""
+    """Return the error that says what the plug-in `name` of `group` could not import, and what helps."""
     point = _registered(group)[name]
     extras = (point.dist.metadata.get_all("Provides-Extra") or []) if point.dist else []
-    wanted = f"{point.dist.name}[{name}]" if point.dist and name in extras else str(error.name)
+    extra = f"{point.dist.name}[{name}]" if point.dist and name in extras else ""
+    absent = error.name if isinstance(error, ModuleNotFoundError) else None
+    own = point.module.partition(".")[0]
+    if absent and absent.partition(".")[0] != own:
+        return MissingDependency(
+            f"The plug-in {name!r} of {group} needs the package {absent!r}, which is not installed. "
+            f'Install it with: pip install "{extra or absent}"'
+        )
+    # What is installed lacks something: a package of another version, or the plug-in itself.
     return MissingDependency(
-        f"The plug-in {name!r} of {group} needs the package {error.name!r}, which is not installed. "
-        f'Install it with: pip install "{wanted}"'
+        f"The plug-in {name!r} of {group} cannot be imported: {error}. What it needs is there in another "
+        f'version, or in part. Try: pip install --upgrade "{extra or (point.dist.name if point.dist else own)}"'
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import EntryPoint
 
@@ -122,16 +123,33 @@ def test_a_unit_that_is_none_is_refused(unit):
         check_unit(unit)
 
 
-def test_an_unknown_plug_in_names_the_nearest_and_a_missing_package_the_command(monkeypatch):
+def test_an_unknown_plug_in_names_the_nearest():
     with pytest.raises(NotFound, match="Did you mean 'sobol'"):
         plugins.load("proposers", "soboll")
+
+
+@pytest.mark.parametrize(
+    ("first_line", "message"),
+    [
+        (
+            "import no_such_package.x",
+            r"needs the package 'no_such_.*pip install \"genesis-workbench\[pvlib\]",
+        ),
+        ("from json import no_such_name", r"cannot be imported: .*no_such_name.*pip install --upgrade"),
+        ("import lost_plug_in.rest", r"cannot be imported: .*lost_plug_in.*pip install --upgrade"),
+    ],
+)
+def test_a_plug_in_that_cannot_be_imported_says_why_and_what_helps(
+    tmp_path, monkeypatch, first_line, message
+):
+    (tmp_path / "lost_plug_in.py").write_text(f"{first_line}\nY = None\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "lost_plug_in", raising=False)
     known = plugins._registered("executors")["pvlib"]
-    broken = EntryPoint("pvlib", "no_such_package.x:Y", known.group)
+    broken = EntryPoint("pvlib", "lost_plug_in:Y", known.group)
     vars(broken)["dist"] = known.dist
     monkeypatch.setattr(plugins, "_registered", lambda _: {"pvlib": broken})
-    with pytest.raises(
-        MissingDependency, match=r'needs the package .*pip install "genesis-workbench\[pvlib\]"'
-    ):
+    with pytest.raises(MissingDependency, match=message):
         plugins.load("executors", "pvlib")
 
 
