@@ -111,11 +111,16 @@ class Calls:
             raise self._refused
         if event is not None and event["seq"] > self._state.seq:
             fold_on(self._state, [Event(**event)])
-        for each in running(self._state):
+        asked = running(self._state)
+        for key in self._made - self._told - {each.execution.key for each in asked}:
+            self._executor.cancel(key)  # its trial has ended without it
+            self._told.add(key)
+        for each in asked:
             if each.step.executor != FunctionExecutor.name or each.execution.answer is not None:
                 continue
             key, began = each.execution.key, each.execution.state != "started"
             if began or key in self._made or self._executor.begun(key):  # of its own calls no note is read
+                self._hear(each)
                 self._tell(each)
             else:
                 self._call(each)
@@ -135,7 +140,12 @@ class Calls:
             if time.monotonic() - self._lacking.setdefault(key, time.monotonic()) > _PATIENCE_S:
                 raise
             return
-        if self._executor.then(key, lambda: self._ended(each)):
+        self._hear(each)
+
+    def _hear(self, each: Running) -> None:
+        """Tell what comes of a call of this process as soon as it has ended; it may have been made for an earlier wait."""
+        key = each.execution.key
+        if key not in self._made and self._executor.then(key, lambda: self._ended(each)):
             self._made.add(key)
 
     def _ended(self, each: Running) -> None:

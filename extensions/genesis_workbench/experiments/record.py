@@ -83,8 +83,12 @@ def _told(fault: Mapping[str, Any], path: str, kind: type[BaseModel] | None = No
 
 
 def number(value: Any) -> Any:
-    """Return a number of numpy's as Python's own, and anything else as it is."""
-    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+    """Return a number or text of numpy's as Python's own, and anything else as it is: a masked one is no number."""
+    if getattr(value, "ndim", None) != 0 or not hasattr(value, "item"):
+        return value
+    import numpy as np
+
+    return value if np.ma.is_masked(value) or value.dtype.kind not in "biufU" else value.item()
 
 
 @contextmanager

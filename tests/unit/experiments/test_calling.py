@@ -9,7 +9,13 @@ from contextlib import closing
 
 import pytest
 
-from genesis_workbench.core.errors import Conflict, InvalidInput, PermissionRefused, Unavailable
+from genesis_workbench.core.errors import (
+    Conflict,
+    DeadlineExceeded,
+    InvalidInput,
+    PermissionRefused,
+    Unavailable,
+)
 from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.site import Site
 from genesis_workbench.core.state import State
@@ -27,7 +33,7 @@ from genesis_workbench.experiments import (
     store,
 )
 from genesis_workbench.experiments.checking import Executors
-from genesis_workbench.experiments.executors import _identity
+from genesis_workbench.experiments.executors import _identity, function
 from genesis_workbench.experiments.executors._base import Place
 from genesis_workbench.experiments.people import Returned
 from unit.experiments.bench import ALICE, BOB, specification, until
@@ -162,6 +168,18 @@ def test_whoever_waits_besides_makes_no_call_again(alice):
     for other in others:
         other.join(60)
     assert sorted(called) == sorted(run.trials().x)
+
+
+def test_an_experiment_that_is_stopped_lets_go_of_calls_that_hang(alice, monkeypatch):
+    monkeypatch.setattr(function, "_MOST_AT_ONCE", 1)
+    go = threading.Event()
+    run = experiment(lambda x: go.wait(60) and x).launch()
+    with pytest.raises(DeadlineExceeded):
+        run.wait(timeout_s=1)
+    run.stop("it hangs")
+    run.wait(timeout_s=60)
+    assert experiment(lambda x: x).launch().wait(timeout_s=60)["evidence"]["observed"] == 5
+    go.set()
 
 
 def test_nothing_is_called_while_nobody_waits_and_the_queue_says_so(alice):

@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-from threading import Event, Lock
+import time
+from threading import Barrier, Event, Lock
 
+import numpy as np
 import pytest
 
-from genesis_workbench.core.errors import InvalidInput, Unavailable
+from genesis_workbench.core.errors import DeadlineExceeded, InvalidInput, Unavailable
 from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.site import Site
 from genesis_workbench.core.state import State
@@ -32,6 +34,7 @@ from genesis_workbench.experiments import (
 )
 from genesis_workbench.experiments.checking import Executors
 from genesis_workbench.experiments.executors import _identity
+from genesis_workbench.experiments.executors import function as functions
 from genesis_workbench.experiments.executors._base import Failure, Observation, Place, Unknown
 from genesis_workbench.experiments.executors._identity import find, name_of
 from genesis_workbench.experiments.executors.function import FunctionExecutor, named
@@ -206,11 +209,103 @@ def test_numbers_that_were_not_declared_are_kept_and_what_is_no_number_is_named(
     assert run.verify().ok
 
 
-@pytest.mark.parametrize("nonsense", [None, (1.0, 2.0, 3.0), float("nan"), 10**400, "high"])
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        None,
+        (1.0, 2.0, 3.0),
+        float("nan"),
+        10**400,
+        "high",
+        np.ma.array([1.0, 2.0], mask=[True, True]).mean(),
+        np.timedelta64(5, "ns"),
+    ],
+)
 def test_nonsense_fails_its_trial_and_not_the_experiment(nonsense):
     run = experiment(lambda x: nonsense, budget=Budget(trials=1)).launch()
     run.wait(timeout_s=60)
     assert "nothing that can be used" in run.trials()["reason"].iloc[0]
+
+
+def test_a_pair_of_a_number_and_a_unit_is_taken_in_that_unit():
+    run = experiment(lambda x: (900.0, "mg"), objective=Objective("y", "g"), hypothesis=threshold(unit="g"))
+    finding = run.launch().wait(timeout_s=60)
+    assert (finding["decision"], finding["evidence"]["best"]["values"]["y"]["unit"]) == ("supported", "mg")
+
+
+async def soon(x):
+    return x
+
+
+def in_pieces(x):
+    yield x
+
+
+@pytest.mark.parametrize(("function", "kind"), [(soon, "asynchronous"), (in_pieces, "a generator")])
+def test_a_function_whose_call_gives_no_values_is_refused_before_any_trial(function, kind):
+    with pytest.raises(InvalidInput, match=f"is {kind}: a call of it gives no values"):
+        experiment(function)
+
+
+def test_calls_of_one_function_do_not_overlap_unless_that_is_asked_for():
+    stage, overlaps = {}, []
+
+    def measure(x):
+        stage["at"] = x
+        time.sleep(0.01)
+        overlaps.append(stage["at"] != x)
+        return stage["at"]
+
+    experiment(measure, budget=Budget(trials=8)).launch().wait(timeout_s=60)
+    assert not any(overlaps)
+    together = Barrier(4)
+    run = experiment(lambda x: together.wait(30) and x, budget=Budget(trials=4), parallel=4).launch()
+    run.wait(timeout_s=60)
+    assert len(run.state().observed) == 4
+
+
+def test_an_experiment_that_is_stopped_lets_go_of_calls_that_hang(monkeypatch):
+    monkeypatch.setattr(functions, "_MOST_AT_ONCE", 2)
+    go = Event()
+    for _ in range(3):
+        hanging = experiment(lambda x: go.wait(60) and 1.0, parallel=2, budget=Budget(trials=4)).launch()
+        with pytest.raises(DeadlineExceeded):
+            hanging.wait(timeout_s=0.2)
+        hanging.stop("it hangs")
+        hanging.wait(timeout_s=60)
+    assert len(seen(experiment(parabola).launch())) == 3
+    go.set()
+
+
+HANGING = """
+import time
+import genesis_workbench as gw
+from genesis_workbench.core.errors import DeadlineExceeded
+run = gw.Experiment(
+    title="t", space=[gw.Real("x", 0, 1)], objective=gw.Objective("y"), budget=gw.Budget(trials=3), proposer="sobol",
+    hypothesis=gw.Hypothesis(statement="s", rule=gw.Threshold(metric="y", at_least=0.5)),
+    executor=lambda x: time.sleep(600),
+).launch()
+try:
+    run.wait(timeout_s=0.5)
+except DeadlineExceeded:
+    run.stop("it hangs")
+    run.wait()
+print("the end", flush=True)
+"""
+
+
+def test_a_call_that_hangs_and_was_let_go_of_does_not_keep_python_from_ending(tmp_path):
+    environment = os.environ | {"GENESIS_STATE_DIR": str(tmp_path / "state")}
+    done = subprocess.run(
+        [sys.executable, "-c", HANGING],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.strip() == "the end"
 
 
 def test_a_new_kernel_goes_on_with_a_function_that_its_module_has(new_kernel):
@@ -281,15 +376,17 @@ def test_a_folder_that_takes_nothing_fails_no_trial(place, tmp_path):
         FunctionExecutor(place).submit("k1", {"x": 0.5}, arguments)
 
 
-def test_a_call_that_waits_can_be_canceled(place):
+def test_a_call_that_waits_says_so_and_can_be_canceled(place, monkeypatch):
     go = Event()
     _, arguments = named(lambda x: go.wait(30) and 1.0, {}, [("y", "")])
     executor = FunctionExecutor(place)
-    for number in range(9):
+    monkeypatch.setattr(functions, "_MOST_AT_ONCE", 2)
+    for number in range(3):
         executor.submit(f"k{number}", {"x": 0.5}, arguments)
-    executor.cancel("k8")
+    assert "waits until one of 2 calls" in executor.standing("k2").words
+    executor.cancel("k2")
     go.set()
-    assert executor.observe("k8") == FunctionExecutor(place).observe("k8") == Failure("It was canceled.")
+    assert executor.observe("k2") == FunctionExecutor(place).observe("k2") == Failure("It was canceled.")
     assert until(lambda: executor.observe("k0")).values["y"][0] == 1.0
 
 

@@ -166,9 +166,9 @@ class _Look:
     def _object(self, value: Any) -> Any:
         kind = type(value)
         array = getattr(value, "dtype", None)
-        if hasattr(value, "tobytes") and array is not None and not getattr(array, "hasobject", True):
-            return ["array", str(array), list(getattr(value, "shape", ())), digest(value.tobytes())]
         try:
+            if hasattr(value, "tobytes") and array is not None and not getattr(array, "hasobject", True):
+                return ["array", str(array), list(getattr(value, "shape", ())), digest(value.tobytes())]
             made = value.__reduce_ex__(2)
         except Exception:  # noqa: BLE001 - whatever its class does there, it cannot be looked into
             return self._type_only(value)

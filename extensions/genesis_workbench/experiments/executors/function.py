@@ -7,13 +7,17 @@ There a trial waits until the notebook of the person who launched it has made th
 
 from __future__ import annotations
 
+import atexit
+import inspect
 import os
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar
 
 import psutil
@@ -32,9 +36,12 @@ from genesis_workbench.experiments.executors._base import (
 from genesis_workbench.experiments.executors._identity import check_takes, find, name_of, readable
 from genesis_workbench.experiments.executors._notes import Notes
 from genesis_workbench.experiments.executors._settings import read
-from genesis_workbench.experiments.record import Record, Unit
+from genesis_workbench.experiments.record import Record, Unit, number
 
 _MOST_OUTCOMES = 100
+_MOST_AT_ONCE = 64
+_GRACE_S = 10.0
+"""So long a process that ends waits for its calls: of one that it cuts off nobody knows what became."""
 _lost = (
     "The process in which its function ran has ended; whether the function ran to its end is not known. Have it run "
     "again with resolve(trial, 'again') if that does no harm."
@@ -61,6 +68,13 @@ def named(
     InvalidInput
         If it does not take the parameters of the space.
     """
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        kind = "asynchronous" if inspect.iscoroutinefunction(function) else "a generator"
+        raise InvalidInput(
+            f"The function {readable(function)!r} is {kind}: a call of it gives no values. Give one that returns them; it is "
+            "called in a thread of its own, in which asyncio.run(...) may be used.",
+            where="executor",
+        )
     always = [each.name for each in space if each.when is None]
     sometimes = [each.name for each in space if each.when is not None]
     if space and (why := check_takes(function, always, sometimes)):
@@ -85,9 +99,10 @@ class FunctionArguments(Record):
 
 
 class FunctionExecutor:
-    """Calls the function in a few threads. What it returns is a number, or a dictionary of outcomes.
+    """Calls the function, each call in a thread of its own. What it returns is a number, or a dictionary of outcomes.
 
-    A call is written down before it is made, and what came of it afterwards: no key is called twice, and another process
+    How many calls are under way at once the experiment says, by its `parallel`. One that hangs is let go of when its trial is
+    canceled: Python cannot end it, and nothing waits for it. A call is written down before it is made, and what came of it afterwards: no key is called twice, and another process
     learns the outcome. A trial whose process ended in between waits for a person's word.
 
     Attributes
@@ -105,9 +120,10 @@ class FunctionExecutor:
     def __init__(self, place: Place) -> None:
         self.elsewhere = place.service
         self._notes = Notes(place.state.folder / "calls", "call of a function")
-        self._threads = ThreadPoolExecutor(8, thread_name_prefix="trial")
         self._calls: dict[str, Future[Outcome]] = {}
-        self._lock = threading.Lock()
+        self._waiting: deque[tuple[str, Callable[[], Outcome]]] = deque()
+        self._wanted: set[str] = set()  # calls under way whose outcome somebody waits for
+        self._lock = threading.RLock()
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Refuse a function that is not known here. See :class:`Executor`."""
@@ -132,9 +148,12 @@ class FunctionExecutor:
                 # Nothing is wrong with the trial: it starts when the function is there.
                 raise Unavailable(error.message) from error
             if self._notes.begin(key, {"process": _process(os.getpid())}):
-                self._calls[key] = self._threads.submit(
-                    self._call, key, function, dict(parameters), arguments["outcomes"]
-                )
+                if not self._calls:
+                    atexit.register(self._leave)
+                given = (key, function, dict(parameters), arguments["outcomes"])
+                self._calls[key] = Future()
+                self._waiting.append((key, partial(self._call, *given)))
+                self._begin()
 
     def observe(self, key: str) -> Outcome | None:
         """Return what the function returned, here or in another process. See :class:`Executor`."""
@@ -166,17 +185,46 @@ class FunctionExecutor:
 
     def standing(self, key: str) -> Standing:
         """Return what it waits for. See :class:`Executor`."""
-        return (
-            Standing("waits for the notebook that has its function: run.wait() there")
-            if self.elsewhere
-            else Standing()
-        )
+        if self.elsewhere:
+            return Standing("waits for the notebook that has its function: run.wait() there")
+        call = self._calls.get(key)
+        if call is not None and not call.running() and not call.done():
+            return Standing(
+                f"waits until one of {_MOST_AT_ONCE} calls that are under way in this process has ended"
+            )
+        return Standing()
 
     def cancel(self, key: str) -> None:
-        """Cancel a call that waits; one that runs cannot be ended. See :class:`Executor`."""
+        """Cancel a call that waits, and wait no longer for one that runs. See :class:`Executor`."""
         call = self._calls.get(key)
         if call is not None and call.cancel():
             self._keep(key, {"failed": "It was canceled."})
+        self._let_go(key)
+
+    def _begin(self) -> None:
+        """Begin calls that wait, as many as may be under way."""
+        with self._lock:
+            while self._waiting and len(self._wanted) < _MOST_AT_ONCE:
+                key, call = self._waiting.popleft()
+                if self._calls[key].set_running_or_notify_cancel():
+                    self._wanted.add(key)
+                    # One that hangs must not keep Python from ending.
+                    threading.Thread(
+                        target=self._make, args=(key, call), name=f"trial {key[:8]}", daemon=True
+                    ).start()
+
+    def _make(self, key: str, call: Callable[[], Outcome]) -> None:
+        outcome = call()
+        self._let_go(key)
+        self._calls[key].set_result(outcome)
+
+    def _let_go(self, key: str) -> None:
+        with self._lock:
+            self._wanted.discard(key)
+        self._begin()
+
+    def _leave(self) -> None:
+        wait_for([self._calls[key] for key in list(self._wanted)], timeout=_GRACE_S)
 
     def _call(
         self, key: str, function: Callable[..., Any], parameters: dict[str, Any], outcomes: Mapping[str, str]
@@ -232,15 +280,15 @@ def _outcome(result: Any, outcomes: Mapping[str, str]) -> Observation | Failure:
     values = {}
     for name in names[:_MOST_OUTCOMES]:
         given = result[name]
-        value, uncertainty = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
-        values[str(name)[:80]] = (_plain(value), outcomes.get(name, ""), _plain(uncertainty))
+        value, more = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
+        unit, uncertainty = (more, None) if isinstance(more, str) else (outcomes.get(name, ""), more)
+        values[str(name)[:80]] = (_plain(value), unit, _plain(uncertainty))
     return Observation(values)
 
 
 def _plain(value: Any) -> Any:
     """Return a number, one of numpy's too, as Python's own; of anything else its text, to be named as unusable."""
-    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
-        value = value.item()
+    value = number(value)
     if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 10**300):
         return value
     return f"{value!r:.80}"
