@@ -78,7 +78,7 @@ def test_an_experiment_is_described_launched_approved_stopped_and_found_again(
     launcher.get_by_role("button", name="Stop", exact=True).click()
     launcher.get_by_label("why it is stopped").fill("Enough seen.")
     launcher.get_by_role("button", name="Stop it").click()
-    expect(launcher).to_contain_text("The hypothesis is not supported.", timeout=60_000)
+    expect(launcher).to_contain_text("The hypothesis is undecided.", timeout=60_000)
     expect(launcher).to_contain_text("Enough seen.")
 
     # Tomorrow: another kernel, the same cell.
@@ -88,7 +88,7 @@ def test_an_experiment_is_described_launched_approved_stopped_and_found_again(
     page.get_by_text("Restart Kernel and Run All Cells", exact=False).click()
     page.get_by_role("button", name="Confirm Kernel Restart").click()
     again = page.locator(".genesis-launcher")
-    expect(again).to_contain_text("The hypothesis is not supported.", timeout=60_000)
+    expect(again).to_contain_text("The hypothesis is undecided.", timeout=60_000)
     again.get_by_text("Evidence").click()
     expect(again).to_contain_text("committed as")
     screenshot(page, "33-launcher-tomorrow")

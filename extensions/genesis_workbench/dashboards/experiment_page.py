@@ -32,7 +32,7 @@ def page(run: Run) -> list[Any]:
     """Return everything of one experiment, as it is now."""
     summary = run.status()
     badge = (
-        pn.pane.Alert("Simulated: every observation comes from a simulator, none from an instrument.", alert_type="warning")
+        pn.pane.Alert("Simulated: as declared, every observation is computed, and none comes from an instrument.", alert_type="warning")
         if summary["simulated"]
         else pn.Spacer(height=0)
     )  # fmt: skip

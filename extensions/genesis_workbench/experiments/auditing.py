@@ -18,6 +18,7 @@ from genesis_workbench.experiments.steps import ONLY, key_of
 from genesis_workbench.experiments.trial import MAIN
 
 _STARTS = ("trial.started", "step.started")
+_CHARGES = ("proposer.asked", "trial.again", "trial.observed", "trial.failed", "trial.refused")
 _ENDS = ("trial.observed", "trial.failed", "trial.refused")
 
 
@@ -186,6 +187,9 @@ def budget_faults(state: ExperimentState, events: Sequence[Event]) -> Iterator[s
         elif event.kind in _ENDS:
             number = event.body["trial"]
             spending.settle(str(number), event.body.get("cost", spending.reserved.get(str(number), {})))
+        for name, amount in event.body.get("cost", {}).items() if event.kind in _CHARGES else ():
+            if amount < 0:
+                yield f"Event {event.seq} says that something cost {amount:g} {name}, below 0."
 
 
 def overruns(state: ExperimentState) -> list[str]:
@@ -209,6 +213,8 @@ def account_faults(state: ExperimentState, events: Sequence[Event]) -> Iterator[
     account: accounts.Account | None = None
     paid: set[str] = set()
     for event in events:
+        if any(amount < 0 for amount in event.body.get("amounts", {}).values()):
+            yield f"Event {event.seq} gives something back that was never taken: {event.body['amounts']}."
         if event.kind in ("amounts.reserved", "amounts.spent") and account is not None:
             short = account.spending.lacks(account.limits, event.body["amounts"])
             new = event.kind == "amounts.spent" or event.body["key"] not in account.spending.reserved

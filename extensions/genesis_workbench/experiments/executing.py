@@ -176,7 +176,7 @@ def outcome_events(
         case Unknown():
             return [Entry("trial.unknown", {**each.place, "reason": outcome.reason[:2000]})]
         case Failure():
-            return [_failure(each, outcome.reason, dict(outcome.cost), state)]
+            return [_failure(each, outcome.reason, _charged(outcome), state)]
         case Observation():
             known = takes.get(each.step.name)
             return [] if known is None else [_observed(state, known, each, outcome)]
@@ -220,22 +220,27 @@ def _answered(state: ExperimentState, each: Running, answer: dict[str, Any]) -> 
 def _observed(state: ExperimentState, takes: Signature, each: Running, outcome: Observation) -> Entry:
     """Keep what was measured and can be used; what cannot is named, and an execution with nothing left has failed."""
     values, unusable = outcome.as_dict(), {}
+    charged = state.spec.measured_costs
     for name, seen in list(values.items()):
         reason = _unusable(seen, takes.outcomes.get(name))
+        if not reason and name in charged and seen["value"] < 0:
+            reason = (
+                f"has the value {seen['value']!r}, and a cost cannot be below 0; what was planned is charged"
+            )
         if reason:
             unusable[name] = reason
             del values[name]
     if not values:
         why = "; ".join(f"{name} {reason}" for name, reason in unusable.items()) or "it gave no values"
         reason = f"The trial gave nothing that can be used: {why}."[:2000]
-        return _failure(each, reason, dict(outcome.cost), state)
+        return _failure(each, reason, _charged(outcome), state)
     body: dict[str, Any] = {**each.place, "values": values, "simulated": takes.simulated}
     if unusable:
         body["unusable"] = unusable
     if outcome.attachments:
         body["attachments"] = dict(outcome.attachments)
     kind = "step.observed" if each.trial.steps else "trial.observed"
-    return Entry(kind, body | _cost(state, each, values, dict(outcome.cost)))
+    return Entry(kind, body | _cost(state, each, values, _charged(outcome)))
 
 
 def _unusable(seen: Mapping[str, Any], unit: str | None) -> str:
@@ -251,6 +256,11 @@ def _unusable(seen: Mapping[str, Any], unit: str | None) -> str:
         except GenesisError as error:
             return f"has a wrong unit: {error.message}"[:300]
     return ""
+
+
+def _charged(outcome: Observation | Failure) -> Amounts:
+    """Return what an executor says that an execution has cost: nothing that it says gives any of a budget back."""
+    return {name: amount if amount > 0 else 0.0 for name, amount in outcome.cost.items()}
 
 
 def unfinished(state: ExperimentState) -> list[Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 from genesis_workbench.experiments.hypothesis import Hypothesis
 from genesis_workbench.experiments.outcomes import Limit, Point
 from genesis_workbench.experiments.rules import Observed, Threshold, Verdict, observations, source_digest
+from genesis_workbench.experiments.spec import PERSON
 from genesis_workbench.experiments.state import ExperimentState
-from genesis_workbench.experiments.trial import Trial
+from genesis_workbench.experiments.trial import MAIN, Trial
 
 
 def verdict(state: ExperimentState, hypothesis: Hypothesis | None = None) -> Verdict:
@@ -19,9 +21,16 @@ def verdict(state: ExperimentState, hypothesis: Hypothesis | None = None) -> Ver
     hypothesis = hypothesis or state.spec.hypothesis
     rule, limits = hypothesis.rule, state.spec.outcome_constraints
     seen = observations(rule, state.decisive, state.spec.repeats)
-    if hypothesis.within_limits and limits and isinstance(rule, Threshold):
-        return _within(rule, seen, {trial.number for trial in state.decisive if _keeps(trial, limits)})
-    return rule.verdict(seen)
+    if not isinstance(rule, Threshold):
+        return rule.verdict(seen)
+    if hypothesis.within_limits and limits:
+        decided = _within(rule, seen, {trial.number for trial in state.decisive if _keeps(trial, limits)})
+    else:
+        decided = rule.verdict(seen)
+    if decided.decision == "not supported" and not state.exhausted:
+        says = f"{decided.says} Others may, {state.carried_out} of {state.spec.budget.trials} trials were carried out."
+        return replace(decided, decision="undecided", says=says)
+    return decided
 
 
 def _within(rule: Threshold, seen: Sequence[Observed], kept: Container[int]) -> Verdict:
@@ -55,12 +64,13 @@ def decide(state: ExperimentState) -> dict[str, Any]:
         "rule": str(hypothesis.rule),
         "hypothesis_digest": state.hypothesis_digest,
         "analysis": {"committed": hypothesis.analysis, "used": source_digest(hypothesis.rule)},
-        "caution": _caution(state),
+        "caution": " ".join(filter(None, (early(state), _chosen(state)))),
         "deviations": [_deviation(state, change) for change in state.deviations],
         "simulated": state.simulated,
         "evidence": {
             "observed": sum(hypothesis.rule.metric in trial.values for trial in state.observed),
             "failed": sum(trial.state == "failed" for trial in state.trials),
+            "proposers": dict(Counter(trial.proposer for trial in state.decisive if trial.arm == MAIN)),
             "reaching": [],
             **decided.evidence,
             "best": best and _best(state, best),
@@ -69,14 +79,30 @@ def decide(state: ExperimentState) -> dict[str, Any]:
     }
 
 
-def _caution(state: ExperimentState) -> str:
-    """Return what weakens the decision although nothing is wrong with it: a person ended it before it was due."""
-    planned = state.spec.budget.trials
-    if not state.stopping or state.spec.hypothesis.rule.anytime or len(state.trials) >= planned:
+def early(state: ExperimentState) -> str:
+    """Return what weakens the decision where a person ended the experiment before it was due; else the empty text."""
+    planned, done = state.spec.budget.trials, state.carried_out
+    if not state.stopping or state.spec.hypothesis.rule.anytime or done >= planned:
         return ""
     return (
-        f"A person stopped it after {len(state.trials)} of {planned} trials. The rule is meant for one look at the end: "
+        f"A person stopped it after {done} of {planned} trials. The rule is meant for one look at the end: "
         "stopped by somebody who has seen outcomes, it is wrong more often than its confidence says."
+    )
+
+
+def _chosen(state: ExperimentState) -> str:
+    """Return what weakens a rule that takes points for its proposer's own: people chose some when they had seen outcomes."""
+    rule, proposer = state.spec.hypothesis.rule, state.spec.proposer
+    if isinstance(rule, Threshold) or proposer == PERSON:
+        return ""
+    counted = [trial for trial in state.decisive if trial.state == "observed" and trial.arm in rule.arms]
+    points = {trial.point for trial in counted if trial.informed}
+    if not points:
+        return ""
+    added = sum(trial.point in points for trial in counted)
+    return (
+        f"{added} of {len(counted)} trials are of points that people added when outcomes were there already. The rule takes "
+        f"them for {proposer}'s: chosen by somebody who has seen outcomes, they can turn the decision."
     )
 
 

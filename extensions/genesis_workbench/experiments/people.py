@@ -7,7 +7,7 @@ Each function checks one such word against the state, and returns the event that
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -39,7 +39,16 @@ def command(state: ExperimentState, person: Person, what: str, reason: str) -> E
     if what not in kinds:
         raise InvalidInput(f"An experiment cannot be told {what!r}; use pause, resume or stop.")
     _owns(state, person, what)
-    if (what == "pause" and state.state == "paused") or (what == "resume" and state.state == "running"):
+    if state.stopping and what != "stop":
+        why = f": {state.reason}" if state.reason else ""
+        raise Conflict(
+            f"The experiment was stopped already{why}. It ends as soon as it is waited for; a fork of it goes on."
+        )
+    if (
+        state.stopping
+        or (what == "pause" and state.state == "paused")
+        or (what == "resume" and state.state == "running")
+    ):
         return None
     return Entry(kinds[what], {"reason": reason[:500]})
 
@@ -170,7 +179,10 @@ def say(
     body: dict[str, Any] = {"trial": number, "as": became, **({"step": of.name} if trial.steps else {})}
     if became == "observed":
         takes = signature(executors[of.executor], of.arguments)
-        body |= {"values": _measured(values or {}, takes.outcomes), "simulated": takes.simulated}
+        body |= {
+            "values": _measured(values or {}, takes.outcomes, state.spec.measured_costs),
+            "simulated": takes.simulated,
+        }
     elif became == "failed" or (became == "again" and not by_hand):
         if became == "failed" and not reason.strip():
             raise InvalidInput("Say why it failed; the reason stays with the trial.")
@@ -322,7 +334,9 @@ def _asked(state: ExperimentState, trial: Trial, step: str | None) -> tuple[Step
     return steps[step], trial.steps[step]
 
 
-def _measured(values: Mapping[str, Any], outcomes: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def _measured(
+    values: Mapping[str, Any], outcomes: Mapping[str, str], charged: Container[str]
+) -> dict[str, dict[str, Any]]:
     if not values:
         raise InvalidInput(f"Give a value for {', '.join(outcomes)}.")
     found = {}
@@ -334,8 +348,11 @@ def _measured(values: Mapping[str, Any], outcomes: Mapping[str, str]) -> dict[st
             number = seen.get(what, 0.0)
             if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
                 raise InvalidInput(f"The {what} of {name} is {number!r:.80}; it must be a finite number.")
-        if seen.get("uncertainty", 0.0) < 0:
-            raise InvalidInput(f"The uncertainty of {name} is {seen['uncertainty']}; it cannot be below 0.")
+        for what, number in (("uncertainty", seen.get("uncertainty", 0.0)), ("value", seen["value"])):
+            if number < 0 and (what == "uncertainty" or name in charged):
+                raise InvalidInput(
+                    f"The {what} of {name} is {number}; {'a cost' if what == 'value' else 'it'} cannot be below 0."
+                )
         convert(1.0, check_unit(str(seen["unit"])), outcomes[name])
         found[name] = seen
     return found

@@ -128,7 +128,7 @@ class Run:
         return f"The experiment is still {state.state} after {timeout_s:g} s{waits}. {goes_on}, or stop it."
 
     def finding(self) -> dict[str, Any]:
-        """Return the decision on the hypothesis and its evidence.
+        """Return the decision on the hypothesis and its evidence, with the reason why the experiment ended.
 
         Raises
         ------
@@ -143,7 +143,7 @@ class Run:
                 f"{trials['budget']} trials observed. {'Let it go on with resume(), then' if paused else 'To come to one,'} "
                 "wait for it with wait()."
             )
-        return Finding(summary["finding"])
+        return Finding({**summary["finding"], "reason": summary["reason"]})
 
     def pending(self) -> list[dict[str, Any]]:
         """Return what waits for a person: approvals, values to enter, trials of which nobody knows what became."""
@@ -237,7 +237,7 @@ class Run:
         state = self.state()
         if hypothesis is not None:
             state.spec = state.spec.model_copy(update={"hypothesis": hypothesis.committed()})
-        return Finding(decide(state))
+        return Finding({**decide(state), "reason": state.reason})
 
     def pause(self, reason: str = "") -> None:
         """Propose nothing new until :meth:`resume`; what is under way goes on."""

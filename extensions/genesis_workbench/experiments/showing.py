@@ -17,6 +17,11 @@ class Finding(dict[str, Any]):
             ("Commitment", self["hypothesis_digest"]),
             ("Observed", f"{self['evidence']['observed']} trials, {self['evidence']['failed']} failed"),
         ]
+        proposers = self["evidence"].get("proposers", {})
+        if len(proposers) > 1:
+            rows.append(("Points by", ", ".join(f"{name}: {many}" for name, many in proposers.items())))
+        if self.get("reason"):
+            rows.append(("Ended", self["reason"]))
         if "says" in self:
             rows.append(("The rule says", self["says"]))
         if self.get("caution"):
@@ -46,7 +51,12 @@ class Finding(dict[str, Any]):
                 ("Pareto front", f"{len(front)} points: trials {', '.join(str(p['trial']) for p in front)}")
             )
         if self["simulated"]:
-            rows.append(("Simulated", "Every observation comes from a simulator, none from an instrument."))
+            rows.append(
+                (
+                    "Simulated",
+                    "As declared, every observation is computed, and none comes from an instrument.",
+                )
+            )
         body = "".join(
             f"<tr><th style='text-align:left;padding-right:1em'>{html.escape(name)}</th>"
             f"<td style='text-align:left'>{html.escape(str(value))}</td></tr>"

@@ -206,6 +206,12 @@ class ExperimentSpec(Record):
         """The steps of a trial; the one that there is, where the description names none."""
         return self.steps or (Step(ONLY, self.executor, arguments=self.executor_arguments),)
 
+    @cached_property
+    def measured_costs(self) -> frozenset[str]:
+        """The outcomes that say what a trial has really cost."""
+        costs = (cost for some in (self.cost, *(step.cost for step in self.steps)) for cost in some.values())
+        return frozenset(cost.actual for cost in costs if cost.actual)
+
     @property
     def objectives(self) -> tuple[Objective, ...]:
         """All objectives, the first one first."""

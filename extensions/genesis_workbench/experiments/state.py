@@ -14,7 +14,7 @@ from genesis_workbench.experiments.budget import Spending
 from genesis_workbench.experiments.outcomes import Point
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.steps import key_of
-from genesis_workbench.experiments.trial import MAIN, Executed, Execution, Trial
+from genesis_workbench.experiments.trial import MAIN, UNDONE, Executed, Execution, Trial
 
 __all__ = ["PREFIX", "ExperimentState", "Trial", "fold", "fold_on", "stream"]
 
@@ -82,6 +82,16 @@ class ExperimentState:
     def observed(self) -> list[Trial]:
         """Trials with an outcome that was measured."""
         return [trial for trial in self.trials if trial.state == "observed"]
+
+    @property
+    def carried_out(self) -> int:
+        """How many trials came to an end of their own: not those that the experiment's end cut off."""
+        return sum(not trial.open and trial.reason != UNDONE for trial in self.trials)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether its budget was used as planned."""
+        return bool(self.spent) or self.carried_out >= self.spec.budget.trials
 
     @property
     def decisive(self) -> list[Trial]:
@@ -211,6 +221,7 @@ def _proposed(state: ExperimentState, event: Event, body: Body) -> None:
     state.under_way[number] = trial
     state.spending.reserve(str(number), trial.reserved)
     if "added" in body:
+        trial.informed = any(each["informed"] for each in state.added if each["added"] == body["added"])
         state.added = [each for each in state.added if each["added"] != body["added"]]
 
 
@@ -333,15 +344,18 @@ def _spent(state: ExperimentState, _event: Event, body: Body) -> None:
 
 
 def _paused(state: ExperimentState, _event: Event, body: Body) -> None:
-    state.state, state.reason = "paused", body.get("reason", "")
+    if not state.stopping:
+        state.state, state.reason = "paused", body.get("reason", "")
 
 
 def _resumed(state: ExperimentState, _event: Event, _body: Body) -> None:
-    state.state, state.reason = "running", ""
+    if not state.stopping:
+        state.state, state.reason = "running", ""
 
 
 def _stopped(state: ExperimentState, _event: Event, body: Body) -> None:
-    state.stopping, state.state, state.reason = True, "running", body.get("reason", "")
+    if not state.stopping:  # the first reason stays
+        state.stopping, state.state, state.reason = True, "running", body.get("reason", "")
 
 
 def _ended(state: ExperimentState, _event: Event, body: Body) -> None:
@@ -353,9 +367,12 @@ def _found(state: ExperimentState, _event: Event, body: Body) -> None:
 
 
 def _added(state: ExperimentState, event: Event, body: Body) -> None:
+    informed = bool(state.observed)
     for place, parameters in enumerate(body["points"]):
         added = f"{event.id}/{place}"
-        state.added.append({"added": added, "parameters": parameters, "by": event.actor})
+        state.added.append(
+            {"added": added, "parameters": parameters, "by": event.actor, "informed": informed}
+        )
 
 
 def _imported(state: ExperimentState, _event: Event, body: Body) -> None:

@@ -70,6 +70,8 @@ class Trial:
         Why it needs a person's word, the digest of what that is good for, and what was said.
     decisive : bool
         Whether it counts for the rule and the best point: not where its fidelity is below the target.
+    informed : bool
+        Whether a person chose its point when outcomes were there already.
     rationale : str
         What the proposer said of it, in its own words: text that nobody here wrote.
     """
@@ -91,6 +93,7 @@ class Trial:
     steps: dict[str, Execution] = field(default_factory=dict)
     approval: dict[str, Any] | None = None
     decisive: bool = True
+    informed: bool = False
     rationale: str = ""
     attempt: int = 1
     answer: dict[str, Any] | None = None

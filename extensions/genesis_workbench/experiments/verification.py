@@ -25,7 +25,7 @@ from genesis_workbench.experiments.auditing import (
     overruns,
     trial_faults,
 )
-from genesis_workbench.experiments.finding import decide, verdict
+from genesis_workbench.experiments.finding import decide, early, verdict
 from genesis_workbench.experiments.rules import source_digest
 from genesis_workbench.experiments.state import PREFIX, ExperimentState, fold, stream
 from genesis_workbench.experiments.trial import UNDONE, too_many_failures
@@ -75,7 +75,7 @@ def verify_in(ledger: Ledger, experiment: str, blobs: BlobStore | None = None) -
     """Check an experiment in a ledger, and the ledger's whole chain."""
     events = list(ledger.all(stream=stream(experiment)))
     report = verify(events, chain=ledger.verify(), blobs=blobs)
-    shared = _guarded("account", lambda: _account(events, ledger))
+    shared = guarded("account", lambda: _account(events, ledger))
     return report if shared is None else Report(report.experiment, (*report.checks, shared))
 
 
@@ -94,21 +94,21 @@ def verify(
         Where attachments are.
     """
     name = events[0].stream.removeprefix(PREFIX) if events else ""
-    checks = [_chain(chain, events), _guarded("events", lambda: _events(events))]
+    checks = [_chain(chain, events), guarded("events", lambda: _events(events))]
     # What came after the finding, such as a command that crossed it on its way, had no part in it.
     end = next((place for place, event in enumerate(events) if event.kind == "finding.made"), len(events))
     try:
         state = fold(events[:end])
         checks += [
-            _guarded("hypothesis", lambda: _hypothesis(events)),
-            _guarded("analysis", lambda: _analysis(state)),
-            _guarded("trials", lambda: _trials(state, events)),
-            _guarded("approvals", lambda: _approvals(state, events[:end])),
-            _guarded("budget", lambda: _budget(state, events[:end])),
-            _guarded("attachments", lambda: _attachments(events, blobs)),
-            _guarded("stopping", lambda: _stopping(state, events)),
-            _guarded("deviations", lambda: _deviations(state)),
-            _guarded("decision", lambda: _decision(state, events)),
+            guarded("hypothesis", lambda: _hypothesis(events)),
+            guarded("analysis", lambda: _analysis(state)),
+            guarded("trials", lambda: _trials(state, events)),
+            guarded("approvals", lambda: _approvals(state, events[:end])),
+            guarded("budget", lambda: _budget(state, events[:end])),
+            guarded("attachments", lambda: _attachments(events, blobs)),
+            guarded("stopping", lambda: _stopping(state, events)),
+            guarded("deviations", lambda: _deviations(state)),
+            guarded("decision", lambda: _decision(state, events)),
         ]
     except (GenesisError, ValueError, LookupError, TypeError, AttributeError) as error:
         checks.append(Check("events", "fails", f"They do not make an experiment: {_short(error)}."))
@@ -118,7 +118,7 @@ def verify(
 T = TypeVar("T", Check, Check | None)
 
 
-def _guarded(name: str, check: Callable[[], T]) -> T | Check:
+def guarded(name: str, check: Callable[[], T]) -> T | Check:
     """Run one check; events that somebody changed may break any assumption, and that is a finding, not a crash."""
     try:
         return check()
@@ -269,7 +269,7 @@ def _stopping(state: ExperimentState, events: Sequence[Event]) -> Check:
         return Check("stopping", "unknown", "It goes on.")
     count, planned = len(state.trials), state.spec.budget.trials
     if state.stopping:
-        caution = decide(state)["caution"]
+        caution = early(state)
         says = (
             f"A person stopped it after {count} of {planned} trials: {state.reason or 'no reason was given'}."
         )

@@ -405,7 +405,7 @@ function estimate(checked) {
   const about = checked.exact ? "" : "about ";
   const first = `${about}${checked.trials.toLocaleString()} trials`;
   made.append(node("strong", checked.ends_by === "trials" ? first : `${first}; then the ${AMOUNTS[checked.ends_by]} are spent`), " ");
-  if (checked.simulated) made.append(badge("simulated", "simulated", "Every observation comes from a simulator, none from an instrument."));
+  if (checked.simulated) made.append(badge("simulated", "simulated", "As declared, every observation is computed, and none comes from an instrument."));
   for (const name of checked.laboratory) made.append(" ", badge(`touches the laboratory: ${name}`, "simulated"));
   const table = node("table");
   for (const [name, each] of Object.entries(checked.amounts)) {

@@ -169,7 +169,7 @@ function head(summary) {
   const parts = [];
   const title = node("header");
   title.append(node("h4", summary.title), badge(summary.state, "state"));
-  if (summary.simulated) title.append(badge("simulated", "simulated", "Every observation comes from a simulator, none from an instrument."));
+  if (summary.simulated) title.append(badge("simulated", "simulated", "As declared, every observation is computed, and none comes from an instrument."));
   title.append(node("span", `${summary.owner} · `, "small"), ago(summary.created));
   parts.push(title, node("div", `${sentence(summary.hypothesis.statement)} Rule: ${summary.hypothesis.rule}.`, "line"));
   const { budget, observed, failed, refused, waiting } = summary.trials;

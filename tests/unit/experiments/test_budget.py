@@ -51,6 +51,28 @@ def test_a_measured_cost_settles_what_was_reserved_and_gives_back_the_rest(ledge
     assert state.spending.spent == {"instrument_minutes": 45.0, "samples": 3.0}
 
 
+def test_a_cost_below_zero_gives_nothing_back(ledger, experiments, bench):
+    bench.outcomes["price"] = ""
+    bench.measure = lambda number, x: {
+        "y": (x["x"], "degC", None),
+        "price": (-1e6 if number % 2 else 10.0, "", None),
+    }
+    spec = specification(
+        parallel=1, budget=Budget(trials=40, money=30), cost={"money": Cost(10, actual="price")}
+    )
+    state = run(ledger, experiments.create(spec), bench)
+    assert (len(state.trials), state.spending.spent) == (3, {"money": 30.0})
+    [unusable] = {
+        event.body["unusable"]["price"]
+        for event in ledger.read(stream=stream(state.id), kinds=["trial.observed"])
+        if "unusable" in event.body
+    }
+    assert unusable == "has the value -1000000.0, and a cost cannot be below 0; what was planned is charged"
+    bench.observe = lambda _key: Observation({"y": (0.5, "degC", None)}, cost={"money": -7.5})
+    state = run(ledger, experiments.create(specification(budget=spec.budget, cost={"money": 10})), bench)
+    assert state.spending.spent == {"money": 0.0}
+
+
 def test_an_executors_word_on_the_cost_counts_where_nothing_is_measured(ledger, experiments, bench):
     bench.observe = lambda _key: Observation({"y": (0.5, "degC", None)}, cost={"money": 7.5})
     spec = specification(budget=Budget(trials=4, money=100, currency="EUR"), cost={"money": 10})
@@ -272,6 +294,13 @@ def test_a_forged_reservation_is_seen(ledger, experiments, bench):
     assert any(
         each.name == "budget" and "by its description it needs" in each.says for each in verify(forged).checks
     )
+    given_back = [
+        event
+        if event.kind != "trial.observed"
+        else type(event)(**{**event.as_dict(), "body": {**event.body, "cost": {"samples": -2}}})
+        for event in events
+    ]
+    assert any(each.name == "budget" and "below 0" in each.says for each in verify(given_back).checks)
 
 
 def test_a_notebook_opens_and_reads_a_shared_budget(experiments, monkeypatch):

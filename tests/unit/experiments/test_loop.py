@@ -160,6 +160,21 @@ def test_pause_resume_and_stop(ledger, experiments, bench):
         experiments.command(experiment, "pause")
 
 
+def test_what_was_stopped_stays_stopped_with_its_first_reason(ledger, experiments, bench):
+    bench.slow = True
+    experiment = experiments.create(specification())
+    loop.advance(ledger, experiment, None, {"bench": bench})
+    experiments.command(experiment, "stop", "bad batch")
+    experiments.command(experiment, "stop", "really")
+    for what in ("pause", "resume"):
+        with pytest.raises(Conflict, match="was stopped already: bad batch"):
+            experiments.command(experiment, what, "coffee")
+    # One that crossed the stop on its way into the ledger changes nothing either.
+    for kind in ("paused", "resumed"):
+        ledger.append(stream(experiment), f"experiment.{kind}", {"reason": "coffee"}, actor="alice")
+    assert loop.advance(ledger, experiment, None, {"bench": bench}).reason == "It was stopped: bad batch"
+
+
 def test_who_may_look_and_who_may_command(ledger, experiments, bench):
     experiment = experiments.create(specification())
     seen_by_bob = store.LedgerExperiments(ledger, BOB)

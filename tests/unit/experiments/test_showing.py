@@ -84,6 +84,7 @@ def test_the_finding_names_caution_and_deviation_and_escapes_them(ended):
         "more often than its confidence",
         "Changed after 0 observations",
         "Pareto front",
+        "It was stopped: enough",
     ):
         assert words in page
     assert "<script>" not in page

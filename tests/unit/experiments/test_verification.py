@@ -17,7 +17,18 @@ from hypothesis import strategies as st
 from genesis_workbench.core.errors import NotFound
 from genesis_workbench.core.ledger import Event, Ledger, schema
 from genesis_workbench.core.storage import BlobStore
-from genesis_workbench.experiments import Arm, Budget, Hypothesis, Mean, Sequential, Threshold, loop, store
+from genesis_workbench.experiments import (
+    Arm,
+    Budget,
+    Hypothesis,
+    Mean,
+    Posterior,
+    Prior,
+    Sequential,
+    Threshold,
+    loop,
+    store,
+)
 from genesis_workbench.experiments.executors._base import Observation
 from genesis_workbench.experiments.finding import decide
 from genesis_workbench.experiments.state import fold, stream
@@ -220,6 +231,70 @@ def test_who_stops_a_test_for_one_look_is_told_with_the_finding_and_in_the_repor
         assert report.ok
         assert states(report)["stopping"] == state
         assert ("more often than its confidence" in repr(report)) == (state == "unknown")
+
+
+def test_a_bound_that_was_not_reached_is_undecided_until_the_budget_is_used(ledger, experiments, bench):
+    high = Hypothesis(statement="s", rule=Threshold(metric="y", at_least=2, unit="degC"))
+    experiment = experiments.create(specification(hypothesis=high, budget=Budget(trials=40)))
+    for _ in range(3):
+        loop.advance(ledger, experiment, None, {"bench": bench})
+    experiments.command(experiment, "stop", "lunch")
+    finding = run(ledger, experiment, bench).finding
+    assert (finding["decision"], finding["evidence"]["reaching"]) == ("undecided", [])
+    assert "Others may, 6 of 40 trials were carried out." in finding["says"]
+    assert experiments.verify(experiment).ok
+    whole = experiments.create(specification(hypothesis=high, budget=Budget(trials=4)))
+    assert run(ledger, whole, bench).finding["decision"] == "not supported"
+    bench.failing = {"all"}
+    broken = experiments.create(specification(hypothesis=high, budget=Budget(trials=40)))
+    assert run(ledger, broken, bench).finding["decision"] == "undecided"
+
+
+def test_who_stops_counts_trials_that_were_carried_out_and_not_those_that_were_begun(
+    ledger, experiments, bench
+):
+    mean = Hypothesis(statement="s", rule=Mean(metric="y", at_least=0.2, unit="degC"))
+    spec = specification(hypothesis=mean, budget=Budget(trials=8), parallel=8)
+    experiment = experiments.create(spec)
+    bench.slow = True
+    loop.advance(ledger, experiment, None, {"bench": bench})
+    experiments.command(experiment, "stop", "we have seen enough")
+    state = run(ledger, experiment, bench)
+    assert len(state.trials) == 8
+    assert "after 0 of 8 trials" in state.finding["caution"]
+
+
+def test_a_point_that_the_end_cut_off_does_not_turn_what_it_ended_on(ledger, experiments, bench):
+    """Two repeats of a point tell that the claim holds; first repeats of other points would not have counted, and do not."""
+    prior = Prior(mean=0, observations=0.1, shape=1, scale=1)
+    posterior = Posterior(metric="y", at_least=0, unit="degC", prior=prior, probability=0.9)
+    claim = Hypothesis(statement="s", rule=posterior, stopping="decided")
+    experiment = experiments.create(specification(hypothesis=claim, repeats=2, parallel=8))
+    bench.measure = lambda number, _x: {"y": (2.0 if number < 3 else -30.0, "degC", 0.01)}
+    told, bench.observe = (
+        bench.observe,
+        lambda key: told(key) if list(bench.ran).index(key) in (0, 1, 2, 4) else None,
+    )
+    state = run(ledger, experiment, bench)
+    assert state.reason.startswith("The rule has decided")
+    assert state.finding["decision"] == "supported"
+    assert states(experiments.verify(experiment))["stopping"] == "holds"
+
+
+def test_points_that_people_add_when_they_have_seen_outcomes_are_told_with_the_finding(
+    ledger, experiments, bench
+):
+    mean = Hypothesis(statement="s", rule=Mean(metric="y", at_least=0.2, unit="degC"))
+    for seen in (False, True):
+        experiment = experiments.create(specification(hypothesis=mean))
+        if seen:
+            loop.advance(ledger, experiment, None, {"bench": bench})
+            loop.advance(ledger, experiment, None, {"bench": bench})
+        experiments.add_points(experiment, [{"x": 0.4, "z": 0.7}] * 3)
+        finding = run(ledger, experiment, bench).finding
+        assert finding["evidence"]["proposers"] == {"sobol": 9, "person": 3}
+        assert ("3 of 12 trials are of points that people added" in finding["caution"]) == seen
+        assert experiments.verify(experiment).ok
 
 
 def test_the_arms_are_where_the_description_puts_them(ledger, experiments, bench):

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from genesis_workbench.core.identifiers import digest_json
 from genesis_workbench.experiments import outcomes
-from genesis_workbench.experiments.trial import MAIN, Trial
+from genesis_workbench.experiments.trial import MAIN, UNDONE, Trial
 
 Decision = Literal["supported", "not supported", "undecided"]
 Confidence = Annotated[float, Field(gt=0.5, lt=1, description="One minus the error rate of each side.")]
@@ -107,7 +107,7 @@ def observations(rule: DecisionRule, trials: Iterable[Trial], repeats: int) -> l
     """Return what a rule decides on: values of its metric in its unit, of its arms, in the order in which they came.
 
     By point, the mean over a point's repeats is one observation, there once the last of them has ended: repeats of one
-    point are not independent of each other.
+    point are not independent of each other. A point that the experiment's end cut off is none: it was none before either.
     """
     groups: dict[tuple[int, int], list[Trial]] = {}
     for trial in trials:
@@ -115,7 +115,9 @@ def observations(rule: DecisionRule, trials: Iterable[Trial], repeats: int) -> l
             groups.setdefault((trial.point, 0 if rule.by_point else trial.number), []).append(trial)
     found = []
     for group in groups.values():
-        if any(trial.open for trial in group) or (rule.by_point and len(group) < repeats):
+        if any(trial.open or trial.reason == UNDONE for trial in group) or (
+            rule.by_point and len(group) < repeats
+        ):
             continue
         values = [outcomes.value_of(trial, rule.metric, rule.unit) for trial in group]
         seen = [value for value in values if value is not None]

@@ -11,7 +11,7 @@ from genesis_workbench.experiments.trial import MAIN
 
 
 class Threshold(Limit):
-    """Supported once one observation reaches the bound; not supported where the budget ends before that.
+    """Supported once one observation reaches the bound; not supported where the budget is used up before that.
 
     It claims that such a point was seen, not that it would be seen again: for noisy outcomes take :class:`Mean`.
     """
