@@ -12,8 +12,8 @@ from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.site import load_site
 from genesis_workbench.core.state import State
 from genesis_workbench.core.storage import BlobStore
-from genesis_workbench.experiments.crate import files_of, read_events
-from genesis_workbench.experiments.verification import Report, verify, verify_in
+from genesis_workbench.experiments.crate import verify_crate
+from genesis_workbench.experiments.verification import Report, verify_in
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,8 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _report(given: argparse.Namespace) -> Report:
     if Path(given.experiment).is_dir():
-        folder = Path(given.experiment)
-        return verify(read_events(folder), blobs=files_of(folder))
+        return verify_crate(Path(given.experiment))
     state = State(given.state)
     url = state.ledger_url(load_site(given.site) if given.site else None)
     if url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).exists():

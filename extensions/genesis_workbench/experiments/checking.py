@@ -11,6 +11,7 @@ from genesis_workbench.core.errors import InvalidInput, PermissionRefused
 from genesis_workbench.core.units import convert
 from genesis_workbench.experiments.accounts import Accounts
 from genesis_workbench.experiments.budget import UNITS
+from genesis_workbench.experiments.constraints import Condition
 from genesis_workbench.experiments.executors._base import Executor, Signature, signature
 from genesis_workbench.experiments.proposers._base import check as check_proposer
 from genesis_workbench.experiments.proposers._base import random_values
@@ -76,6 +77,10 @@ def check(
         )
     signatures = {step.name: _signature(spec, step, executors) for step in spec.graph}
     _parameters(spec, signatures)
+    for row, constraint in enumerate(spec.constraints):
+        if isinstance(constraint, Condition):
+            with about(f"constraints.{row}"):
+                constraint.check_kinds(spec.space)
     with about("constraints"):
         random_values(spec, 0)  # InvalidInput where nothing fits the constraints
     check_reach(spec)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -14,6 +16,7 @@ from genesis_workbench.experiments.parameters import AnyParameter, Categorical, 
 from genesis_workbench.experiments.record import Name, Record, about, given
 
 _SUM_TOLERANCE = 1e-9
+_Choices = Mapping[str, tuple[str, ...]]
 
 
 class Linear(Record):
@@ -60,12 +63,13 @@ class Linear(Record):
         return f"Leave {last!r} out of the space, and let the executor compute it from the others."
 
     def holds(self, values: Mapping[str, Any]) -> bool:
-        """Whether these values satisfy it."""
+        """Whether these values satisfy it, within rounding."""
         if not set(self.weights) <= set(values):
             return True
-        total = math.fsum(weight * values[name] for name, weight in self.weights.items())
-        return (self.at_least is None or total >= self.at_least) and (
-            self.at_most is None or total <= self.at_most
+        terms = [weight * values[name] for name, weight in self.weights.items()]
+        total = math.fsum(terms)
+        return (self.at_least is None or total >= self.at_least or _sum_to(terms, self.at_least)) and (
+            self.at_most is None or total <= self.at_most or _sum_to(terms, self.at_most)
         )
 
     def __str__(self) -> str:
@@ -95,6 +99,47 @@ class Condition(Record):
     def check(self, space: Sequence[AnyParameter]) -> None:
         """Refuse names that are no parameters."""
         Expression(self.expression).check_names([parameter.name for parameter in space])
+
+    def check_kinds(self, space: Sequence[AnyParameter]) -> None:
+        """Refuse comparisons of what is never equal, and names of choices where a number is needed.
+
+        Asked before a launch only: what was launched before this was looked at can still be read.
+        """
+        choices = {each.name: each.choices for each in space if isinstance(each, Categorical)}
+        for node in ast.walk(Expression(self.expression).tree):
+            match node:
+                case ast.Compare(ops=[ast.Eq() | ast.NotEq()]):
+                    self._comparable(node.left, node.comparators[0], choices)
+                case ast.Compare():
+                    self._calculable((node.left, *node.comparators), choices)
+                case ast.BinOp():
+                    self._calculable((node.left, node.right), choices)
+                case ast.UnaryOp():
+                    self._calculable((node.operand,), choices)
+                case ast.Call():
+                    self._calculable(node.args, choices)
+
+    def _comparable(self, one: ast.expr, other: ast.expr, choices: _Choices) -> None:
+        """Refuse to compare what is never equal, such as a choice that is misspelt: that would shrink the space silently."""
+        if isinstance(one, ast.Constant):
+            one, other = other, one
+        known, given = _texts(one, choices), _texts(other, choices)
+        if known == given == () or set(known) & set(given):
+            return
+        near = [repr(each) for text in given for each in get_close_matches(text, known, n=1)]
+        raise InvalidInput(
+            f"{self.expression!r} compares {ast.unparse(one)} with {ast.unparse(other)}, which it never is."
+            + (f" Did you mean {near[0]}?" if near else "")
+            + f" {ast.unparse(one)} is {'one of ' + ', '.join(known) if known else 'a number; compare it with one'}."
+        )
+
+    def _calculable(self, parts: Iterable[ast.expr], choices: _Choices) -> None:
+        for part in parts:
+            if known := _texts(part, choices):
+                raise InvalidInput(
+                    f"{self.expression!r} takes {ast.unparse(part)} for a number; it is one of {', '.join(known)}. "
+                    "Compare it with one of them by == or !=."
+                )
 
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Whether these values satisfy it."""
@@ -144,8 +189,7 @@ class Mixture(Record):
 
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Whether these values sum to the total, within rounding."""
-        total = math.fsum(values[name] for name in self.parts if name in values)
-        return math.isclose(total, self.total, rel_tol=_SUM_TOLERANCE)
+        return _sum_to([values[name] for name in self.parts if name in values], self.total)
 
     def __str__(self) -> str:
         return f"{' + '.join(self.parts)} = {self.total:g}"
@@ -196,6 +240,22 @@ def _condition(parameter: AnyParameter, earlier: Sequence[AnyParameter]) -> None
     with about("is_in"):
         for value in parameter.when.is_in:
             other.encode(value)
+
+
+def _sum_to(terms: Sequence[float], total: float) -> bool:
+    """Whether terms sum to a total within rounding, which is relative to the terms: they may cancel each other."""
+    size = math.fsum(map(abs, terms))
+    return math.isclose(math.fsum(terms), total, rel_tol=_SUM_TOLERANCE, abs_tol=_SUM_TOLERANCE * size)
+
+
+def _texts(node: ast.expr, choices: _Choices) -> tuple[str, ...]:
+    """Return the texts that a part of an expression may be; none where it is a number."""
+    match node:
+        case ast.Constant(value=str() as text):
+            return (text,)
+        case ast.Name(id=name):
+            return choices.get(name, ())
+    return ()
 
 
 def _numbers(names: Any, space: Sequence[AnyParameter], text: str) -> None:

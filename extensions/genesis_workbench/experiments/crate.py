@@ -1,4 +1,4 @@
-"""Export an experiment as an RO-Crate: everything that somebody elsewhere needs to compute its decision again.
+"""Export an experiment as an RO-Crate, and check one: everything that somebody elsewhere needs to compute its decision again.
 
 A folder with ``events.jsonl``, ``hypothesis.json``, ``trials.csv``, ``finding.json``, what instruments left in ``files`` by its hash, and
 ``ro-crate-metadata.json``, which describes them after RO-Crate 1.1 (https://w3id.org/ro/crate/1.1) and its profile Process Run
@@ -10,7 +10,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from genesis_workbench.core.ledger import Event
 from genesis_workbench.core.storage import BlobStore
 from genesis_workbench.experiments.provenance import FILES, described
 from genesis_workbench.experiments.state import ExperimentState, fold
+from genesis_workbench.experiments.verification import Check, Report, guarded, verify
 
 NO_LICENSE = "No licence was stated. Ask the owner of the experiment before using it."
+_METADATA = "ro-crate-metadata.json"
 _MOST_BYTES = 500 * 2**20
 
 
@@ -56,7 +59,7 @@ def write_crate(
         (folder / name).write_bytes(content)
     held = _bring(state, folder, attached)
     metadata = described(state, events, files, held, license)
-    (folder / "ro-crate-metadata.json").write_bytes(_json(metadata))
+    (folder / _METADATA).write_bytes(_json(metadata))
     return folder
 
 
@@ -76,12 +79,12 @@ def read_events(folder: Path) -> list[Event]:
         If there are more than 500 MiB of them.
     """
     file = folder / "events.jsonl"
-    if not file.is_file():
+    content = _content(file)
+    if content is None:
         raise InvalidInput(f"{folder} is no exported experiment: it has no events.jsonl.")
-    if file.stat().st_size > _MOST_BYTES:
-        raise TooLarge(f"{file} has more than {_MOST_BYTES // 2**20} MiB.")
     events = []
-    for number, line in enumerate(file.read_text("utf-8", errors="replace").splitlines(), start=1):
+    # Lines of bytes: a text of an event may hold a line separator of Unicode, which ends no line here.
+    for number, line in enumerate(content.splitlines(), start=1):
         try:
             event = Event(**json.loads(line, parse_constant=_no_number))
             if (
@@ -94,6 +97,99 @@ def read_events(folder: Path) -> list[Event]:
             raise InvalidInput(f"Line {number} of {file.name} is no event: {error}.") from error
         events.append(event)
     return events
+
+
+def verify_crate(folder: Path) -> Report:
+    """Check an exported experiment: its events, and that the files beside them say what the events say.
+
+    Raises
+    ------
+    InvalidInput, TooLarge
+        As :func:`read_events` does.
+    """
+    events = read_events(folder)
+    report = verify(events, blobs=files_of(folder))
+    beside = guarded("files", lambda: _beside(events, folder))
+    return Report(report.experiment, (*report.checks, beside))
+
+
+def _beside(events: Sequence[Event], folder: Path) -> Check:
+    """Compare the files of a crate with those that the events give.
+
+    Another version of the workbench may have laid out a file in another way, which only that version can tell from a
+    forgery. What its events say word by word, the hypothesis and the finding, is compared whatever the version.
+    """
+    stated, here = _stated(folder), version("genesis-workbench")
+    by = stated.get("#workbench", {}).get("softwareVersion", here)
+    attached = {
+        name: each for name, each in stated.items() if name.startswith(f"{FILES}/") and "contentSize" in each
+    }
+    expected = _expected(events, stated, attached.values(), by)
+    found = {name: _content(folder / name) for name in expected}
+    odd = [name for name in expected if found[name] != expected[name]]
+    wrong = [name for name in odd if by == here or _other_words(name, found[name], expected[name])]
+    wrong += [name for name, each in attached.items() if _size(folder / name) != each["contentSize"]]
+    if wrong:
+        return Check(
+            "files",
+            "fails",
+            f"Missing, or not what the events give: {', '.join(wrong)}. Believe the events alone, or ask for a new export.",
+        )
+    if odd:
+        return Check(
+            "files",
+            "unknown",
+            f"Not what version {here} makes of the events: {', '.join(odd)}. The crate says that version {by} wrote it; "
+            "verify it with that one.",
+        )
+    return Check("files", "holds", "What lies beside the events is what they give.")
+
+
+def _expected(
+    events: Sequence[Event], stated: Mapping[str, Any], attached: Iterable[Mapping[str, Any]], by: Any
+) -> dict[str, bytes | None]:
+    """Return the files that version `by` writes, under the licence and with the attachments that the metadata state."""
+    state = fold(events)
+    files = _files(state, events)
+    held = {f"sha256:{each.get('sha256')}": each["contentSize"] for each in attached}
+    terms = stated.get("./", {}).get("license", NO_LICENSE)
+    terms = terms.get("@id") if isinstance(terms, dict) else terms
+    metadata = described(state, events, files, held, str(terms))
+    for each in metadata["@graph"]:
+        if each["@id"] == "#workbench":
+            each["softwareVersion"] = by
+    return {"finding.json": None, **files, _METADATA: _json(metadata)}
+
+
+def _stated(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what the metadata describe, by its identifier; nothing where they cannot be read."""
+    try:
+        return {each["@id"]: each for each in json.loads(_content(folder / _METADATA) or b"")["@graph"]}
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return {}
+
+
+def _other_words(name: str, found: bytes | None, expected: bytes | None) -> bool:
+    """Whether a file is missing or too many; or says, however it is laid out, something else than the event it is from."""
+    if found is None or expected is None:
+        return True
+    try:
+        return name in ("hypothesis.json", "finding.json") and json.loads(found) != json.loads(expected)
+    except (ValueError, RecursionError):
+        return True
+
+
+def _content(file: Path) -> bytes | None:
+    """Return what is in a file; None where there is no such file."""
+    if not file.is_file():
+        return None
+    if file.stat().st_size > _MOST_BYTES:
+        raise TooLarge(f"{file} has more than {_MOST_BYTES // 2**20} MiB.")
+    return file.read_bytes()
+
+
+def _size(file: Path) -> str | None:
+    return str(file.stat().st_size) if file.is_file() else None
 
 
 def _no_number(text: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from genesis_workbench.core.errors import InvalidInput, NotFound
 from genesis_workbench.core.units import convert
 from genesis_workbench.experiments import outcomes
+from genesis_workbench.experiments import space as spaces
 from genesis_workbench.experiments.executors._identity import find
 from genesis_workbench.experiments.finding import decide
 from genesis_workbench.experiments.spec import PERSON, ExperimentSpec
@@ -57,14 +58,13 @@ def _imported(spec: ExperimentSpec, earlier: ExperimentState) -> Entry:
     trials = [
         {"parameters": trial.parameters, "values": trial.values}
         for trial in earlier.observed
-        if set(trial.parameters) == set(names)
-        and wanted <= set(trial.values)
-        and _inside(names, trial.parameters)
+        if wanted <= set(trial.values) and _inside(spec, trial.parameters)
     ]
     if not trials:
         raise InvalidInput(
             f"Nothing can be learned from {earlier.id}: none of its {len(earlier.observed)} observed trials has the "
-            f"parameters {', '.join(names)} within their bounds and the outcomes {', '.join(sorted(wanted))}."
+            f"parameters {', '.join(names)} where they are active here, within their bounds, and the outcomes "
+            f"{', '.join(sorted(wanted))}."
         )
     return Entry(
         "trials.imported",
@@ -100,10 +100,10 @@ def _same_dimensions(spec: ExperimentSpec, earlier: ExperimentState) -> None:
                 ) from error
 
 
-def _inside(names: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:
+def _inside(spec: ExperimentSpec, parameters: Mapping[str, Any]) -> bool:
+    """Whether parameters are a point of the space: all that are active there and no other, each within its bounds."""
     try:
-        for name, value in parameters.items():
-            names[name].encode(value)
+        spaces.encode(spec.space, parameters)
     except InvalidInput:
         return False
     return True

@@ -51,7 +51,7 @@ def described(
         Under what it may be used: a URL, or words.
     """
     graph = [*_about(state, events, files, terms), *_people(state, events), *_software(state)]
-    graph += [*_trials(state, events), *_attachments(state, held), *_earlier(state)]
+    graph += [*_trials(state, events), *_attachments(state, held), *_earlier(state).values()]
     if state.finding is not None:
         graph.append(_decision(state, events))
     return {"@context": CONTEXT, "@graph": graph}
@@ -69,8 +69,11 @@ def _about(
     actions = [name for trial in state.trials for name in (_name(trial), *_step_names(trial))]
     actions += ["#decision"] if state.finding else []
     parts = [*files, *_attached(state)]
+    earlier = [{"@id": name} for name in _earlier(state)]
     simulated = (
-        " Every observation comes from a simulator, none from an instrument." if state.simulated else ""
+        " As declared, every observation is computed, and none comes from an instrument."
+        if state.simulated
+        else ""
     )
     yield {
         "@id": "./",
@@ -84,11 +87,7 @@ def _about(
         "author": {"@id": "#owner"},
         "hasPart": [{"@id": name} for name in parts],
         "mentions": [{"@id": action} for action in actions],
-        **(
-            {"prov:wasDerivedFrom": [{"@id": _source(each)} for each in state.imports]}
-            if state.imports
-            else {}
-        ),
+        **({"prov:wasDerivedFrom": earlier} if earlier else {}),
     }
     if terms.startswith(("https://", "http://")):
         yield {"@id": terms, "@type": "CreativeWork", "name": terms}
@@ -325,20 +324,27 @@ def _attachments(state: ExperimentState, held: Mapping[str, int]) -> Iterator[En
         }
 
 
-def _source(imported: Mapping[str, Any]) -> str:
-    return f"#experiment-{imported['experiment']}"
-
-
-def _earlier(state: ExperimentState) -> Iterator[Entity]:
-    """Yield the experiments from whose trials this one's proposer learned."""
+def _earlier(state: ExperimentState) -> dict[str, Entity]:
+    """Return the experiment from which this one was made, and those from whose trials its proposer learned, by identifier."""
+    told: dict[str, list[str]] = {}
+    if (origin := state.spec.origin) is not None:
+        then = f", as of its event {origin.head}" if origin.head else ""
+        told[origin.experiment] = [f"The experiment of which this one is a {origin.how}{then}"]
     for each in state.imports:
-        yield {
-            "@id": _source(each),
+        told.setdefault(each["experiment"], []).append(
+            f"An earlier experiment, as of its event {each['head']}, of which the proposer knew the trials"
+        )
+    titles = {each["experiment"]: each["title"] for each in state.imports}
+    return {
+        f"#experiment-{name}": {
+            "@id": f"#experiment-{name}",
             "@type": ["CreativeWork", "prov:Entity"],
-            "name": each["title"],
-            "identifier": each["experiment"],
-            "description": f"An earlier experiment, as of its event {each['head']}, of which the proposer knew the trials",
+            "name": titles.get(name, name),
+            "identifier": name,
+            "description": "; ".join(words),
         }
+        for name, words in told.items()
+    }
 
 
 def _decision(state: ExperimentState, events: Sequence[Event]) -> Entity:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -18,10 +19,13 @@ from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound
 from genesis_workbench.core.identifiers import digest_file
 from genesis_workbench.core.storage import BlobStore
 from genesis_workbench.experiments import Arm, Budget, Categorical, Real, When, loop, store
+from genesis_workbench.experiments.__main__ import main
 from genesis_workbench.experiments.checking import APPROVE
-from genesis_workbench.experiments.crate import files_of, read_events, write_crate
+from genesis_workbench.experiments.crate import files_of, read_events, verify_crate, write_crate
 from genesis_workbench.experiments.executors._base import Observation
+from genesis_workbench.experiments.lineage import forked, replayed
 from genesis_workbench.experiments.provenance import CONTEXT, PROFILE
+from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import fold, stream
 from genesis_workbench.experiments.verification import verify
 from unit.experiments.bench import ALICE, CAROL, run, specification
@@ -45,6 +49,11 @@ def events(ledger, experiments, bench):
 @pytest.fixture
 def crate(events, tmp_path):
     return write_crate(events, tmp_path / "crate", license="https://spdx.org/licenses/CC-BY-4.0")
+
+
+def files(crate):
+    """What the report says of the files beside the events."""
+    return next(check for check in verify_crate(crate).checks if check.name == "files")
 
 
 def contexts():
@@ -172,6 +181,64 @@ def test_the_decision_is_computed_again_from_the_export_alone(crate, events):
     assert not verify(read_events(crate)).ok
 
 
+def test_a_file_that_was_rewritten_or_lost_is_named_though_the_events_hold(crate, capsys):
+    assert files(crate).state == "holds"
+    changes = {
+        "finding.json": ("0 of 3 observed", "3 of 3 observed"),
+        "trials.csv": ("observed", "failed"),
+        "hypothesis.json": ('"at_least": 0.9', '"at_least": 0.1'),
+        "ro-crate-metadata.json": ("the lamp is out", "it was late"),
+    }
+    for name, (old, new) in changes.items():
+        file = crate / name
+        before = file.read_bytes()
+        assert old in before.decode()
+        for now in (before.replace(old.encode(), new.encode()), b"[" * 100_000, None):
+            file.unlink() if now is None else file.write_bytes(now)
+            found = files(crate)
+            assert (found.state, [each for each in changes if each in found.says]) == ("fails", [name])
+        file.write_bytes(before)
+    (crate / "finding.json").write_bytes(b"{}")
+    assert main(["verify", str(crate), "--state", str(crate)]) == 1
+    assert re.findall(r"^fails +(\S+) ", capsys.readouterr().out, re.MULTILINE) == ["files"]
+
+
+def test_a_crate_of_another_version_fails_only_where_that_cannot_be_the_reason(crate):
+    metadata = crate / "ro-crate-metadata.json"
+    version = '"name": "Genesis Workbench",\n   "softwareVersion": "'
+    metadata.write_text(metadata.read_text().replace(version, version + "0.0."))
+    assert "0.0." in metadata.read_text()
+    assert files(crate).state == "holds"
+    table, finding = crate / "trials.csv", crate / "finding.json"
+    table.write_bytes(table.read_bytes().replace(b"observed", b"seen"))
+    finding.write_text(json.dumps(json.loads(finding.read_text())))
+    found = files(crate)
+    assert found.state == "unknown"
+    assert "finding.json, trials.csv. The crate says that version 0.0." in found.says
+    finding.write_text(finding.read_text().replace("0 of 3 observed", "3 of 3 observed"))
+    found = files(crate)
+    assert (found.state, "finding.json" in found.says, "trials.csv" in found.says) == ("fails", True, False)
+    finding.unlink()
+    assert files(crate).state == "fails"
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_a_fork_and_a_replay_name_what_they_come_from(ledger, experiments, bench, events, tmp_path, learns):
+    earlier = fold(events)
+    again = replayed(earlier) if not learns else forked(earlier, {"warm_start": [earlier.id]})
+    experiment = experiments.create(ExperimentSpec.model_validate(again))
+    crate = write_crate(list(ledger.all(stream=stream(experiment))), tmp_path / "crate")
+    graph = json.loads((crate / "ro-crate-metadata.json").read_text())["@graph"]
+    about = {each["@id"]: each for each in graph}
+    assert len(about) == len(graph)
+    [source] = about["./"]["prov:wasDerivedFrom"]
+    told = about[source["@id"]]
+    assert told["identifier"] == earlier.id
+    assert f"is a {'fork' if learns else 'replay'}, as of its event {earlier.head}" in told["description"]
+    assert ("the proposer knew the trials" in told["description"]) == learns
+    assert told["name"] == (earlier.spec.title if learns else earlier.id)
+
+
 def test_files_steps_uncertainties_and_everybody_who_had_a_part_go_with_it(ledger, tmp_path):
     blobs = BlobStore(tmp_path / "blobs")
     blobs.folder.mkdir()
@@ -221,10 +288,13 @@ def test_files_steps_uncertainties_and_everybody_who_had_a_part_go_with_it(ledge
     for each in metadata["@graph"]:
         for name in re.findall(r'"@id": "([^"]+)"', json.dumps(each)):
             assert name in about or name.startswith("http"), f"{name} is named and not described"
-    report = verify(read_events(crate), blobs=files_of(crate))
-    assert {check.name: check.state for check in report.checks}["attachments"] == "holds"
+    report = verify_crate(crate)
+    states = {check.name: check.state for check in report.checks}
+    assert (states["attachments"], states["files"]) == ("holds", "holds")
     (crate / place).write_bytes(b"forged")
     assert not verify(read_events(crate), blobs=files_of(crate)).ok
+    shutil.rmtree(crate / "files")
+    assert place in files(crate).says
 
 
 def test_an_experiment_that_goes_on_is_exported_without_a_finding(ledger, experiments, bench, tmp_path):
@@ -234,6 +304,9 @@ def test_an_experiment_that_goes_on_is_exported_without_a_finding(ledger, experi
     folder = write_crate(list(ledger.all(stream=stream(experiment))), tmp_path / "crate")
     assert not (folder / "finding.json").exists()
     assert "ActiveActionStatus" in (folder / "ro-crate-metadata.json").read_text()
+    assert files(folder).state == "holds"
+    (folder / "finding.json").write_text('{"decision": "supported"}')
+    assert "finding.json" in files(folder).says
 
 
 def test_a_folder_with_something_in_it_is_left_alone(events, tmp_path):
@@ -250,7 +323,8 @@ def test_a_folder_with_something_in_it_is_left_alone(events, tmp_path):
 
 def test_nothing_measured_is_lost_on_the_way(ledger, experiments, bench, tmp_path):
     bench.observe = lambda _key: Observation({"y": (1.5, "degC", None)})
-    experiment = experiments.create(specification(budget=Budget(trials=2)))
+    title = "a line\u2028and another"  # which JSON leaves as it is, and some take for the end of a line
+    experiment = experiments.create(specification(budget=Budget(trials=2), title=title))
     state = run(ledger, experiment, bench)
     folder = write_crate(list(ledger.all(stream=stream(experiment))), tmp_path / "crate")
     assert fold(read_events(folder)) == state

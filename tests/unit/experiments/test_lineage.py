@@ -7,7 +7,19 @@ import pytest
 from genesis_workbench.core.errors import InvalidInput, NotFound
 from genesis_workbench.core.site import Site
 from genesis_workbench.core.state import State
-from genesis_workbench.experiments import Arm, Budget, Objective, Real, Run, compare, loop, notebook, store
+from genesis_workbench.experiments import (
+    Arm,
+    Budget,
+    Categorical,
+    Objective,
+    Real,
+    Run,
+    When,
+    compare,
+    loop,
+    notebook,
+    store,
+)
 from genesis_workbench.experiments.executors._base import Place
 from genesis_workbench.experiments.executors.function import FunctionExecutor
 from genesis_workbench.experiments.lineage import compared
@@ -88,6 +100,39 @@ def test_a_warm_start_learns_from_earlier_trials_and_keeps_where_they_come_from(
     assert verify_in(ledger, experiment).ok
     events = list(ledger.all(stream=stream(experiment)))
     assert len(fold(events).earlier) == 30
+
+
+@pytest.mark.parametrize(
+    ("was", "left_out"), [(When("c", ["a"]), set()), (None, {"b"}), (When("c", ["b"]), {"a", "b"})]
+)
+def test_a_warm_start_takes_the_trials_that_have_what_is_active_in_the_new_space(
+    ledger, at_home, bench, was, left_out
+):
+    bench.parameters, bench.optional = {"c": "", "x": "", "z": ""}, {"z"}
+    bench.measure = lambda _number, given: {"y": (given["x"], "degC", None)}
+
+    def space(when):
+        return (Categorical("c", ["a", "b"]), Real("x", 0, 1), Real("z", 0, 1, when=when))
+
+    earlier = done(ledger, at_home, bench, space=space(was), budget=Budget(trials=12))
+    fork = earlier.fork(
+        warm_start=[earlier],
+        space=space(When("c", ["a"])),
+        proposer="gp",
+        parallel=1,
+        budget=Budget(trials=3),
+    )
+    if left_out == {"a", "b"}:
+        with pytest.raises(InvalidInput, match=r"Nothing can be learned.*where they are active here"):
+            fork.launch()
+        return
+    experiment = fork.launch().id
+    state = run(ledger, experiment, bench)
+    wanted = [t.parameters for t in earlier.state().observed if t.parameters["c"] not in left_out]
+    assert [each.parameters for each in state.earlier] == wanted
+    [imported] = ledger.read(stream=stream(experiment), kinds=["trials.imported"])
+    assert imported.body["left_out"] == 12 - len(wanted)
+    assert {trial.proposer for trial in state.trials} == {"gp"}
 
 
 def test_what_cannot_be_learned_from_is_refused(ledger, at_home, bench):

@@ -118,6 +118,20 @@ def test_the_grid_covers_what_fits_once_and_as_finely_as_the_budget_allows():
     assert points != sorted(points, key=str)
 
 
+def test_a_bound_that_is_missed_by_rounding_alone_is_kept():
+    tenths = [0, 0.1, 0.2, 0.3]
+    spec = described(
+        (Ordinal("a", tenths), Ordinal("b", tenths)),
+        (Linear({"a": 1, "b": 1}, at_most=0.3),),
+        budget=Budget(trials=16),
+    )
+    assert len({str(point) for point in GridProposer().propose(spec, [], 10)}) == 10  # 0.1 + 0.2 > 0.3
+    difference = Linear({"a": 1, "b": -1, "c": -1}, at_least=0)
+    assert difference.holds({"a": 0.3, "b": 0.1, "c": 0.2})
+    assert not difference.holds({"a": 0.3, "b": 0.1, "c": 0.20001})
+    assert not spec.constraints[0].holds({"a": 0.1, "b": 0.20001})
+
+
 def test_the_grid_of_a_mixture_is_its_simplex_lattice():
     spec = described(
         tuple(Real(name, 0, 1) for name in "abc"), (Mixture(list("abc")),), budget=Budget(trials=10)
@@ -164,6 +178,35 @@ def test_the_light_optimiser_keeps_a_mixture_and_a_condition_and_beats_chance():
 def test_what_makes_no_sense_is_refused(space, constraints, words):
     with pytest.raises(ValueError, match=words):
         described(space, constraints)
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        (
+            "steps < 9 or solver == 'nome'",
+            "with 'nome', which it never is. Did you mean 'none'[?] solver is one of cg, lu, none",
+        ),
+        ("not (steps < 9 and 'nome' != solver)", "compares solver with 'nome'.*Did you mean 'none'"),
+        ("solver == 1", "compares solver with 1, which it never is. solver is one of cg, lu, none"),
+        ("solver == steps", "which it never is"),
+        ("plate != 'cg'", "compares plate with 'cg', which it never is. plate is a number"),
+        ("'cg' == dose + 1", "dose [+] 1 is a number"),
+        ("solver < 2", "takes solver for a number; it is one of cg, lu, none"),
+        ("steps < 9 or 1 + 2 * solver > steps", "takes solver for a number"),
+        ("-solver < 2", "takes solver for a number"),
+        ("max(1, solver) < 2", "takes solver for a number"),
+    ],
+)
+def test_a_condition_that_nothing_fulfils_is_refused_before_it_shrinks_the_space(expression, words):
+    with pytest.raises(InvalidInput, match=words):
+        Condition(expression).check_kinds(MIXED)
+
+
+def test_a_condition_may_compare_choices_with_each_other_and_numbers_with_numbers():
+    space = (*MIXED, Categorical("other", ["lu", "qr"]), Integer("exp", 0, 1))
+    for text in ("solver == other or 'qr' != other", "plate == 2 or steps == dose", "exp(exp) < 2"):
+        Condition(text).check_kinds(space)
 
 
 @pytest.mark.parametrize(
