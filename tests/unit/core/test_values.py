@@ -117,10 +117,40 @@ def test_a_conversion_and_its_way_back_give_the_same(value):
     assert convert(convert(value, "degC", "kelvin"), "kelvin", "degC") == pytest.approx(value, abs=1e-6)
 
 
-@pytest.mark.parametrize("unit", ["parsnip", "kg*", "1/", "__import__('os')", "m" * 300])
+@pytest.mark.parametrize(
+    "unit", ["m²", "m⁻²", "m**(1/2)", "kg * m**2 / s ** -3", "(m/s)^2.5", "1/s", "delta_degC/min"]
+)
+def test_a_unit_may_have_powers(unit):
+    assert check_unit(unit) == unit
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "parsnip",
+        "kg*",
+        "1/",
+        "__import__('os')",
+        "m" * 300,
+        # Computed as they stand, these would take for ever, and nothing else could be done meanwhile.
+        "K**(9**9**9)",
+        "K**(9**9)**9",
+        "9**(9)**9**9",
+        "K^9²⁹",
+        "(((K**99)**99)**99)",
+        "K**99999999",
+        "K**1e9",
+    ],
+)
 def test_a_unit_that_is_none_is_refused(unit):
     with pytest.raises(InvalidInput, match="is no unit"):
         check_unit(unit)
+
+
+@pytest.mark.parametrize(("value", "unit"), [(10**400, "km"), (1e300, "km**99"), (1.0, "km**999")])
+def test_what_becomes_too_large_a_number_is_told(value, unit):
+    with pytest.raises(InvalidInput, match="cannot be given in"):
+        convert(value, unit, unit.replace("k", ""))
 
 
 def test_an_unknown_plug_in_names_the_nearest():
