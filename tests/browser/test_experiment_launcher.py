@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
-from browser.lab import lab, notebook, outputs, run_all
+from browser.lab import cell, lab, notebook, outputs, run_all
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -97,6 +99,42 @@ def test_an_experiment_is_described_launched_approved_stopped_and_found_again(
     again.get_by_role("button", name="Describe", exact=True).click()
     expect(again.get_by_label("title", exact=True)).to_have_value("A field in Golden")
     assert outputs(page, "application/vnd.jupyter.error").all_inner_texts() == []
+
+
+WAITING = """
+import time
+import genesis_workbench as gw
+
+
+def slow(x):
+    time.sleep(0.5)
+    return x
+
+
+run = gw.Experiment(
+    title="Slow", space=[gw.Real("x", 0, 1)], objective=gw.Objective("y"), executor=slow, proposer="sobol",
+    hypothesis=gw.Hypothesis(statement="s", rule=gw.Threshold(metric="y", at_least=2)), budget=gw.Budget(trials=400),
+).launch()
+gw.progress(run)
+"""
+
+
+def test_it_is_heard_while_a_cell_waits_for_the_experiment(workbench, signed_in):
+    page = signed_in("alice")
+    notebook(workbench.state / "homes/alice/waits.ipynb", WAITING, "run.wait()")
+    lab(workbench, page, "alice", "waits.ipynb")
+    run_all(page)
+    launcher = page.locator(".genesis-launcher")
+    expect(launcher.locator(".counts")).to_contain_text(
+        re.compile(r"([3-9]|\d\d) of 400 trials observed"), timeout=120_000
+    )
+    launcher.get_by_role("button", name="Pause", exact=True).click()
+    expect(launcher.locator("header").first).to_contain_text("paused", timeout=30_000)
+    # The cell that waited says so at once, and is over.
+    expect(cell(page, "run.wait()")).to_contain_text("The experiment is paused", timeout=30_000)
+    launcher.get_by_role("button", name="Stop", exact=True).click()
+    launcher.get_by_role("button", name="Stop it").click()
+    expect(launcher).to_contain_text("The hypothesis is undecided.", timeout=60_000)
 
 
 def conditional(launcher):

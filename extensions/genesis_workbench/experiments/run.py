@@ -111,7 +111,9 @@ class Run:
             for event in following:
                 if event is not None:
                     fold_on(state, [Event(**event)])
-                elif _rests(state) if self._store.alone else state.state == "paused":
+                if state.state == "paused" and not self._store.alone:
+                    break
+                if event is None and self._store.alone and _rests(state):
                     break
                 if time.monotonic() - began > timeout_s:
                     raise DeadlineExceeded(self._too_late(state, timeout_s))

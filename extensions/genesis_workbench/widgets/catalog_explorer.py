@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import traitlets
 
 from genesis_workbench import catalog
 from genesis_workbench.catalog.result import SearchResult
 from genesis_workbench.core.errors import DeadlineExceeded, GenesisError, InvalidInput, Unavailable
+from genesis_workbench.widgets._base import Widget
 from genesis_workbench.widgets._latest import Latest
 from genesis_workbench.widgets._preview import preview
 from genesis_workbench.widgets._script import script
@@ -20,7 +20,7 @@ _PAGE = 20
 _EXACT = ("agency", "field", "format", "licence", "label", "source")
 
 
-class CatalogExplorer(anywidget.AnyWidget):
+class CatalogExplorer(Widget):
     """Search as you type over every source; see where, when and what; open in one line.
 
     Parameters

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import traitlets
 
 from genesis_workbench.compute.dask_cluster import GenesisCluster
 from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput
+from genesis_workbench.widgets._base import Widget
 from genesis_workbench.widgets._script import script
 
 _EVERY_S = 1.0
@@ -21,7 +21,7 @@ _GIVE_UP_S = 60
 """After so long without an answer it stops asking; a click asks again."""
 
 
-class ComputePanel(anywidget.AnyWidget):
+class ComputePanel(Widget):
     """Follows a cluster of this notebook, or one it is attached to, and scales or stops it.
 
     Parameters

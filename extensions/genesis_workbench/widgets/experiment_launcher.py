@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import traitlets
 
 from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput
@@ -16,6 +15,7 @@ from genesis_workbench.experiments.executors import function as functions
 from genesis_workbench.experiments.experiment import Experiment, described
 from genesis_workbench.experiments.preview import preview
 from genesis_workbench.experiments.run import Run
+from genesis_workbench.widgets._base import Widget
 from genesis_workbench.widgets._draft import EMPTY, Draft
 from genesis_workbench.widgets._latest import Latest
 from genesis_workbench.widgets._script import script
@@ -25,7 +25,7 @@ _WATCHED = ("summary", "trials", "pending", "slices", "queue", "laboratories", "
 _LISTED = ("id", "title", "owner", "created", "state", "simulated", "trials", "finding")
 
 
-class ExperimentLauncher(anywidget.AnyWidget):
+class ExperimentLauncher(Widget):
     """A form that the engine checks as one types, and a live view of what was launched.
 
     The draft and what was looked at last are kept in the person's own folder, for each notebook: run the cell tomorrow, and it

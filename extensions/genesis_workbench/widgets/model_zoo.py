@@ -7,7 +7,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import numpy as np
 import traitlets
 
@@ -15,6 +14,7 @@ from genesis_workbench import models
 from genesis_workbench.core.errors import GenesisError
 from genesis_workbench.models.ancestry import levels
 from genesis_workbench.models.standing import Entry
+from genesis_workbench.widgets._base import Widget
 from genesis_workbench.widgets._latest import Latest
 from genesis_workbench.widgets._script import script
 
@@ -22,7 +22,7 @@ _SIDE_BY_SIDE = 6
 _ROWS = 12
 
 
-class ModelZoo(anywidget.AnyWidget):
+class ModelZoo(Widget):
     """Search as you type; see what each model is good for, where it is from and where it stands; load it in one line.
 
     Parameters

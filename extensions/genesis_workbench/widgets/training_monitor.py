@@ -6,7 +6,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import traitlets
 
 from genesis_workbench import training
@@ -16,6 +15,7 @@ from genesis_workbench.core.storage import write_whole
 from genesis_workbench.training import courier, record
 from genesis_workbench.training.report import curves, report
 from genesis_workbench.training.run import TrainingRun
+from genesis_workbench.widgets._base import Widget
 from genesis_workbench.widgets._latest import Latest
 from genesis_workbench.widgets._script import script
 
@@ -24,7 +24,7 @@ _SELDOM_S = 5.0
 _MOST_RUNS = 200
 
 
-class TrainingMonitor(anywidget.AnyWidget):
+class TrainingMonitor(Widget):
     """Follows a training run of this person; run the cell tomorrow, and it shows the same one as it is then.
 
     Parameters
