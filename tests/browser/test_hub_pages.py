@@ -151,3 +151,17 @@ def test_the_waiting_page_tells_its_story_again_after_a_reload(page, workbench, 
         screenshot(page, f"52-waiting-{page.theme}")
     page.wait_for_url(re.compile("alice--user"), timeout=120_000)
     stop(page, workbench)
+
+
+def test_a_start_that_is_canceled_does_not_begin_again(page, workbench):
+    page.get_by_role("radio", name="Small").check()
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url(re.compile("spawn-pending"), timeout=30_000)
+    page.get_by_role("button", name="Cancel the start").click()
+    page.wait_for_url(re.compile("/hub/home"), timeout=60_000)
+    page.wait_for_timeout(10_000)
+    page.reload()
+    expect(page.get_by_role("button", name="Stop My Server")).to_be_hidden()
+    assert page.url.endswith("/hub/home")
+    page.goto(f"{workbench.public_url}/hub/spawn/alice")
+    expect(page.get_by_role("heading", name="Start a server")).to_be_visible(timeout=30_000)
