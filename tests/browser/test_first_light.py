@@ -58,7 +58,7 @@ def test_from_the_catalog_to_a_shared_dashboard(workbench, signed_in, screenshot
     url = link.get_attribute("href")
     bob = signed_in("bob")
     bob.goto(url)
-    bob.get_by_text("Simulated: every observation").wait_for(timeout=120_000)
+    bob.get_by_text("Simulated: as declared").wait_for(timeout=120_000)
     bob.locator("canvas").first.wait_for(timeout=60_000)
     assert bob.url == url
     bob.wait_for_timeout(1500)

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.identifiers import digest_json
 from genesis_workbench.experiments.budget import AmountName
 from genesis_workbench.experiments.record import Record, given
@@ -43,28 +44,40 @@ class Approval(Record):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if (self.policy == "above") != bool(self.above):
-            raise ValueError(
-                "the policy 'above' and amounts go together, such as Approval('above', above={'money': 100})"
-            )
-        if (self.policy == "first") != (self.first is not None):
-            raise ValueError(
-                "the policy 'first' and a number go together, such as Approval('first', first=3)"
-            )
+        if self.policy == "above" and not self.above:
+            raise InvalidInput("say above which amount a trial waits, such as 100 of money", where="above")
+        if self.policy == "first" and self.first is None:
+            raise InvalidInput("say how many of the first trials wait, such as 3", where="first")
+        for name in ("above", "first"):
+            if self.policy != name and getattr(self, name):
+                raise InvalidInput(
+                    f"this goes with the policy {name!r} only, not with {self.policy!r}: leave it out",
+                    where=name,
+                )
         return self
 
-    def needed(self, number: int, reserved: Mapping[str, float], laboratory: tuple[str, ...]) -> str:
+    def needed(
+        self,
+        number: int,
+        reserved: Mapping[str, float],
+        laboratory: tuple[str, ...],
+        twins: tuple[str, ...] = (),
+    ) -> str:
         """Return why a trial needs a person's approval; the empty text where it needs none.
 
         Parameters
         ----------
         laboratory : tuple of str
             Names of its steps that touch something in the world.
+        twins : tuple of str
+            Names of its steps that did so before, and whose devices are simulated by now.
         """
         if self.policy == "never":
             return ""
-        if laboratory:
-            return f"It touches the laboratory ({', '.join(laboratory)})."
+        if laboratory or twins:
+            words = [f"It touches the laboratory ({', '.join(laboratory)})."] if laboratory else []
+            words += [f"Devices that were real are simulated now ({', '.join(twins)})."] if twins else []
+            return " ".join(words)
         if self.policy == "each":
             return "Each trial of this experiment needs a person's approval."
         if self.first is not None and number <= self.first:

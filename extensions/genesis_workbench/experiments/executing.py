@@ -114,8 +114,9 @@ def due(
             entries.append(_failure(each, error.message, None, state))
             failed.add(each.trial.number)
             continue
-        touches = step.name in state.laboratory
-        request = Request(each.execution.key, parameters, step.arguments, touches, state.owner)
+        until = (each.trial.approval or {}).get("expires", "") if step.name in state.laboratory else ""
+        real = step.name in state.real
+        request = Request(each.execution.key, parameters, step.arguments, real, state.owner, until)
         found.setdefault(step.executor, []).append(Ready(each, request))
     return found, entries
 
@@ -234,7 +235,8 @@ def _observed(state: ExperimentState, takes: Signature, each: Running, outcome: 
         why = "; ".join(f"{name} {reason}" for name, reason in unusable.items()) or "it gave no values"
         reason = f"The trial gave nothing that can be used: {why}."[:2000]
         return _failure(each, reason, _charged(outcome), state)
-    body: dict[str, Any] = {**each.place, "values": values, "simulated": takes.simulated}
+    simulated = takes.simulated if outcome.simulated is None else outcome.simulated
+    body: dict[str, Any] = {**each.place, "values": values, "simulated": simulated}
     if unusable:
         body["unusable"] = unusable
     if outcome.attachments:

@@ -69,6 +69,9 @@ def decide(state: ExperimentState) -> dict[str, Any]:
         "simulated": state.simulated,
         "evidence": {
             "observed": sum(hypothesis.rule.metric in trial.values for trial in state.observed),
+            "simulated": sum(
+                trial.simulated for trial in state.observed if hypothesis.rule.metric in trial.values
+            ),
             "failed": sum(trial.state == "failed" for trial in state.trials),
             "proposers": dict(Counter(trial.proposer for trial in state.decisive if trial.arm == MAIN)),
             "reaching": [],

@@ -196,6 +196,7 @@ def to_plain(state: ExperimentState) -> dict[str, Any]:
         "trials": [plain(trial) for trial in state.trials],
         "earlier": [plain(trial) for trial in state.earlier],
         "laboratory": sorted(state.laboratory),
+        "real": sorted(state.real),
         "reserved": state.spending.reserved,
         "amounts": state.spending.spent,
     }
@@ -215,6 +216,7 @@ def state_of(found: Mapping[str, Any]) -> ExperimentState:
         under_way={trial.number: trial for trial in trials if trial.open},
         spending=spending,
         laboratory=frozenset(found["laboratory"]),
+        real=frozenset(found["real"]),
     )
 
 

@@ -31,12 +31,10 @@ def wanted(
     attempts : mapping, optional
         By step, which attempt it is for; the first where left out.
     laboratory : frozenset of str, optional
-        Steps that touch something in the world; those that do so now where left out.
+        Steps of which a person is asked because of what they touch; those of now where left out.
     """
     steps = active(state.spec.graph, parameters)
-    real = state.laboratory if laboratory is None else laboratory
-    touching = tuple(step.name for step in steps if step.name in real)
-    why = state.spec.approval.needed(number, reserved, touching)
+    why = state.asks(number, parameters, reserved, laboratory)
     if not why:
         return None
     executions = [
@@ -52,20 +50,26 @@ def wanted(
 
 
 def touched(state: ExperimentState, takes: Mapping[str, Signature]) -> list[Entry]:
-    """Return the entry that steps touch something in the world that did not when the experiment was launched."""
-    laboratory = state.laboratory | {name for name, each in takes.items() if each.laboratory}
-    if laboratory == state.laboratory:
+    """Return the entry that devices have become real, or simulated, since people were told what they are.
+
+    A step that has touched something in the world is asked for from then on: whoever approved it for real devices has not
+    approved a simulation.
+    """
+    real = (state.real - takes.keys()) | {name for name, each in takes.items() if each.laboratory}
+    if real == state.real:
         return []
     simulated = state.simulated and all(each.simulated for each in takes.values())
-    return [Entry("laboratory.changed", {"laboratory": sorted(laboratory), "simulated": simulated})]
+    laboratory = sorted(state.laboratory | real)
+    body = {"laboratory": laboratory, "real": sorted(real), "simulated": simulated}
+    return [Entry("laboratory.changed", body)]
 
 
 def unasked(state: ExperimentState, executions: Sequence[Running]) -> list[Entry]:
-    """Return the entries that ask for approvals of trials that needed none when they were proposed."""
+    """Return the entries that ask for approvals: none was needed when the trial was proposed, or it has expired since."""
     entries = {}
     for each in executions:
         trial = each.trial
-        if each.step.name in state.laboratory and trial.approval is None:
+        if each.step.name in state.laboratory and not _holds(trial.approval):
             attempts = {name or each.step.name: one.attempt for name, one in trial.executions}
             approval = wanted(state, trial.number, trial.parameters, trial.reserved, attempts)
             if approval is not None:
@@ -73,6 +77,10 @@ def unasked(state: ExperimentState, executions: Sequence[Running]) -> list[Entry
                     "approval.wanted", {"trial": trial.number, "approval": approval}
                 )
     return list(entries.values())
+
+
+def _holds(approval: Mapping[str, Any] | None) -> bool:
+    return approval is not None and clock.now() < approval.get("expires", "")
 
 
 def permissions(state: ExperimentState) -> list[Entry]:

@@ -11,6 +11,7 @@ from genesis_workbench.core.identifiers import digest
 from genesis_workbench.core.ledger import Event
 from genesis_workbench.core.storage import key_of
 from genesis_workbench.experiments.executing import RETURNED
+from genesis_workbench.experiments.showing import computed
 from genesis_workbench.experiments.state import ExperimentState
 from genesis_workbench.experiments.steps import Step, before
 from genesis_workbench.experiments.trial import Executed, Trial
@@ -71,7 +72,7 @@ def _about(
     parts = [*files, *_attached(state)]
     earlier = [{"@id": name} for name in _earlier(state)]
     simulated = (
-        " As declared, every observation is computed, and none comes from an instrument."
+        f" {computed(sum(trial.simulated for trial in state.observed), len(state.observed))}"
         if state.simulated
         else ""
     )

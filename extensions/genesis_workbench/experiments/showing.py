@@ -51,15 +51,18 @@ class Finding(dict[str, Any]):
                 ("Pareto front", f"{len(front)} points: trials {', '.join(str(p['trial']) for p in front)}")
             )
         if self["simulated"]:
-            rows.append(
-                (
-                    "Simulated",
-                    "As declared, every observation is computed, and none comes from an instrument.",
-                )
-            )
+            of = self["evidence"]["observed"]
+            rows.append(("Simulated", computed(self["evidence"].get("simulated", of), of)))
         body = "".join(
             f"<tr><th style='text-align:left;padding-right:1em'>{html.escape(name)}</th>"
             f"<td style='text-align:left'>{html.escape(str(value))}</td></tr>"
             for name, value in rows
         )
         return f"<h4>{html.escape(self['decision'].capitalize())}</h4><table>{body}</table>"
+
+
+def computed(many: int, of: int) -> str:
+    """Say how many observations of an experiment that is told as simulated come from simulators."""
+    if many == of:
+        return "As declared, every observation is computed, and none comes from an instrument."
+    return f"{many} of {of} observations are computed, and come from no instrument."

@@ -13,7 +13,7 @@ from genesis_workbench.experiments import outcomes
 from genesis_workbench.experiments.budget import Spending
 from genesis_workbench.experiments.outcomes import Point
 from genesis_workbench.experiments.spec import ExperimentSpec
-from genesis_workbench.experiments.steps import key_of
+from genesis_workbench.experiments.steps import active, key_of
 from genesis_workbench.experiments.trial import MAIN, UNDONE, Executed, Execution, Trial
 
 __all__ = ["PREFIX", "ExperimentState", "Trial", "fold", "fold_on", "stream"]
@@ -41,7 +41,11 @@ class ExperimentState:
     earlier : list of Trial
         Trials of earlier experiments from which the proposer may learn.
     laboratory : frozenset of str
-        Steps that touch something in the world.
+        Steps that touch something in the world, or did so once: a person is asked about each.
+    real : frozenset of str
+        Those of them that do so now, as far as is known.
+    simulated : bool
+        Whether all of it is simulated, or an outcome that counts is.
     """
 
     id: str
@@ -66,6 +70,7 @@ class ExperimentState:
     earlier: list[Trial] = field(default_factory=list)
     imports: list[dict[str, Any]] = field(default_factory=list)
     laboratory: frozenset[str] = frozenset()
+    real: frozenset[str] = frozenset()
     proposer_failures: list[dict[str, Any]] = field(default_factory=list)
     advice: dict[str, Any] = field(default_factory=dict)  # the last reply of whoever a proposer asked outside
     asking: dict[str, float] = field(
@@ -114,6 +119,20 @@ class ExperimentState:
     def waiting(self) -> list[Trial]:
         """Trials that wait for a person: for approval, for a value, or to be told what became of them."""
         return [trial for trial in self.under_way.values() if trial.state == "waiting" or trial.unknown]
+
+    def asks(
+        self,
+        number: int,
+        parameters: dict[str, Any],
+        reserved: dict[str, float],
+        laboratory: frozenset[str] | None = None,
+    ) -> str:
+        """Return why a trial needs a person's approval; the empty text where it needs none. See :func:`permission.wanted`."""
+        known = self.laboratory if laboratory is None else laboratory
+        touching = [step.name for step in active(self.spec.graph, parameters) if step.name in known]
+        real = tuple(name for name in touching if name in self.real)
+        twins = tuple(name for name in touching if name not in self.real)
+        return self.spec.approval.needed(number, reserved, real, twins)
 
     def summary(self) -> dict[str, Any]:
         """Return what a list or a status line shows, as JSON values."""
@@ -191,6 +210,7 @@ def fold_on(state: ExperimentState | None, events: Iterable[Event]) -> Experimen
                 simulated=event.body["simulated"],
                 hypothesis_digest=committed,
                 laboratory=frozenset(event.body.get("laboratory", ())),
+                real=frozenset(event.body.get("laboratory", ())),
             )
         if state is not None:
             state.version, state.seq, state.head = event.version, event.seq, event.hash
@@ -238,6 +258,8 @@ def _start(execution: Executed, time: str) -> None:
 
 def _observed(state: ExperimentState, event: Event, body: Body) -> None:
     _settle(state, event, body, "observed")
+    trial = state.trials[body["trial"] - 1]
+    state.simulated = state.simulated or (trial.decisive and trial.simulated)
 
 
 def _failed(state: ExperimentState, event: Event, body: Body) -> None:
@@ -315,11 +337,14 @@ def _used(state: ExperimentState, _event: Event, body: Body) -> None:
 
 
 def _touches(state: ExperimentState, _event: Event, body: Body) -> None:
-    state.laboratory, state.simulated = frozenset(body["laboratory"]), body["simulated"]
+    state.laboratory = frozenset(body["laboratory"])
+    state.real = frozenset(body["real"] if "real" in body else body["laboratory"])
+    state.simulated = body["simulated"] or any(trial.decisive and trial.simulated for trial in state.observed)
     for trial in state.under_way.values():
         # What was approved was approved of something else.
         if trial.approval and trial.state == "waiting":
-            trial.approval = {name: trial.approval[name] for name in ("why", "digest")}
+            why = state.asks(trial.number, trial.parameters, trial.reserved)
+            trial.approval = {"why": why, "digest": trial.approval["digest"]}
         else:
             trial.approval = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -22,7 +22,7 @@ from genesis_workbench.experiments.instruments._base import (
     Unknown,
 )
 
-_DEADLINE_S = 60.0
+_DEADLINE_S, _SWITCHED_ON_S = 60.0, 120.0
 
 
 class InstrumentContract:
@@ -57,6 +57,10 @@ class InstrumentContract:
         """Return an adapter of the same device by a site that says so of `simulated`; None where a site has no say."""
         return None
 
+    def exchange(self) -> bool:
+        """Put a device in the place of this one that says the opposite of `simulated`; False where a site has no say."""
+        return False
+
     def test_a_site_that_is_wrong_about_its_device_starts_nothing_on_it(self, instrument: Instrument) -> None:
         """Neither passes a simulation for an instrument, nor an instrument for a simulation; a stop gets through."""
         wrong = self.claiming(not instrument.simulated)
@@ -72,6 +76,17 @@ class InstrumentContract:
             wrong.release()
         finally:
             wrong.close()
+
+    def test_a_device_that_took_the_place_of_another_is_not_used(self, instrument: Instrument) -> None:
+        """A real one in the place of its twin, or the other way round, while the adapter lives: nobody approved that."""
+        assert instrument.state().status == "idle"
+        if not self.exchange():
+            pytest.skip("this device is simulated or real whatever a site says")
+        with pytest.raises(Conflict):
+            _once_it_answers(instrument.state)
+        with pytest.raises(Conflict):
+            _once_it_answers(lambda: instrument.start("exchanged", self.action, self.arguments))
+        assert isinstance(instrument.outcome("exchanged"), NeverStarted | Unknown)
 
     def test_a_site_says_true_or_false_and_no_text(self, instrument: Instrument) -> None:
         """The text "false" would count as true."""
@@ -172,6 +187,18 @@ class InstrumentContract:
         except (Unavailable, DeadlineExceeded):
             return
         assert isinstance(outcome, NeverStarted | Unknown)
+
+
+def _once_it_answers(ask: Callable[[], object]) -> None:
+    """Call, again while the device is still being switched on."""
+    deadline = time.monotonic() + _SWITCHED_ON_S
+    while True:
+        try:
+            ask()
+            return
+        except (Unavailable, DeadlineExceeded):
+            assert time.monotonic() < deadline, "the device that took its place does not answer"
+            time.sleep(0.1)
 
 
 def _ended(instrument: Instrument, key: str) -> Outcome:

@@ -8,8 +8,9 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
+import anyio
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, Field, FiniteFloat
+from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
@@ -18,9 +19,11 @@ from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import GenesisError, NotFound
 from genesis_workbench.experiments.instruments import address
 from genesis_workbench.experiments.instruments.client import Client
+from genesis_workbench.experiments.instruments.emergency import tidied
 
 _LOOK_EVERY_S = 1.0
 _HEARTBEAT_S = 15.0
+_STOPS = anyio.CapacityLimiter(20)  # all other requests share one set of threads, which may all be waiting
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/laboratories", tags=["laboratories"])
 Reader = Annotated[Person, Depends(person_with("custom:laboratories:read"))]
@@ -33,6 +36,12 @@ class Why(BaseModel):
     """The reason, which everybody sees."""
 
     why: str = Field(min_length=1, max_length=500)
+
+
+class Stopping(BaseModel):
+    """The reason of a stop, which everybody sees. A stop is not refused for its wording."""
+
+    why: Annotated[str, BeforeValidator(tidied)] = tidied("")
 
 
 class Settlement(Why):
@@ -90,11 +99,16 @@ def plan(request: Request, person: Reader, name: str, key: str) -> dict[str, Any
 
 
 @router.post("/{name}/stop")
-def stop(request: Request, person: Stopper, name: str, body: Why) -> dict[str, Any]:
+async def stop(request: Request, person: Stopper, name: str, body: Stopping | None = None) -> dict[str, Any]:
     """Emergency stop: every device into its safe state at once. It says which device confirmed it."""
-    answer = _client(request, name).stop(person.name, body.why)
+    why = (body or Stopping()).why
+    return await anyio.to_thread.run_sync(_stop, request, person, name, why, limiter=_STOPS)
+
+
+def _stop(request: Request, person: Person, name: str, why: str) -> dict[str, Any]:
+    answer = _client(request, name).stop(person.name, why)
     try:
-        _tell(request, person, name, "laboratory.stopped", {"why": body.why, "devices": answer["devices"]})
+        _tell(request, person, name, "laboratory.stopped", {"why": why, "devices": answer["devices"]})
     except Exception:  # whatever the database has, the devices were stopped, and that is what must be told
         log.exception("the stop of %s by %s is not in the ledger", name, person.name)
         words = f"{answer.get('warning', '')} The ledger could not be written: tell the operator.".strip()

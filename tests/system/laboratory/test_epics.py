@@ -16,6 +16,8 @@ import pytest
 pytest.importorskip("caproto", reason="the extra bluesky is not installed")
 pytest.importorskip("ophyd_async", reason="the extra bluesky is not installed")
 
+from aioca import CANothing
+
 from genesis_workbench.core import plugins
 from genesis_workbench.core.errors import DeadlineExceeded, Unavailable
 from genesis_workbench.core.site import DeviceSection, LaboratorySection
@@ -27,6 +29,14 @@ from harness import free_ports
 from unit.laboratory.twins import do, ended, plan, wait_until
 
 IOC = "genesis_workbench.experiments.instruments.epics.ioc"
+REAL = f"""
+from caproto.server import pvproperty
+from {IOC.rpartition(".")[0]} import ioc
+class Real(ioc.StageTwin):
+    simulated = pvproperty(value=0, name="Simulated", read_only=True)
+ioc.StageTwin = Real
+ioc.main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +86,8 @@ class _Stage:
     @pytest.fixture
     def instrument(self, stage):
         made, self.settings, self.process = stage
-        return made
+        yield made
+        self.switch_off()
 
     def again(self, instrument):
         return plugins.load("instruments", "bluesky")(self.settings)
@@ -87,6 +98,12 @@ class _Stage:
     def switch_off(self):
         self.process.kill()
         self.process.wait()
+
+    def exchange(self):
+        self.switch_off()
+        command = [sys.executable, "-c", REAL, self.settings["prefix"]]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        return True
 
 
 @pytest.mark.slow
@@ -133,12 +150,13 @@ def _breaks_off(instrument, file):
     return file.read_bytes()
 
 
-def test_a_halt_that_is_refused_breaks_the_plan_off_all_the_same(stage, monkeypatch):
+@pytest.mark.parametrize("refusal", [RuntimeError("denied"), CANothing("Halted", 376)])
+def test_a_halt_that_is_refused_breaks_the_plan_off_all_the_same(stage, monkeypatch, refusal):
     instrument, settings, _ = stage
     file = _under_way(instrument, settings["folder"], "denied")
 
     async def denied(_stage, _how):
-        raise RuntimeError("write access denied")
+        raise refusal  # aioca's are false, which must not pass for no error at all
 
     monkeypatch.setattr(Stage, "halt", denied)
     _breaks_off(instrument, file)

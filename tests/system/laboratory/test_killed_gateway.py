@@ -6,12 +6,13 @@ Gateway and devices are real processes; the devices write down every run that ph
 from __future__ import annotations
 
 import random
+import sqlite3
 import time
 
 import pytest
 
-from genesis_workbench.core.errors import DeadlineExceeded, GenesisError, Unavailable
-from genesis_workbench.experiments.executors._base import Observation, Unknown
+from genesis_workbench.core.errors import DeadlineExceeded, Unavailable
+from genesis_workbench.experiments.executors._base import Observation, Request, Unknown
 from genesis_workbench.experiments.executors.perovskite_film import PerovskiteFilm
 from unit.laboratory.twins import mix, plan
 
@@ -141,8 +142,23 @@ def test_the_token_is_for_this_account_alone_and_needed(start):
     assert path.stat().st_mode & 0o077 == 0
     path.chmod(0o600)
     path.write_text("x" * 64)
-    with pytest.raises(GenesisError, match="bearer token"):
+    with pytest.raises(Unavailable, match="does not take the token: This laboratory needs its bearer token"):
         laboratory.client.state()
+
+
+def test_a_journal_that_is_locked_refuses_no_trial(start, monkeypatch):
+    laboratory = start()
+    monkeypatch.setenv("GENESIS_SITE", str(laboratory.site_file))
+    monkeypatch.setenv("GENESIS_STATE", str(laboratory.state.folder))
+    executor = PerovskiteFilm(laboratory.place())
+    recipe = {"bromide": 0.5, "anneal_temperature": 100.0, "anneal_duration": 600.0}
+    file = sqlite3.connect(laboratory.state.laboratories / "lab" / "journal.sqlite", isolation_level=None)
+    file.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match=r"journal cannot be written \(database is locked\)"):
+        executor.submit_all([Request("trial", recipe, {})])
+    file.execute("ROLLBACK")
+    file.close()
+    assert executor.submit_all([Request("trial", recipe, {})]) == {}
 
 
 def test_of_a_trial_that_the_journal_does_not_know_nobody_knows(start, monkeypatch):

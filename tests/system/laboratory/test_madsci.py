@@ -56,8 +56,10 @@ class Node:
             "simulated": True,
         }
 
-    def on(self):
-        command = [str(environment("madsci")), str(TWIN), str(self.port), "--time-scale", "600"]
+    def on(self, *, simulated=True):
+        program = self.folder / "node.py"
+        program.write_text(TWIN.read_text().replace('"simulated": True', f'"simulated": {simulated}'))
+        command = [str(environment("madsci")), str(program), str(self.port), "--time-scale", "600"]
         home = {"HOME": str(self.folder), "PATH": "/usr/bin:/bin"}
         self.process = subprocess.Popen(command, env=home, cwd=self.folder, stdout=self.log, stderr=self.log)
 
@@ -97,6 +99,20 @@ class _Hotplate:
 
 class TestContract(_Hotplate, InstrumentContract):
     """All that any instrument must do."""
+
+    @pytest.fixture(autouse=True)
+    def _twin_again(self, node):
+        self.node, self.exchanged = node, False
+        yield
+        if self.exchanged:
+            node.off()
+            node.on()
+
+    def exchange(self):
+        self.exchanged = True
+        self.node.off()
+        self.node.on(simulated=False)
+        return True
 
     def test_silence_is_told_as_silence(self, instrument):
         # The node itself is left running for the other tests: nobody listens at this port.

@@ -22,7 +22,7 @@ import genesis_workbench as gw
 from genesis_services import problems
 from genesis_services.routes import laboratories as routes
 from genesis_workbench.core.access import Person
-from genesis_workbench.core.errors import NotFound
+from genesis_workbench.core.errors import InvalidInput, NotFound, Unavailable
 from genesis_workbench.core.ledger import Ledger
 from genesis_workbench.core.site import load_site
 from genesis_workbench.core.state import State
@@ -59,8 +59,17 @@ def test_a_notebook_shows_the_laboratory_and_stops_it(here):
     wait_until(lambda: "plan p" not in repr(lab))
     lab.reset("looked")
     assert "EMERGENCY" not in repr(lab)
+    token = here.state.laboratories / "lab" / "token"
+    token.chmod(0o644)
+    with pytest.raises(InvalidInput, match=r"mode 644.*chmod 600"):
+        lab.reset("looked")
+    lab.stop("x" * 600)  # is refused neither for its token's file nor for its length
+    token.chmod(0o600)
+    assert lab.state()["stop"]["why"] == "x" * 500
     here.kill()
     assert "does not answer" in repr(gw.laboratories())
+    with pytest.raises(Unavailable, match="use the switch on the device itself"):
+        lab.stop("smoke")
     here.start()
     with pytest.raises(NotFound, match="There is lab"):
         gw.laboratories()["other"]
@@ -108,11 +117,11 @@ def test_one_command_says_how_fast_and_how_often_devices_fail_and_another_stops_
         found = wait_until(lambda: _ended(client, "p"))
         assert "error of its own" in found["reason"]
         stopped = subprocess.run(
-            [*command, "stop", *options, "--why", "smoke"], capture_output=True, text=True, check=False
+            [*command, "stop", *options, "--why", b"T\xfcr"], capture_output=True, text=True, check=False
         )
         assert (stopped.returncode, stopped.stderr) == (0, "")
         assert "The laboratory simulated is stopped: handler stopped, furnace stopped" in stopped.stdout
-        assert client.state()["stop"]["why"] == "smoke"
+        assert client.state()["stop"]["why"] == "T?r"
     finally:
         os.killpg(process.pid, signal.SIGINT)
         process.wait(timeout=30)
@@ -140,9 +149,10 @@ async def test_the_service_lets_people_do_what_their_rights_say_and_writes_it_do
     app.include_router(routes.router)
 
     async def ask(method, path, right, **body):
-        headers = {"Authorization": f"Bearer {right}"}
+        headers = {"Authorization": f"Bearer {right}", "Content-Type": "application/json"}
+        content = json.dumps(body) if body else None
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
-            return await client.request(method, f"/laboratories{path}", headers=headers, json=body or None)
+            return await client.request(method, f"/laboratories{path}", headers=headers, content=content)
 
     told = {"items": ["lab"], "procedures": {"lab": ["perovskite_film"]}}
     assert (await ask("GET", "", "read")).json() == told
@@ -167,8 +177,18 @@ async def test_the_service_lets_people_do_what_their_rights_say_and_writes_it_do
     here.client.submit(plan("p", mix("s")))
     assert (await ask("GET", "/lab/plans/p", "read")).json()["plan"]["steps"][0]["device"] == "handler"
     assert (await ask("GET", "/lab/plans/none", "read")).status_code == 404
+    said = "\ud800 smoke " + "x" * 600
+    for body in ({"why": said}, {"why": ""}, {}):
+        assert set((await ask("POST", "/lab/stop", "stop", **body)).json()["devices"].values()) == {"stopped"}
+    stop = (await ask("GET", "/lab", "read")).json()["stop"]
+    assert [each["why"] for each in (stop, *stop["later"])] == [
+        f"? smoke {'x' * 492}", "no reason given", "no reason given",
+    ]  # fmt: skip
+    assert (await ask("POST", "/lab/reset", "operate", why="")).status_code == 422
     kinds = [event.kind for event in ledger.all(stream="laboratory/lab")]
-    assert kinds == ["laboratory.stopped", "laboratory.reset", "laboratory.reservation-ended"]
+    assert kinds == [
+        "laboratory.stopped", "laboratory.reset", "laboratory.reservation-ended", *["laboratory.stopped"] * 3,
+    ]  # fmt: skip
 
     # A ledger that cannot be written keeps nobody from stopping, nor from hearing that it has worked.
     def full(*_arguments, **_more):

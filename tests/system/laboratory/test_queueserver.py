@@ -178,7 +178,10 @@ class TestContract(InstrumentContract):
         idle(made)
         # The history outlives a test, and each test's keys are the contract's.
         server.asks.do("history_clear")
+        about = server.documents / manager.ABOUT
+        said = about.read_bytes()
         yield made
+        about.write_bytes(said)
         made.close()
 
     def again(self, instrument):
@@ -186,6 +189,11 @@ class TestContract(InstrumentContract):
 
     def claiming(self, simulated):
         return plugins.load("instruments", "queueserver")(self.settings | {"simulated": simulated})
+
+    def exchange(self):
+        # What a worker writes that was started for the other stage.
+        (self.server.documents / manager.ABOUT).write_text(json.dumps({"simulated": False}))
+        return True
 
     def switch_off(self):
         # The manager itself is left running for the other tests: nobody listens at the next port.

@@ -18,6 +18,13 @@ from genesis_workbench.experiments.instruments._base import Failed, NeverStarted
 from genesis_workbench.testing.instruments import InstrumentContract
 from unit.laboratory.twins import wait_until
 
+TWIN = "genesis_workbench.experiments.instruments.sila.twin"
+REAL = f"""
+from {TWIN.rpartition(".")[0]} import twin
+twin.IncubatorTwin.get_Simulated = lambda self, *, metadata: False
+twin.main()
+"""
+
 
 class _Incubator:
     action, arguments = "incubate", {"temperature": 310.0, "duration": 30.0}
@@ -48,10 +55,14 @@ class _Incubator:
     def claiming(self, simulated):
         return plugins.load("instruments", "sila")(self.settings | {"simulated": simulated})
 
-    def switch_on(self):
-        module = "genesis_workbench.experiments.instruments.sila.twin"
-        command = [sys.executable, "-m", module, str(self.port), self.settings["certificate"]]
+    def switch_on(self, *program):
+        command = [sys.executable, *(program or ("-m", TWIN)), str(self.port), self.settings["certificate"]]
         self.process = subprocess.Popen([*command, "--time-scale", "2000"])
+
+    def exchange(self):
+        self.switch_off()
+        self.switch_on("-c", REAL)
+        return True
 
     def switch_off(self):
         self.process.kill()

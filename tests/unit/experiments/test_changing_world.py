@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
+from genesis_workbench.core import clock
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import InvalidInput, Unavailable
 from genesis_workbench.experiments import Approval, Budget, loop, store
 from genesis_workbench.experiments.checking import APPROVE
 from genesis_workbench.experiments.executors._base import Unknown
+from genesis_workbench.experiments.folding import state_of, to_plain
+from genesis_workbench.experiments.showing import Finding
 from genesis_workbench.experiments.state import fold, stream
 from genesis_workbench.experiments.verification import verify, verify_in
 from unit.experiments.bench import ALICE, run, specification
@@ -41,13 +45,15 @@ def test_once_a_device_is_real_each_trial_is_asked_for(ledger, experiments, erin
         known = advance()
     assert [trial.state for trial in known.trials] == ["observed", "observed", "waiting"]
     assert len(bench.ran) == 2
-    assert known.simulated is False
     assert "touches the laboratory" in erin.pending(experiment)[0]["why"]
     erin.approve(experiment, 3)
     ended = run(ledger, experiment, bench)
     assert len(ended.observed) == 3
     assert [trial.simulated for trial in ended.trials] == [True, False, False]
-    assert ended.finding["simulated"] is False
+    # One outcome that counts was simulated: the finding says so, and how many.
+    assert ended.finding["simulated"] is True
+    assert ended.finding["evidence"]["simulated"] == 1
+    assert "1 of 3 observations are computed" in Finding(ended.finding)._repr_html_()
     assert verify_in(ledger, experiment).ok
 
 
@@ -84,6 +90,117 @@ def test_an_approval_of_a_simulation_is_none_of_the_real_thing(ledger, experimen
     loop.advance(ledger, experiment, None, {"bench": bench})
     known = loop.advance(ledger, experiment, None, {"bench": bench})
     assert known.trials[0].state == "observed"
+    assert verify_in(ledger, experiment).ok
+
+
+def test_an_approval_of_the_real_thing_is_none_of_a_simulation(ledger, experiments, erin, bench):
+    become_real(bench)
+    experiment = experiments.create(specification(budget=Budget(trials=2), parallel=2))
+
+    def advance():
+        return loop.advance(ledger, experiment, None, {"bench": bench})
+
+    advance()
+    erin.approve(experiment, 1)
+    bench.laboratory, bench.simulated = False, True
+    known = advance()
+    assert [trial.state for trial in known.trials] == ["waiting", "waiting"]
+    assert bench.ran == {}
+    # Both are asked for as what they are now, also the one that had not been approved yet.
+    assert [each["why"] for each in erin.pending(experiment)] == [
+        "Devices that were real are simulated now (run)."
+    ] * 2
+    for number in (1, 2):
+        erin.approve(experiment, number)
+    ended = run(ledger, experiment, bench)
+    assert [trial.simulated for trial in ended.trials] == [True, True]
+    assert ended.finding["simulated"] is ended.summary()["simulated"] is True
+    assert verify_in(ledger, experiment).ok
+    assert state_of(to_plain(ended)) == ended
+
+
+def test_devices_that_are_real_again_are_asked_for_again(ledger, experiments, erin, bench):
+    become_real(bench)
+    experiment = experiments.create(specification(budget=Budget(trials=1), parallel=1))
+
+    def approved(laboratory):
+        bench.laboratory, bench.simulated = laboratory, not laboratory
+        erin.approve(experiment, 1)
+        return loop.advance(ledger, experiment, None, {"bench": bench}).trials[0].state
+
+    loop.advance(ledger, experiment, None, {"bench": bench})
+    assert approved(laboratory=False) == approved(laboratory=True) == "waiting"
+    assert "touches the laboratory" in erin.pending(experiment)[0]["why"]
+    assert bench.ran == {}
+    assert approved(laboratory=True) == "started"
+    assert run(ledger, experiment, bench).finding["simulated"] is False
+    assert verify_in(ledger, experiment).ok
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_an_outcome_is_told_as_what_it_came_from_and_not_as_what_is_there_now(
+    ledger, experiments, erin, bench, real
+):
+    bench.laboratory, bench.simulated = real, not real
+    experiment = experiments.create(specification(budget=Budget(trials=1), parallel=1))
+    loop.advance(ledger, experiment, None, {"bench": bench})
+    if real:
+        erin.approve(experiment, 1)
+        loop.advance(ledger, experiment, None, {"bench": bench})
+    observe = bench.observe
+    bench.observe = lambda key: dataclasses.replace(observe(key), simulated=not real)
+    bench.laboratory, bench.simulated = not real, real
+    ended = run(ledger, experiment, bench)
+    assert [ended.trials[0].simulated, ended.finding["simulated"]] == [not real] * 2
+    assert verify_in(ledger, experiment).ok
+
+
+def test_a_finding_of_before_is_no_fault_where_trials_were_of_both_kinds(ledger, experiments, bench):
+    experiment = experiments.create(specification(budget=Budget(trials=2), parallel=1))
+    for _ in range(2):
+        loop.advance(ledger, experiment, None, {"bench": bench})
+    become_real(bench)
+    assert [trial.simulated for trial in run(ledger, experiment, bench).trials] == [True, False]
+    events = list(ledger.all(stream=stream(experiment)))
+    made = next(place for place, event in enumerate(events) if event.kind == "finding.made")
+    body = json.loads(json.dumps(events[made].body))
+    body["simulated"] = False
+    events[made] = dataclasses.replace(events[made], body=body)
+    assert "simulated is True, not False" in repr(verify(events))
+    del body["evidence"]["simulated"]
+    assert next(check for check in verify(events).checks if check.name == "decision").state == "holds"
+
+
+def test_an_approval_that_expires_while_an_executor_is_away_is_asked_for_again(
+    ledger, experiments, erin, bench, monkeypatch
+):
+    become_real(bench)
+    experiment = experiments.create(specification(budget=Budget(trials=1), parallel=1))
+    submitted = []
+
+    def away(_requests):
+        raise Unavailable("the gateway is away")
+
+    def submit_all(requests):
+        submitted.extend(requests)
+        for each in requests:
+            bench.submit(each.key, each.parameters, each.arguments)
+        return {}
+
+    bench.submit_all = away
+    loop.advance(ledger, experiment, None, {"bench": bench})
+    erin.approve(experiment, 1)
+    expires = loop.advance(ledger, experiment, None, {"bench": bench}).trials[0].approval["expires"]
+    bench.submit_all = submit_all
+    monkeypatch.setattr(clock, "now", lambda: expires)
+    known = loop.advance(ledger, experiment, None, {"bench": bench})
+    assert (known.trials[0].state, bench.ran) == ("waiting", {})
+    monkeypatch.undo()
+    erin.approve(experiment, 1)
+    known = loop.advance(ledger, experiment, None, {"bench": bench})
+    # The executor is told until when it may begin.
+    assert [each.approved_until for each in submitted] == [known.trials[0].approval["expires"]]
+    assert run(ledger, experiment, bench).trials[0].state == "observed"
     assert verify_in(ledger, experiment).ok
 
 

@@ -7,11 +7,12 @@ import threading
 
 import pytest
 
-from genesis_workbench.core.errors import Conflict, Unavailable
+from genesis_workbench.core.errors import Conflict, DeadlineExceeded, Unavailable
+from genesis_workbench.experiments.instruments import gateway as engine
 from genesis_workbench.experiments.instruments import watch
 from genesis_workbench.experiments.instruments.laboratories import Laboratory
 from genesis_workbench.experiments.instruments.simulated import twin as devices
-from unit.laboratory.twins import anneal, ended, gateway, load, mix, plan, wait_until
+from unit.laboratory.twins import anneal, ended, gateway, load, mix, plan, section, wait_until
 
 NAMES = ("handler", "furnace", "spectrometer")
 
@@ -133,9 +134,10 @@ def test_a_stop_that_cannot_be_written_down_holds_and_says_so(lab, twin, monkeyp
     assert set(answer["devices"].values()) == {"stopped"}
     assert "disk is full" in answer["warning"]
     assert lab.state()["stop"]["why"] == "smoke"
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(Unavailable, match=r"disk is full\): make room on .*the reset cannot be written down"):
         lab.reset("alice", "looked")
     assert lab.state()["stop"], "what cannot be written down is not ended"
+    assert statuses(twin) == {"stopped"}
     monkeypatch.setattr(lab.journal, "keep", keep)
     wait_until(lambda: lab.journal.fact("stop"))  # as soon as there is room
     lab.reset("alice", "looked")
@@ -146,6 +148,116 @@ def test_a_notebook_is_told_of_a_stop_that_is_not_written_down(lab, monkeypatch)
     monkeypatch.setattr(lab.journal, "keep", full)
     with pytest.raises(Unavailable, match="holds only until the gateway ends"):
         Laboratory("lab", lab).stop("smoke")
+
+
+def test_whoever_stops_and_gets_no_answer_is_told_to_use_the_switch(lab, monkeypatch):
+    def silent(*_):
+        raise DeadlineExceeded("The workbench service did not answer.")
+
+    monkeypatch.setattr(lab, "stop", silent)
+    with pytest.raises(
+        DeadlineExceeded, match=r"use the switch on the device itself\. The workbench service did"
+    ):
+        Laboratory("lab", lab).stop()
+
+
+def test_a_stop_is_answered_while_the_journal_is_busy(lab, twin, monkeypatch):
+    monkeypatch.setattr(engine, "_WRITE_WITHIN_S", 0.1)
+    keep, gate = lab.journal.keep, threading.Event()
+    monkeypatch.setattr(lab.journal, "keep", lambda *arguments: gate.wait(20) and keep(*arguments))
+    answer = lab.stop("alice", "smoke")
+    assert set(answer["devices"].values()) == {"stopped"}
+    assert "has not been written in 0.1 s" in answer["warning"]
+    assert not gate.is_set()
+    gate.set()
+    wait_until(lambda: lab.journal.fact("stop"))
+
+
+def test_nothing_starts_that_was_being_written_down_when_the_stop_came(lab, twin, monkeypatch):
+    monkeypatch.setattr(watch, "_START_WITHIN_S", 0.1)
+    intend, entered, gate = lab.journal.intend, threading.Event(), threading.Event()
+    handler = lab.devices["handler"].instrument
+    told, start = [], handler.start
+    handler.start = lambda *arguments: told.append(arguments) or start(*arguments)
+
+    def slowly(*arguments, **more):
+        entered.set()
+        gate.wait(20)
+        intend(*arguments, **more)
+
+    monkeypatch.setattr(lab.journal, "intend", slowly)
+    lab.submit(plan("p", mix("s")))
+    assert entered.wait(20)
+    lab.stop("alice", "smoke")
+    gate.set()
+    assert "not started" in ended(lab, "p")["reason"]
+    assert not told
+
+
+def test_a_silent_device_holds_back_no_stop_when_a_gateway_starts(lab, twin):
+    lab.stop("alice", "smoke")
+    lab.close()
+    twin.off()
+    twin.on()  # so that no device knows of the stop
+    gate, gave_up = threading.Event(), []
+    interlocks = {"mix": "furnace_temperature < 50"}
+    again = engine.Gateway(section(twin.folder, handler={"interlocks": interlocks}), lab.folder)
+
+    def hang():
+        gave_up.append(not gate.wait(30))
+        raise DeadlineExceeded("no answer")
+
+    spectrometer = again.devices["spectrometer"].instrument
+    again.devices["furnace"].instrument.state = spectrometer.state = spectrometer.stop = hang
+    again.start()
+    for name in ("handler", "furnace"):  # a furnace that says nothing may still hear
+        wait_until(lambda name=name: twin.world.state(name)["status"] == "stopped")
+    assert not gave_up
+    gate.set()
+    again.close()
+
+
+def test_of_two_who_stop_the_first_is_shown_and_the_second_beside_it(lab, twin):
+    lab.stop("alice", "smoke at the furnace")
+    since = lab.state()["stop"]["since"]
+    answer = lab.stop("bob", "I heard the alarm")
+    assert set(answer["devices"].values()) == {"stopped"}
+    before = lab.state()["stop"]
+    lab.close()
+    again = gateway(twin.folder, lab.folder)
+    for shown in (before, again.state()["stop"]):
+        assert (shown["who"], shown["why"], shown["since"]) == ("alice", "smoke at the furnace", since)
+        assert [(each["who"], each["why"]) for each in shown["later"]] == [("bob", "I heard the alarm")]
+    words = repr(Laboratory("lab", again))
+    assert "EMERGENCY STOP by alice" in words
+    assert "again by bob" in words
+    again.reset("carol", "looked")
+    again.stop("bob", "once more")
+    assert (again.state()["stop"]["who"], again.state()["stop"]["later"]) == ("bob", [])
+    again.close()
+
+
+def test_the_log_puts_nobodys_words_into_anothers_mouth(lab):
+    instrument, entered, gate = lab.devices["handler"].instrument, threading.Event(), threading.Event()
+    stop = instrument.stop
+
+    def slowly():
+        if not entered.is_set():
+            entered.set()
+            gate.wait(20)
+        stop()
+
+    instrument.stop = slowly
+    thread = threading.Thread(target=lab.stop, args=("alice", "alice's reason"))
+    thread.start()
+    assert entered.wait(20)
+    lab.stop("bob", "bob's reason")
+    gate.set()
+    thread.join()
+    log = lab.state()["log"]
+    assert {each["who"] for each in log if each["what"].startswith("stopped: ")} == {"alice", "bob"}
+    said = {each["what"]: each["who"] for each in log if "reason" in each["what"]}
+    assert said == {"emergency stop: alice's reason": "alice", "emergency stop: bob's reason": "bob"}
 
 
 def test_devices_that_hold_a_stop_of_which_nothing_is_on_record_can_be_released(lab, twin):

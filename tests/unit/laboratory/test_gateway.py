@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import sqlite3
 import threading
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from genesis_workbench.core.clock import now
 from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, Unavailable
+from genesis_workbench.experiments.instruments import execution, journal, watch
+from genesis_workbench.experiments.instruments._base import DeviceState
 from genesis_workbench.experiments.instruments.gateway import Gateway
 from genesis_workbench.experiments.instruments.laboratories import Laboratory
 from unit.laboratory.twins import Twin, anneal, do, ended, gateway, load, mix, plan, section, uL, wait_until
@@ -104,14 +111,74 @@ def test_a_site_adds_interlocks_across_devices(twin, tmp_path):
     lab.close()
 
 
-def test_a_misspelt_interlock_is_told_at_the_start(twin, tmp_path):
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_misspelt_interlock_is_told_as_soon_as_its_device_answers(twin, tmp_path, silent):
     interlocks = {"anneal": 'dor == "closed"', "unload": "handler_operations < 500 and handler_weather > 1"}
+    if silent:
+        twin.off()
     lab = gateway(twin.folder, tmp_path / "lab", furnace={"interlocks": interlocks})
+    if silent:
+        wait_until(lambda: all(each["status"] == "does not answer" for each in lab.state()["devices"]))
+        assert not lab.state()["warnings"]
+        twin.on()
+    wait_until(lambda: len(lab.state()["warnings"]) == 2)
     first, second = lab.state()["warnings"]
     assert "furnace.anneal names 'dor', which no device reads; furnace reads temperature, door" in first
     assert "handler_weather" in second
     assert "names 'dor'" in repr(Laboratory("lab", lab))
     lab.close()
+
+
+@pytest.mark.parametrize("door", [float("nan"), float("inf"), None, ["open"]])
+def test_an_interlock_does_not_hold_on_what_cannot_be_read(twin, tmp_path, door):
+    lab = gateway(twin.folder, tmp_path / "lab", handler={"interlocks": {"mix": 'furnace_door != "open"'}})
+    lab.devices["furnace"].instrument.state = lambda: DeviceState("idle", {"door": door})
+    lab.submit(plan("p", mix("s")))
+    assert "furnace_door = 'not known'" in ended(lab, "p")["reason"]
+    assert not twin.ran()
+    wait_until(lambda: lab.state()["devices"][1]["readings"] == {"door": str(door)})  # shown as it came
+    lab.close()
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_an_interlock_does_not_hold_on_readings_that_have_become_old(twin, tmp_path, monkeypatch, again):
+    monkeypatch.setattr(watch, "_EVERY_S", 60.0)
+    monkeypatch.setattr(watch, "_FRESH_FOR_S", 0.5)
+    condition = 'furnace_door == "closed" and spectrometer_operations < 500'
+    lab = gateway(twin.folder, tmp_path / "lab", handler={"interlocks": {"mix": condition}})
+    wait_until(lambda: all(each["status"] == "idle" for each in lab.state()["devices"]))
+    furnace, spectrometer = (lab.devices[name].instrument for name in ("furnace", "spectrometer"))
+    state, asked = spectrometer.state, []
+
+    def slowly():
+        asked.append(True)
+        if again or len(asked) == 1:
+            time.sleep(1.0)
+            furnace.state = lambda: DeviceState("idle", {"door": "open"})
+        return state()
+
+    spectrometer.state = slowly
+    lab.submit(plan("p", mix("s")))
+    words = "devices answered too late (spectrometer in 1." if again else "furnace_door = 'open'"
+    assert words in ended(lab, "p")["reason"]
+    assert not twin.ran()
+    lab.close()
+
+
+def test_a_plan_that_cannot_be_written_down_says_so_and_goes_on(lab, twin, monkeypatch):
+    settle, gate = lab.journal.settle, threading.Event()
+
+    def full(*arguments):
+        if not gate.is_set():
+            raise sqlite3.OperationalError("database or disk is full")
+        settle(*arguments)
+
+    monkeypatch.setattr(lab.journal, "settle", full)
+    lab.submit(plan("p", mix("s")))
+    wait_until(lambda: "broken off (database or disk is full)" in lab.state()["queue"][0]["reason"])
+    gate.set()
+    assert ended(lab, "p")["state"] == "done"
+    assert twin.ran() == [("handler", "mix")]
 
 
 def test_plans_share_the_laboratory_but_never_a_device(twin, tmp_path):
@@ -138,6 +205,36 @@ def test_a_reserved_device_waits_for_its_person_while_others_work(lab):
         lab.reserve("furnace", "alice", SOON)
     lab.reserve("handler", "bob", "")
     assert ended(lab, "alices")["state"] == "done"
+
+
+def test_of_two_who_reserve_a_device_at_once_one_gets_it(lab, monkeypatch):
+    read, both, got = lab.journal.fact, threading.Barrier(2), []
+
+    def slowly(name):
+        found = read(name)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.5)  # whoever has read waits a moment for the other to have read too
+        return found
+
+    def take(who):
+        try:
+            lab.reserve("handler", who, _in_an_hour())
+        except Conflict as error:
+            got.append(error.message)
+        else:
+            got.append(who)
+
+    monkeypatch.setattr(lab.journal, "fact", slowly)
+    threads = [threading.Thread(target=take, args=(who,)) for who in ("alice", "bob")]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    monkeypatch.undo()
+    (told,) = [each for each in got if each not in ("alice", "bob")]
+    holder = lab.state()["devices"][0]["reserved"]["who"]
+    assert holder in got
+    assert f"is reserved by {holder}" in told
 
 
 def test_a_reservation_lets_through_what_runs_on_behalf_of_its_holder(lab):
@@ -187,6 +284,102 @@ def test_a_plan_runs_on_no_other_kind_of_device_than_it_was_approved_for(lab, tw
     assert "have it approved again" in ended(lab, "queued")["reason"]
     assert ended(lab, "other")["state"] == ended(lab, "nobody-asked")["state"] == "done"
     assert ("handler", "mix") not in twin.ran()
+
+
+def test_a_laboratory_that_is_partly_simulated_takes_what_was_approved_for_real_devices(lab):
+    lab.devices["furnace"].instrument.simulated = False
+    lab.submit(plan("p", mix("s"), load("s"), simulated=False))
+    found = ended(lab, "p")
+    assert (found["state"], found["simulated"]) == ("done", True)
+
+
+@pytest.mark.parametrize("was", [True, False])
+def test_a_plan_tells_what_it_ran_on_after_its_devices_were_exchanged(lab, was):
+    handler = lab.devices["handler"].instrument
+    handler.simulated = was
+    lab.submit(plan("p", mix("s"), simulated=was))
+    ended(lab, "p")
+    handler.simulated = not was
+    assert lab.plan("p")["simulated"] is was
+
+
+def _it_is(monkeypatch, moment):
+    monkeypatch.setattr(execution, "datetime", SimpleNamespace(now=lambda _zone: moment))
+
+
+def test_a_plan_whose_approval_expired_while_it_waited_starts_nothing(lab, twin, monkeypatch):
+    until = datetime(2026, 1, 31, 8, tzinfo=UTC)
+    lab.reserve("handler", "bob", _in_an_hour())
+    lab.submit(plan("late", mix("s"), load("s"), approved_until=until))
+    lab.submit(plan("in-time", mix("t"), approved_until=until + timedelta(hours=1)))
+    _it_is(monkeypatch, until)
+    lab.reserve("handler", "bob", "")
+    assert ended(lab, "in-time")["state"] == "done"
+    found = ended(lab, "late")
+    assert (found["state"], found["steps"]) == ("failed", [])
+    assert "Its approval expired at 2026-01-31 08:00:00 UTC, before it began" in found["reason"]
+    assert "have it approved again" in found["reason"]
+    assert twin.ran() == [("handler", "mix")]
+
+
+def test_an_approval_that_expires_after_a_plan_has_begun_does_not_break_it_off(twin, tmp_path, monkeypatch):
+    twin.world._scale = 60.0
+    until = datetime(2026, 1, 31, 8, tzinfo=UTC)
+    _it_is(monkeypatch, until - timedelta(seconds=1))
+    lab = gateway(twin.folder, tmp_path / "lab")
+    lab.submit(plan("p", mix("s"), load("s"), approved_until=until))
+    wait_until(twin.ran)
+    _it_is(monkeypatch, until)
+    assert ended(lab, "p")["state"] == "done"
+    lab.close()
+
+
+def test_steps_count_for_as_long_as_they_were_watched_and_no_longer(twin, tmp_path, monkeypatch):
+    times = itertools.cycle(["2026-01-31T08:00:00.000000Z", "2026-01-31T07:00:00.000000Z"])
+    monkeypatch.setattr(journal, "now", lambda: next(times))  # a clock that is set back
+    twin.world._scale = 60.0
+    watched, opened = 0.0, time.monotonic()
+    lab = gateway(twin.folder, tmp_path / "lab")
+    lab.submit(plan("p", mix("s"), load("s")))
+    wait_until(twin.ran)
+    lab.close()
+    watched += time.monotonic() - opened
+    wait_until(lambda: not twin.world.state("handler")["running"])  # it goes on and ends, and nobody watches
+    opened = time.monotonic()
+    lab = gateway(twin.folder, tmp_path / "lab")
+    seconds = [step["seconds"] for step in ended(lab, "p")["steps"]]
+    lab.close()
+    watched += time.monotonic() - opened
+    assert all(each > 0 for each in seconds)
+    assert sum(seconds) <= watched
+
+
+def test_what_was_watched_before_a_gateway_died_counts(twin, tmp_path, monkeypatch):
+    monkeypatch.setattr(execution, "_KEEP_EVERY_S", 0.0)
+    twin.world._scale = 60.0
+    lab = gateway(twin.folder, tmp_path / "lab")
+    lab.submit(plan("p", mix("s")))
+    kept = wait_until(lambda: sum(step["seconds"] for step in lab.plan("p")["steps"]))
+    # While it runs: nothing is left to do for a gateway that is killed now.
+    assert lab.plan("p")["steps"][0]["state"] == "intended"
+    assert ended(lab, "p")["steps"][0]["seconds"] >= kept
+    lab.close()
+
+
+def test_a_journal_of_before_is_read_and_knows_no_seconds(lab, twin):
+    lab.submit(plan("p", mix("s")))
+    ended(lab, "p")
+    lab.close()
+    with contextlib.closing(sqlite3.connect(lab.folder / "journal.sqlite")) as file:
+        for name in ("simulated", "seconds"):
+            file.execute(f"ALTER TABLE steps DROP COLUMN {name}")
+        file.commit()
+    again = gateway(twin.folder, lab.folder)
+    found = again.plan("p")
+    assert (found["state"], found["simulated"], found["steps"][0]["seconds"]) == ("done", True, None)
+    again.submit(plan("q", mix("t")))
+    assert ended(again, "q")["steps"][0]["seconds"] > 0
+    again.close()
 
 
 def test_a_known_key_is_answered_after_limits_were_narrowed(lab, twin):
@@ -270,8 +463,6 @@ def test_a_value_that_is_no_number_settles_nothing(twin, tmp_path, value):
 
 
 def _in_an_hour():
-    from datetime import UTC, datetime, timedelta
-
     return (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 
 

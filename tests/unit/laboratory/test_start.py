@@ -8,6 +8,8 @@ import pytest
 
 from genesis_workbench.core.errors import InvalidInput, Unavailable
 from genesis_workbench.core.site import DeviceSection, LaboratorySection
+from genesis_workbench.core.state import State
+from genesis_workbench.experiments.instruments import address
 from genesis_workbench.experiments.instruments.__main__ import _listener, main
 from genesis_workbench.experiments.instruments.device import Device
 
@@ -63,10 +65,24 @@ def test_settings_that_an_adapter_cannot_use_are_told_with_its_device(tmp_path):
 
 def test_a_stop_of_a_laboratory_that_was_never_started_says_so(tmp_path, capsys):
     assert main(["stop", "lab", *site(tmp_path, "")]) == 1
-    assert "was never started here" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "was never started here" in told
+    assert "use the switch on the device itself" in told
     for words in (["stop", "a", "b"], ["a", "b"]):
         with pytest.raises(SystemExit):
             main([*words, *site(tmp_path, "")])
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o620, 0o606])
+def test_a_token_that_other_accounts_can_read_or_write_is_refused(mode, tmp_path):
+    path, state = tmp_path / "token", State(tmp_path)
+    path.write_text("t" * 40)
+    section = LaboratorySection(name="lab", token_file=str(path))
+    path.chmod(mode)
+    with pytest.raises(InvalidInput, match=rf"mode {mode:o}.*Run `chmod 600 {path}`"):
+        address.token(section, state, make=True)
+    path.chmod(0o600)
+    assert address.token(section, state, make=True) == "t" * 40
 
 
 @pytest.mark.parametrize(

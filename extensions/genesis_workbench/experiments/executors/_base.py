@@ -35,12 +35,14 @@ class Observation:
     """What a trial gave: a value with its unit, and its standard uncertainty where it has one.
 
     `attachments` names files, such as spectra, by their hash in the store of files. `cost` is what it really cost, where
-    the executor knows: amounts of a :class:`Budget` by name, such as ``{"instrument_minutes": 12.5}``.
+    the executor knows: amounts of a :class:`Budget` by name, such as ``{"instrument_minutes": 12.5}``. `simulated` says
+    whether it comes from a simulator; None where it is as the executor's signature says now.
     """
 
     values: Mapping[str, tuple[float, str, float | None]]
     attachments: Mapping[str, str] = field(default_factory=dict)
     cost: Mapping[str, float] = field(default_factory=dict)
+    simulated: bool | None = None
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return it as the ledger keeps it."""
@@ -123,6 +125,9 @@ class Request:
         Whether it may touch something in the world: what had to be approved for that has been.
     owner : str
         The person who launched the experiment.
+    approved_until : str
+        When the approval expires under which it may touch something in the world; empty where it needs none. What has not
+        begun by then must not begin.
     """
 
     key: str
@@ -130,6 +135,7 @@ class Request:
     arguments: Mapping[str, Any]
     laboratory: bool = False
     owner: str = ""
+    approved_until: str = ""
 
 
 class Place:

@@ -19,6 +19,7 @@ from genesis_workbench.core.errors import (
     VerificationFailed,
 )
 from genesis_workbench.core.site import LaboratorySection
+from genesis_workbench.experiments.budget import UNITS
 from genesis_workbench.experiments.executors._base import (
     Failure,
     Observation,
@@ -66,11 +67,12 @@ class InstrumentExecutor:
 
     def signature(self, arguments: Mapping[str, Any]) -> Signature:
         """Return what it takes and gives, and whether a device that it uses is real. See :class:`Executor`."""
+        return self._signature(_simulated(self._client()), arguments)
+
+    def _signature(self, simulated: Mapping[str, bool], arguments: Mapping[str, Any]) -> Signature:
         used = {step.device for step in self.steps("check", self.example(), arguments)}
-        simulated = [each["simulated"] for each in self._client().state()["devices"] if each["name"] in used]
-        return Signature(
-            self.parameters, self.outcomes, simulated=any(simulated), laboratory=not all(simulated)
-        )
+        kinds = [simulated.get(name, False) for name in used]
+        return Signature(self.parameters, self.outcomes, simulated=any(kinds), laboratory=not all(kinds))
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Let the gateway refuse what could never run. See :class:`Executor`."""
@@ -83,17 +85,29 @@ class InstrumentExecutor:
     def submit_all(self, requests: Sequence[Request]) -> dict[str, str]:
         """Queue plans, each for its experiment's owner and as what was approved. See :class:`Executor`."""
         client, refused = self._client(), {}
+        simulated = _simulated(client)
         for each in requests:
+            if self._signature(simulated, each.arguments).laboratory != each.laboratory:
+                raise Unavailable(
+                    f"{self.name!r} was to run on {_kind(each.laboratory)} devices, which have become "
+                    f"{_kind(not each.laboratory)}. Nothing was sent: it is asked for approval first."
+                )
             plan = self._plan(each.key, each.parameters, each.arguments)
-            told = {"owner": each.owner, "simulated": None if each.laboratory else True}
+            until = each.approved_until
+            told = {
+                "owner": each.owner,
+                # Of a laboratory that is partly simulated a plan may use only devices that are.
+                "simulated": all(simulated.get(name, False) for name in plan.devices),
+                "approved_until": datetime.fromisoformat(until) if until else None,
+            }
             try:
                 client.submit(plan.model_copy(update=told))
             except (Unavailable, DeadlineExceeded):
                 raise
             except GenesisError as error:
-                if not each.laboratory and self.signature(each.arguments).laboratory:
+                if _simulated(client) != simulated:
                     raise Unavailable(
-                        f"A device of {self.name!r} has become real. It is asked for approval first."
+                        f"The devices of {self.name!r} have just become others. It is looked again at what they are."
                     ) from error
                 refused[each.key] = error.message
         return refused
@@ -112,7 +126,7 @@ class InstrumentExecutor:
             return Unknown(plan["reason"])
         if plan["state"] not in FINAL:
             return None
-        cost = _minutes(plan)
+        cost = _cost(plan)
         if plan["state"] != "done":
             return Failure(plan["reason"], cost)
         missing = [name for name in self.outcomes if name not in plan["values"]]
@@ -123,6 +137,7 @@ class InstrumentExecutor:
             {name: (each["value"], each["unit"], each.get("uncertainty")) for name, each in values.items()},
             {name: self._brought(client, digest) for name, digest in plan["files"].items()},
             cost,
+            plan["simulated"],
         )
 
     def standing(self, key: str) -> Standing:
@@ -191,12 +206,25 @@ def _held_up(laboratory: Mapping[str, Any], devices: set[str]) -> str:
     return ""
 
 
-def _minutes(plan: Mapping[str, Any]) -> dict[str, float]:
-    """Return how long a plan that has ended kept its devices; nothing where it never began."""
-    if not plan["started"]:
-        return {"instrument_minutes": 0.0}
-    begun, ended = (datetime.fromisoformat(plan[name]) for name in ("started", "ended"))
-    return {"instrument_minutes": (ended - begun).total_seconds() / 60}
+def _simulated(client: Client) -> dict[str, bool]:
+    """Return by device whether it is simulated now."""
+    return {each["name"]: each["simulated"] for each in client.state()["devices"]}
+
+
+def _kind(laboratory: bool) -> str:
+    return "real" if laboratory else "simulated"
+
+
+def _cost(plan: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a plan that has ended has cost: the minutes for which its steps were seen to run.
+
+    Where none began it has cost nothing of anything. There is no word on it where a step was begun before gateways kept that.
+    """
+    watched = [step.get("seconds") for step in plan["steps"]]
+    if not watched:
+        return {name: 0.0 for name in UNITS if name != "trials"}
+    known = [float(each) for each in watched if each is not None]
+    return {"instrument_minutes": sum(known) / 60} if len(known) == len(watched) else {}
 
 
 def quantity(value: float, unit: str) -> dict[str, Any]:

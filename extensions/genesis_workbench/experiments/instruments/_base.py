@@ -146,13 +146,15 @@ class Action:
 class DeviceState:
     """What a device says of itself now.
 
-    `running` is the key of what it does, where it knows; `readings` are numbers and words by name.
+    `running` is the key of what it does, where it knows; `readings` are numbers and words by name. The gateway fills in
+    `unreadable`: names of readings that are neither, such as NaN and None, for which no interlock holds.
     """
 
     status: Literal["idle", "busy", "stopped", "fault"]
     readings: Mapping[str, Reading] = field(default_factory=dict)
     running: str = ""
     reason: str = ""
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,14 @@ def url(section: LaboratorySection, state: State) -> str:
         ) from error
 
 
-def token(section: LaboratorySection, state: State, *, make: bool = False) -> str:
-    """Read the bearer token; the gateway makes one where the site names no file."""
+def token(section: LaboratorySection, state: State, *, make: bool = False, others_may: bool = False) -> str:
+    """Read the bearer token; the gateway makes one where the site names no file.
+
+    Parameters
+    ----------
+    others_may : bool
+        Read it though other accounts can read or write its file: for a stop, which is not refused for that.
+    """
     path = (
         Path(section.token_file).expanduser() if section.token_file else folder(state, section.name) / "token"
     )
@@ -67,11 +73,17 @@ def token(section: LaboratorySection, state: State, *, make: bool = False) -> st
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
     try:
+        mode = path.stat().st_mode
         found = path.read_text().strip()
     except OSError as error:
         raise Unavailable(
             f"The token of the laboratory {section.name!r} cannot be read from {path}: {error.strerror}."
         ) from error
+    if mode & 0o066 and not others_may:
+        raise InvalidInput(
+            f"The token in {path} can be read or written by other accounts (mode {mode & 0o777:o}), who could then start and "
+            f"release devices. Run `chmod 600 {path}`, and give it a new token if somebody may have read it."
+        )
     if len(found) < 32:
         raise InvalidInput(f"The token in {path} has {len(found)} characters; it needs at least 32.")
     return found

@@ -5,21 +5,25 @@ from __future__ import annotations
 import hmac
 import json
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from genesis_workbench.core.errors import GenesisError, InvalidInput, SignInRequired, TooLarge
+from genesis_workbench.core.errors import GenesisError, InvalidInput, SignInRequired, TooLarge, Unavailable
+from genesis_workbench.experiments.instruments.emergency import tidied
 from genesis_workbench.experiments.instruments.gateway import Gateway
 from genesis_workbench.experiments.instruments.plan import Plan
 
 MOST_BYTES = 1 << 20
+_STOPS_AT_ONCE = 20
 log = logging.getLogger(__name__)
 
 _Handler = Callable[[Request], Awaitable[Response]]
@@ -36,6 +40,18 @@ def application(gateway: Gateway, token: str) -> Starlette:
             return answer if isinstance(answer, Response) else JSONResponse(answer)
 
         return Route(path, handler, methods=[method])
+
+    # All other requests share one set of threads, which may all be waiting for the journal.
+    stops = anyio.CapacityLimiter(_STOPS_AT_ONCE)
+
+    async def stop(request: Request) -> Response:
+        _check(request, token)
+        try:
+            said = await _body(request)
+        except (GenesisError, ClientDisconnect):
+            said = {}  # a stop is never refused for its wording
+        words = tidied(said.get("who"), "somebody"), tidied(said.get("why"))
+        return JSONResponse(await anyio.to_thread.run_sync(gateway.stop, *words, limiter=stops))
 
     def reserve(at: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
         until, why = _word(body, "until", needed=False), _word(body, "why", needed=False)
@@ -68,7 +84,7 @@ def application(gateway: Gateway, token: str) -> Starlette:
         route("/plans/{key}", "GET", lambda at, _body: gateway.plan(at["key"])),
         route("/plans/{key}/cancel", "POST", lambda at, body: gateway.cancel(at["key"], _word(body, "who"))),
         route("/plans/{key}/settle", "POST", settle),
-        route("/stop", "POST", lambda _at, body: gateway.stop(_word(body, "who"), _word(body, "why"))),
+        Route("/stop", stop, methods=["POST"]),
         route("/reset", "POST", reset),
         route("/reservations/{device}", "PUT", reserve),
         route(
@@ -76,7 +92,14 @@ def application(gateway: Gateway, token: str) -> Starlette:
             lambda at, _body: Response(gateway.files.read(at["digest"]), media_type="application/octet-stream"),
         ),
     ]  # fmt: skip
-    handlers: dict[Any, Any] = {GenesisError: _known, HTTPException: _http, Exception: _unknown}
+
+    async def unwritten(request: Request, error: sqlite3.Error) -> Response:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return await _known(request, Unavailable(gateway.journal.unwritten(error)))
+
+    handlers: dict[Any, Any] = {
+        GenesisError: _known, HTTPException: _http, sqlite3.Error: unwritten, Exception: _unknown,
+    }  # fmt: skip
     return Starlette(routes=routes, exception_handlers=handlers)
 
 
@@ -94,7 +117,7 @@ async def _body(request: Request) -> dict[str, Any]:
             raise TooLarge(f"A request has at most {MOST_BYTES} bytes.")
     try:
         value = json.loads(received)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"The request is not JSON: {error}.") from error
     if not isinstance(value, dict):
         raise InvalidInput("The request must be a JSON object.")

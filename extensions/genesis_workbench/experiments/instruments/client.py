@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -12,10 +14,13 @@ from genesis_workbench.core.errors import BY_CODE, DeadlineExceeded, GenesisErro
 from genesis_workbench.core.site import LaboratorySection
 from genesis_workbench.core.state import State
 from genesis_workbench.experiments.instruments import address
+from genesis_workbench.experiments.instruments.emergency import tidied
 from genesis_workbench.experiments.instruments.plan import Plan
 
 _TIMEOUT_S = 10.0
-_STOP_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 60.0
+"""How long a client waits for the answer to a stop."""
+_NOT_REACHED = "The stop may not have reached the devices: use the switch on the device itself."
 
 
 class Client:
@@ -49,12 +54,14 @@ class Client:
         return self._json("POST", f"plans/{key}/settle", body)
 
     def stop(self, who: str, why: str) -> dict[str, Any]:
-        """Emergency stop."""
-        return self._json("POST", "stop", {"who": who, "why": why}, timeout_s=_STOP_TIMEOUT_S)
+        """Emergency stop. It is not refused for its wording."""
+        body = {"who": tidied(who, "somebody"), "why": tidied(why)}
+        with stopping():
+            return self._json("POST", "stop", body, timeout_s=STOP_TIMEOUT_S)
 
     def reset(self, who: str, why: str) -> dict[str, Any]:
         """End the emergency stop."""
-        return self._json("POST", "reset", {"who": who, "why": why}, timeout_s=_STOP_TIMEOUT_S)
+        return self._json("POST", "reset", {"who": who, "why": why}, timeout_s=STOP_TIMEOUT_S)
 
     def reserve(self, device: str, who: str, until: str, why: str = "") -> dict[str, Any]:
         """Reserve a device; an empty time gives it back, with a reason also what another person reserved."""
@@ -72,7 +79,8 @@ class Client:
 
     def _send(self, method: str, path: str, body: Any, timeout_s: float) -> httpx.Response:
         url, name = address.url(self.section, self._state), self.section.name
-        headers = {"Authorization": f"Bearer {address.token(self.section, self._state)}"}
+        token = address.token(self.section, self._state, others_may=path == "stop")
+        headers = {"Authorization": f"Bearer {token}"}
         try:
             answer = httpx.request(
                 method, f"{url}/{path}", json=body, headers=headers, timeout=httpx.Timeout(timeout_s, connect=3),
@@ -91,6 +99,17 @@ class Client:
         return answer
 
 
+@contextlib.contextmanager
+def stopping() -> Iterator[None]:
+    """Say what to do first where a stop gets no answer."""
+    try:
+        yield
+    except (Unavailable, DeadlineExceeded) as error:
+        if error.message.startswith(_NOT_REACHED):
+            raise
+        raise type(error)(f"{_NOT_REACHED} {error.message}", detail=error.detail) from error
+
+
 @cache
 def _trusted() -> ssl.SSLContext:
     # httpx makes one for each request otherwise, which takes longer than all the rest of it.
@@ -98,9 +117,17 @@ def _trusted() -> ssl.SSLContext:
 
 
 def _error(answer: httpx.Response, name: str) -> GenesisError:
+    """Return what a gateway answered as an error. Where it is about the gateway, and not what was asked, Unavailable."""
     try:
         problem = answer.json()
-        kind = BY_CODE.get(str(problem["code"]), GenesisError)
-        return kind(str(problem["detail"]))
+        kind, words = BY_CODE.get(str(problem["code"]), GenesisError), str(problem["detail"])
     except (ValueError, KeyError, TypeError):
         return Unavailable(f"The gateway of {name!r} answered {answer.status_code}.")
+    if answer.status_code == 401:
+        return Unavailable(
+            f"The gateway of {name!r} does not take the token: {words} Compare the token's file with that of the account "
+            f"that runs it, and start it again with `workbench laboratory {name}`."
+        )
+    if answer.status_code >= 500 and kind not in (Unavailable, DeadlineExceeded):
+        return Unavailable(f"The gateway of {name!r} could not do it: {words} Try again in a moment.")
+    return kind(words)

@@ -83,15 +83,17 @@ class Device:
             ) from error
 
     def state(self) -> DeviceState:
-        """Ask how it is. Readings are what JSON can hold: a thermometer that is broken may say NaN."""
+        """Ask how it is. Readings are what JSON can hold; those that say nothing, such as NaN, are named `unreadable`."""
         found = self.ask("state")
         if not isinstance(found, DeviceState):
             raise Unavailable(f"The adapter of {self.name} answered {found!r:.80}, which is no state.")
+        given = {str(name): value for name, value in found.readings.items()}
         readings = {
-            str(name): value if isinstance(value, str) or finite(value) else str(value)
-            for name, value in found.readings.items()
+            name: value if isinstance(value, str) or finite(value) else str(value)
+            for name, value in given.items()
         }
-        return dataclasses.replace(found, readings=readings)
+        odd = [name for name, value in given.items() if not (isinstance(value, str | bool) or finite(value))]
+        return dataclasses.replace(found, readings=readings, unreadable=tuple(odd))
 
     def outcome(self, key: str) -> Outcome:
         """Ask what became of a key."""

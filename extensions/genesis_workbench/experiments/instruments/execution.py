@@ -6,9 +6,12 @@ asks the device, and starts it again only where the device is sure that it never
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, NotFound
@@ -28,6 +31,7 @@ from genesis_workbench.experiments.instruments.journal import Journal
 from genesis_workbench.experiments.instruments.plan import Plan, Step
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
+_KEEP_EVERY_S = 10.0
 
 
 class Execution:
@@ -117,6 +121,21 @@ class Execution:
         return {} if self.lost(step) else self._devices[step.device].actions[step.action].outcomes
 
     def _step(self, plan: Plan, number: int, step: Step, *, resumed: bool) -> Outcome | None:
+        """Start a step, or find it, and watch it to its end; None where the gateway closes before.
+
+        The journal adds up how long it was watched, by a clock that nobody sets: what instrument minutes are counted by.
+        Not counted are the last seconds before a gateway died, all until the next one watched, and the time in which
+        nobody knew what became of it.
+        """
+        watched = _Watched(self._journal, plan.key, number)
+        try:
+            return self._watch(plan, number, step, watched, resumed=resumed)
+        finally:
+            watched.keep()
+
+    def _watch(
+        self, plan: Plan, number: int, step: Step, watched: _Watched, *, resumed: bool
+    ) -> Outcome | None:
         device, key, started = self._devices[step.device], plan.step_key(number), False
         silent_since, pause_s, begun = time.monotonic(), _FIRST_PAUSE_S, time.monotonic()
         asked_first = resumed
@@ -129,6 +148,7 @@ class Execution:
                 if isinstance(outcome, NeverStarted):
                     if started:
                         return Unknown("The device began it and knows nothing of it any more.")
+                    watched.begin()
                     refused = self._start(plan, number, step)
                     if refused is not None:
                         return refused
@@ -143,6 +163,7 @@ class Execution:
                 return Unknown("It is still running after the longest time that this action may take.")
             self._closing.wait(pause_s)
             pause_s = min(pause_s * 1.3, _LONGEST_PAUSE_S)
+            watched.keep(_KEEP_EVERY_S)
         return None
 
     def _start(self, plan: Plan, number: int, step: Step) -> Failed | None:
@@ -158,7 +179,11 @@ class Execution:
         with self._locks[step.device]:
             if self._stopped.is_set():
                 return Failed("It was not started.")
-            self._journal.intend(plan.key, number)
+            if number == 0 and (expired := _expired(plan)):
+                return Failed(expired)
+            self._journal.intend(plan.key, number, simulated=device.instrument.simulated)
+            if self._stopped.is_set():  # a journal that is busy may have taken long
+                return Failed("It was not started.")
             try:
                 device.ask("start", plan.step_key(number), step.action, arguments)
             except (InvalidInput, Conflict) as error:
@@ -171,6 +196,38 @@ class Execution:
     def _why_stopped(self) -> str:
         stop = self._stopped.fact
         return f" Emergency stop by {stop['who']}: {stop['why']}" if stop else ""
+
+
+class _Watched:
+    """How long a step was watched. In between it is kept, so that little of it dies with the gateway."""
+
+    def __init__(self, journal: Journal, key: str, number: int) -> None:
+        self._journal, self._key, self._number = journal, key, number
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from now: it had not been started before."""
+        self._since = time.monotonic()
+
+    def keep(self, after_s: float = 0.0) -> None:
+        """Write down what came since the last time, once it is so many seconds."""
+        now = time.monotonic()
+        if now - self._since >= after_s:
+            # Of a journal that cannot be written others tell, and nothing is broken off for a count.
+            with contextlib.suppress(sqlite3.Error):
+                self._journal.watched(self._key, self._number, now - self._since)
+                self._since = now
+
+
+def _expired(plan: Plan) -> str:
+    """Say that the approval of a plan that has not begun is over; empty where it holds, or none was needed."""
+    until = plan.approved_until
+    if until is None or datetime.now(UTC) < until:
+        return ""
+    return (
+        f"Its approval expired at {until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, before it began. Nothing was started: have it "
+        "approved again."
+    )
 
 
 def check_simulated(plan: Plan, devices: Mapping[str, Device]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ from genesis_workbench.experiments.instruments._base import (
     finite,
 )
 from genesis_workbench.experiments.instruments.device import Device
-from genesis_workbench.experiments.instruments.emergency import EmergencyStop
+from genesis_workbench.experiments.instruments.emergency import UNWRITTEN, EmergencyStop
 from genesis_workbench.experiments.instruments.execution import Execution, check_simulated
 from genesis_workbench.experiments.instruments.journal import Journal
 from genesis_workbench.experiments.instruments.plan import Plan
@@ -38,6 +39,8 @@ from genesis_workbench.experiments.instruments.watch import Watch
 _LOOK_EVERY_S = 0.5
 _AGAIN_AFTER_S = 2.0
 _CLOSE_WITHIN_S = 10.0
+_WRITE_WITHIN_S = 5.0
+_PROBE_EVERY_S = 10.0
 log = logging.getLogger(__name__)
 
 
@@ -77,30 +80,15 @@ class Gateway:
         )  # fmt: skip
         self._runs: dict[str, threading.Thread] = {}
         self._looks: dict[str, threading.Thread] = {}
-        self._settling, self._warnings = threading.Lock(), list[str]()
-        self._threads = [threading.Thread(target=self._dispatch, daemon=True), *self._watch.threads]
+        self._settling, self._misnamed = threading.Lock(), list[str]()
+        self._broken_off: dict[str, str] = {}
+        own = [threading.Thread(target=each, daemon=True) for each in (self._dispatch, self._probe)]
+        self._threads = [*own, *self._watch.threads]
 
     def start(self) -> None:
-        """Go on with what was under way, and begin what waits."""
-        if self._stopped.is_set():
-            self._watch.stop_all()  # the gateway may have died in the middle of it
-        seen = {name: self._watch.ask(name) for name in self._named_by_interlocks()}
-        answered = {name: each["readings"] for name, each in seen.items() if each["readings"]}
-        self._warnings = [
-            each for device in self.devices.values() for each in device.misnamed(answered, self.devices)
-        ]
-        for each in self._warnings:
-            log.warning(each)
+        """Go on with what was under way, and begin what waits. It waits for no device: a stop may come at once."""
         for thread in self._threads:
             thread.start()
-
-    def _named_by_interlocks(self) -> list[str]:
-        needed = [
-            device.asked_by(action, self.devices)
-            for device in self.devices.values()
-            for action in device.actions
-        ]
-        return sorted(set().union(*needed))
 
     def close(self) -> None:
         """End without touching the devices; the next start goes on."""
@@ -156,7 +144,7 @@ class Gateway:
             "reason": self._reason(found),
             "values": values,
             "files": files,
-            "simulated": self._simulated(found["plan"]),
+            "simulated": self._simulated(found),
         }
 
     def cancel(self, key: str, who: str) -> dict[str, Any]:
@@ -214,19 +202,23 @@ class Gateway:
         Returns
         -------
         dict
-            Who, why and since when; `devices`, what each answered; `warning`, where it could not be written down.
+            Who stopped it first, why and since when; `later`, who pressed again; `devices`, what each answered; `warning`,
+            where it could not be written down.
         """
         number = self._stopped.tell(who, why)
+        pool = ThreadPoolExecutor(1)  # the journal must not delay the devices, nor they the journal
         try:
-            with ThreadPoolExecutor(
-                1
-            ) as pool:  # the journal must not delay the devices, nor they the journal
-                pool.submit(self._stopped.write, f"emergency stop: {why}")
-                told = self._watch.stop_all()
+            pool.submit(self._stopped.write, f"emergency stop: {why}", who)
+            told = self._watch.stop_all()
+            self._stopped.confirm(number, told)
+            writing = pool.submit(self._stopped.write, f"stopped: {told}", who)
         finally:
             self._stopped.arrived(number)
-        self._stopped.confirm(number, told)
-        warning = self._stopped.write(f"stopped: {told}")
+            pool.shutdown(wait=False)
+        try:
+            warning = writing.result(_WRITE_WITHIN_S)
+        except TimeoutError:
+            warning = f"The journal has not been written in {_WRITE_WITHIN_S:g} s. {UNWRITTEN}"
         fact = {"who": who, "why": why, "devices": told, **self._stopped.fact}
         return {**fact, "warning": warning} if warning else fact
 
@@ -242,22 +234,30 @@ class Gateway:
                 raise Conflict("There is no emergency stop to reset.")
             if self._stopped.on_its_way():
                 raise Conflict("Devices are still being told to stop. Try again in a moment.")
-            if held and self._runs_now():
-                raise Conflict("A plan is still being brought to its end. Try again in a moment.")
-            answers = self._watch.release(names)
-            silent = [f"{name}: {answer}" for name, answer in answers.items() if answer != "released"]
-            if silent:
+            try:
+                self.journal.probe()  # before a device is released: what cannot be written down is not ended
+                if held and self._runs_now():
+                    raise Conflict("A plan is still being brought to its end. Try again in a moment.")
+                self._release(names, number, who, why)
+            except sqlite3.Error as error:
                 self._watch.stop_all(names)
                 raise Unavailable(
-                    f"Not every device could be released, so all stay stopped. {'; '.join(silent)}"
-                )
-            if not self._stopped.end(number, who, f"reset: {why}"):
-                self._watch.stop_all()
-                raise Conflict(
-                    f"{self._stopped.fact.get('who', 'Somebody')} stopped the laboratory while it was being reset, so it "
-                    "stays stopped. Look again, and reset it then."
-                )
+                    f"{self.journal.unwritten(error)} So the reset cannot be written down, and all stay stopped."
+                ) from error
         self._wake.set()
+
+    def _release(self, names: list[str], number: int, who: str, why: str) -> None:
+        answers = self._watch.release(names)
+        silent = [f"{name}: {answer}" for name, answer in answers.items() if answer != "released"]
+        if silent:
+            self._watch.stop_all(names)
+            raise Unavailable(f"Not every device could be released, so all stay stopped. {'; '.join(silent)}")
+        if not self._stopped.end(number, who, f"reset: {why}"):
+            self._watch.stop_all()
+            raise Conflict(
+                f"{self._stopped.fact.get('who', 'Somebody')} stopped the laboratory while it was being reset, so it "
+                "stays stopped. Look again, and reset it then."
+            )
 
     def reserve(self, device: str, who: str, until: str, why: str = "") -> None:
         """Keep a device for one person's plans until a time; an empty time gives it back. See :class:`Reservations`."""
@@ -278,7 +278,7 @@ class Gateway:
             "heartbeat": self._watch.heartbeat,
             "procedures": list(self.section.procedures),
             "stop": self._stopped.fact,
-            "warnings": self._warnings,
+            "warnings": [*self._misnamed, *filter(None, [self.journal.trouble])],
             "devices": [
                 {
                     "name": name,
@@ -313,11 +313,28 @@ class Gateway:
     def _dispatch(self) -> None:
         while not self._closing.is_set():
             try:
+                self._compare_names()
                 self._begin_what_can()
             except Exception:  # it is tried again; plans that run are not touched
                 log.exception("the queue could not be looked at")
             self._wake.wait(_LOOK_EVERY_S)
             self._wake.clear()
+
+    def _compare_names(self) -> None:
+        """Find names in interlocks that no device reads, by what devices have said by now."""
+        reads = dict(self._watch.reads)
+        found = [each for device in self.devices.values() for each in device.misnamed(reads, self.devices)]
+        for each in found:
+            if each not in self._misnamed:
+                log.warning(each)
+        self._misnamed = found
+
+    def _probe(self) -> None:
+        """Learn that the journal cannot be written before somebody needs it, and that it can be again."""
+        while not self._closing.is_set():
+            with contextlib.suppress(sqlite3.Error):
+                self.journal.probe()
+            self._closing.wait(_AGAIN_AFTER_S if self.journal.trouble else _PROBE_EVERY_S)
 
     def _begin_what_can(self) -> None:
         taken: set[str] = set()
@@ -346,9 +363,12 @@ class Gateway:
 
     def _bring_to_its_end(self, key: str) -> None:
         try:
+            self._broken_off.pop(key, None)
             self._execution.run(key)
-        except Exception:  # it stays `running` in the journal, and is gone on with by asking the devices
+        except Exception as error:
+            # It stays `running` in the journal, and is gone on with by asking the devices.
             log.exception("plan %s was broken off; it is gone on with", key)
+            self._broken_off[key] = f"It was broken off ({error!s:.200}), and is gone on with."
             self._closing.wait(_AGAIN_AFTER_S)
         self._wake.set()
 
@@ -372,16 +392,25 @@ class Gateway:
                 self._settled(plan, number, outcome, "The device itself said so later.")
 
     def _reason(self, record: Mapping[str, Any]) -> str:
-        """Return the reason of a plan's state, and where it waits for a device that is gone, that."""
+        """Return the reason of a plan's state; of one that was broken off why, and of one whose device is gone that."""
         reason = str(record["reason"])
+        if record["state"] == "running":
+            return reason or self._broken_off.get(str(record["key"]), "")
         if record["state"] != "unknown":
             return reason
         lost = self._execution.lost(Plan.model_validate(record["plan"]).steps[record["steps"][-1]["number"]])
         return reason if lost in reason else f"{reason} {lost}"
 
-    def _simulated(self, plan: Mapping[str, Any]) -> bool:
-        names = {step["device"] for step in plan["steps"]} & set(self.devices)
-        return any(self.devices[name].instrument.simulated for name in names)
+    def _simulated(self, record: Mapping[str, Any]) -> bool:
+        """Return whether a device of a plan is simulated: as it was when its step began, and before that as it is now."""
+        began = {step["number"]: step["simulated"] for step in record["steps"]}
+        for number, step in enumerate(record["plan"]["steps"]):
+            simulated, device = began.get(number), self.devices.get(step["device"])
+            if simulated is None and device is not None:
+                simulated = device.instrument.simulated
+            if simulated:
+                return True
+        return False
 
 
 def _begin(

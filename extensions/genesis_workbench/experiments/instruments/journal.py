@@ -24,21 +24,30 @@ CREATE TABLE IF NOT EXISTS plans (
 CREATE INDEX IF NOT EXISTS plans_by_state ON plans (state);
 CREATE TABLE IF NOT EXISTS steps (
     plan TEXT NOT NULL, number INTEGER NOT NULL, state TEXT NOT NULL, intended TEXT NOT NULL,
-    ended TEXT NOT NULL DEFAULT '', outcome TEXT NOT NULL DEFAULT '{}', PRIMARY KEY (plan, number)
+    ended TEXT NOT NULL DEFAULT '', outcome TEXT NOT NULL DEFAULT '{}', simulated INTEGER, seconds REAL, PRIMARY KEY (plan, number)
 );
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS log (number INTEGER PRIMARY KEY, time TEXT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL);
 """
+_BUSY_MS = 1000
+_CAME_LATER = {"simulated": "INTEGER", "seconds": "REAL"}  # columns of steps that a journal may not have yet
 
 
 class Journal:
     """The file. May be used from several threads."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.RLock()
+        self._lock, self._path = threading.RLock(), path
+        self.trouble = ""
+        """Why the last change could not be written, in a sentence; empty where it could."""
         self._file = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._file.row_factory = sqlite3.Row
         self._file.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + _TABLES)
+        known = {row["name"] for row in self._rows("PRAGMA table_info(steps)")}
+        for name in [name for name in _CAME_LATER if name not in known]:
+            self._do(f"ALTER TABLE steps ADD COLUMN {name} {_CAME_LATER[name]}")
+        # Who waits keeps all others waiting: whatever is not written now is tried again.
+        self._file.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
 
     def close(self) -> None:
         """Close the file."""
@@ -65,7 +74,10 @@ class Journal:
         self.has(plan)
 
     def plan(self, key: str) -> dict[str, Any]:
-        """Return a plan with its steps' outcomes; NotFound where there is none."""
+        """Return a plan with its steps' outcomes; NotFound where there is none.
+
+        `simulated` and `seconds` of a step are None where it was written down before a journal kept them.
+        """
         with self._lock:
             rows = self._rows("SELECT * FROM plans WHERE key = ?", key)
             if not rows:
@@ -76,7 +88,8 @@ class Journal:
             "plan": json.loads(rows[0]["body"]),
             "steps": [
                 {
-                    **{name: step[name] for name in ("number", "state", "intended", "ended")},
+                    **{name: step[name] for name in ("number", "state", "intended", "ended", "seconds")},
+                    "simulated": None if step["simulated"] is None else bool(step["simulated"]),
                     "outcome": json.loads(step["outcome"]),
                 }
                 for step in steps
@@ -98,12 +111,20 @@ class Journal:
         with self._lock:
             return self._do(query, *values) == 1
 
-    def intend(self, key: str, number: int) -> None:
-        """Write down that a step is about to be started."""
+    def intend(self, key: str, number: int, *, simulated: bool) -> None:
+        """Write down that a step is about to be started, and whether its device is simulated.
+
+        A step that is intended again never began before: what its device is now counts.
+        """
         self._do(
-            "INSERT OR IGNORE INTO steps (plan, number, state, intended) VALUES (?, ?, 'intended', ?)",
-            key, number, now(),
+            "INSERT INTO steps (plan, number, state, intended, simulated, seconds) VALUES (?, ?, 'intended', ?, ?, 0) "
+            "ON CONFLICT (plan, number) DO UPDATE SET simulated = excluded.simulated WHERE state = 'intended'",
+            key, number, now(), simulated,
         )  # fmt: skip
+
+    def watched(self, key: str, number: int, seconds: float) -> None:
+        """Add to how long a step was seen to run; nothing where it was never intended."""
+        self._do("UPDATE steps SET seconds = seconds + ? WHERE plan = ? AND number = ?", seconds, key, number)
 
     def settle(self, key: str, number: int, state: str, outcome: dict[str, Any]) -> None:
         """Write down what became of a step. What is settled for good stays."""
@@ -125,6 +146,19 @@ class Journal:
             self._do("INSERT OR REPLACE INTO facts VALUES (?, ?)", name, json.dumps(value))
             self._do("INSERT INTO log (time, who, what) VALUES (?, ?, ?)", now(), who, what)
 
+    def probe(self) -> None:
+        """Write something small, to learn whether that is possible; `trouble` says so afterwards, and sqlite3.Error."""
+        self._do("INSERT OR REPLACE INTO facts VALUES ('probe', ?)", json.dumps({"written": now()}))
+
+    def unwritten(self, error: Exception) -> str:
+        """Say that it cannot be written, and what helps."""
+        helps = (
+            f"end the program that has {self._path} open"
+            if "locked" in str(error)
+            else f"make room on {self._path.parent}"
+        )
+        return f"The journal cannot be written ({error}): {helps}."
+
     def log(self, most: int = 50) -> list[dict[str, Any]]:
         """Return what people did last, newest first."""
         return [
@@ -134,7 +168,13 @@ class Journal:
 
     def _do(self, query: str, *values: Any) -> int:
         with self._lock:
-            return self._file.execute(query, values).rowcount
+            try:
+                changed = self._file.execute(query, values).rowcount
+            except sqlite3.Error as error:
+                self.trouble = self.unwritten(error)
+                raise
+            self.trouble = ""
+            return changed
 
     def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         with self._lock:

@@ -12,9 +12,11 @@ from genesis_workbench.core.service import Service, local_state, me, service
 from genesis_workbench.core.site import this_site
 from genesis_workbench.core.state import State
 from genesis_workbench.experiments.instruments import address
-from genesis_workbench.experiments.instruments.client import Client
+from genesis_workbench.experiments.instruments.client import STOP_TIMEOUT_S, Client, stopping
+from genesis_workbench.experiments.instruments.emergency import tidied
 
 _STALE_S = 60.0
+_SERVICE_TIMEOUT_S = STOP_TIMEOUT_S + 5  # it waits for the gateway itself
 
 
 class _Door(Protocol):
@@ -42,7 +44,8 @@ class _Through:
         return found
 
     def stop(self, who: str, why: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._remote.post(f"{self._path}/stop", {"why": why})
+        body = {"why": tidied(why)}
+        found: dict[str, Any] = self._remote.post(f"{self._path}/stop", body, timeout_s=_SERVICE_TIMEOUT_S)
         return found
 
     def reset(self, who: str, why: str) -> dict[str, Any]:
@@ -76,15 +79,20 @@ class Laboratory:
         """Return everything that its gateway says: devices, queue, emergency stop, what people did last."""
         return self._door.state()
 
-    def stop(self, why: str) -> None:
+    def stop(self, why: str = "") -> None:
         """Emergency stop: every device goes into its safe state at once; nothing starts until :meth:`reset`.
 
         Raises
         ------
         Unavailable
-            If a device did not confirm it, or it could not be written down. It holds all the same.
+            If a device did not confirm it, or it could not be written down: it holds all the same. If nobody answers: it
+            may not have reached the devices.
+        DeadlineExceeded
+            If the answer takes too long.
         """
-        trouble = not_confirmed(self._door.stop(me().name, why))
+        with stopping():
+            answer = self._door.stop(me().name, why)
+        trouble = not_confirmed(answer)
         if trouble:
             raise Unavailable(trouble)
 
@@ -132,6 +140,8 @@ class Laboratory:
         head = f"{state['title']}{' (simulated)' if state['simulated'] else ''}"
         if stop:
             head += f": EMERGENCY STOP by {stop['who']} {_ago(stop['since'])}: {stop['why']}"
+            for each in stop.get("later", ()):
+                head += f"; again by {each['who']} {_ago(each['since'])}: {each['why']}"
         if seconds_since(state["heartbeat"]) > _STALE_S:
             head += f" (its devices were last looked at {_ago(state['heartbeat'])})"
         head += "".join(f" {each}" for each in state.get("warnings", ()))

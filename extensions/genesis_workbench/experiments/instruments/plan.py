@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.identifiers import check_slug, idempotency_key
@@ -35,6 +35,9 @@ class Plan(BaseModel):
     simulated : bool or None
         Whether all its devices are simulated, as whoever approved it was told; None where nobody was told anything. A
         gateway refuses a plan of which this is not so.
+    approved_until : datetime or None
+        When the approval expires under which it was sent; None where there is none. A plan that has not begun by then
+        does not begin any more; one that has goes on.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,6 +47,7 @@ class Plan(BaseModel):
     asker: str = Field("", max_length=100)
     owner: str = Field("", max_length=100)
     simulated: bool | None = None
+    approved_until: AwareDatetime | None = None
     steps: tuple[Step, ...] = Field(min_length=1, max_length=200)
 
     @property
@@ -57,8 +61,8 @@ class Plan(BaseModel):
         return self.owner or self.asker
 
     def same(self, other: Plan) -> bool:
-        """Whether both do the same. For whom, and what somebody was told, is no part of what is done."""
-        apart = {"owner", "simulated"}
+        """Whether both do the same. For whom, and what somebody was told or allowed, is no part of what is done."""
+        apart = {"owner", "simulated", "approved_until"}
         return self.model_dump(mode="json", exclude=apart) == other.model_dump(mode="json", exclude=apart)
 
     def step_key(self, number: int) -> str:

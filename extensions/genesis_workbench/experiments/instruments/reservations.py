@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from genesis_workbench.core.clock import seconds_since
@@ -15,7 +16,7 @@ class Reservations:
     """Reservations of one laboratory, in its journal."""
 
     def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+        self._journal, self._keeping = journal, threading.Lock()
 
     def of(self, device: str) -> dict[str, Any]:
         """Return `who` has a device and `until` when; empty where nobody has."""
@@ -32,6 +33,10 @@ class Reservations:
         why : str
             With an empty time it ends another person's reservation too; everybody sees it in the log.
         """
+        with self._keeping:  # of two who ask at once the second finds what the first was given
+            self._keep(device, who, until, why)
+
+    def _keep(self, device: str, who: str, until: str, why: str) -> None:
         holder = self.of(device)
         others = bool(holder) and holder["who"] != who
         if others and (until or not why):

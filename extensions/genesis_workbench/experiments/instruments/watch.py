@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict
 from typing import Any, TypeVar
 
 from genesis_workbench.core.clock import now
-from genesis_workbench.core.errors import GenesisError
+from genesis_workbench.core.errors import Conflict, GenesisError
 from genesis_workbench.experiments.instruments._base import Reading
 from genesis_workbench.experiments.instruments.device import Device
 from genesis_workbench.experiments.instruments.emergency import EmergencyStop
@@ -22,6 +23,8 @@ from genesis_workbench.experiments.instruments.emergency import EmergencyStop
 _EVERY_S = 2.0
 _START_WITHIN_S = 10.0
 _ANSWER_WITHIN_S = 45.0  # less than a client waits for the answer to a stop
+_NOT_ASKED, _SILENT = "not asked yet", "does not answer"
+_FRESH_FOR_S = 1.0
 _LATE = "has not answered yet"
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -42,7 +45,11 @@ class Watch:
         self, devices: Mapping[str, Device], stopped: EmergencyStop, closing: threading.Event
     ) -> None:
         self._devices, self._stopped, self._closing = devices, stopped, closing
-        self.seen: dict[str, dict[str, Any]] = {name: {"status": "not asked yet"} for name in devices}
+        self.seen: dict[str, dict[str, Any]] = {
+            name: {"status": _NOT_ASKED, "readings": {}} for name in devices
+        }
+        self.reads: dict[str, dict[str, Reading]] = {}
+        """By device what it has ever read, for whoever has answered."""
         self.threads = [threading.Thread(target=self._look, args=(name,), daemon=True) for name in devices]
         self.starting = {name: threading.Lock() for name in devices}
         """Held while a device is told to start, so that a stop can come after it."""
@@ -60,16 +67,48 @@ class Watch:
         """Ask one device how it is now, and remember it."""
         try:
             found = {**asdict(self._devices[name].state()), "seen": now()}
+            if found["readings"]:
+                self.reads[name] = {**self.reads.get(name, {}), **found["readings"]}
         except GenesisError as error:
             last = self.seen[name].get("seen", "")
-            found = {"status": "does not answer", "reason": error.message, "seen": last, "readings": {}}
+            found = {"status": _SILENT, "reason": error.message, "seen": last, "readings": {}}
         self.seen[name] = found
         return found
 
     def readings(self, names: Collection[str]) -> Mapping[str, Mapping[str, Reading]]:
-        """Ask some devices for their readings."""
-        found = _at_once(self.ask, names, dict[str, Any]())
-        return {name: each.get("readings", {}) for name, each in found.items()}
+        """Ask some devices for their readings as they are now, without those that cannot be read.
+
+        Raises
+        ------
+        Conflict
+            If one takes so long, twice, that what the others said is old by then.
+        """
+        for _ in range(2):
+            begun = time.monotonic()
+            late: tuple[dict[str, Any], float] = {}, _ANSWER_WITHIN_S
+            found = _at_once(self._timed, names, late)
+            if time.monotonic() - begun <= _FRESH_FOR_S:
+                break
+        else:
+            slow = [
+                f"{name} in {took_s:.1f} s" for name, (_, took_s) in found.items() if took_s > _FRESH_FOR_S
+            ]
+            raise Conflict(
+                f"The interlocks cannot be checked: devices answered too late ({', '.join(slow) or 'together'}). A reading "
+                f"that is older than {_FRESH_FOR_S:g} s may have changed. The step was not started: see what holds them up."
+            )
+        return {
+            name: {
+                reading: value
+                for reading, value in each.get("readings", {}).items()
+                if reading not in each.get("unreadable", ())
+            }
+            for name, (each, _) in found.items()
+        }
+
+    def _timed(self, name: str) -> tuple[dict[str, Any], float]:
+        begun = time.monotonic()
+        return self.ask(name), time.monotonic() - begun
 
     def stop_all(self, names: Collection[str] | None = None) -> dict[str, str]:
         """Tell devices to stop, all where none is named; return what each answered, in words. Waits for no reset."""
@@ -95,6 +134,8 @@ class Watch:
     def _look(self, name: str) -> None:
         while not self._closing.is_set():
             try:
+                if self.seen[name]["status"] == _NOT_ASKED:
+                    self._stop_again(name)  # the gateway may have died in the middle of a stop
                 self.ask(name)
                 self._stop_again(name)
                 self._stopped.write_what_is_missing()

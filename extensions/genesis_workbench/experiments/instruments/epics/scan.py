@@ -73,7 +73,7 @@ class StageScan:
         # Off the main thread: signals of the process are the gateway's.
         self._engine = RunEngine({}, loop=_loop(), context_managers=[])
         self._stage: Stage | None = None
-        self._agrees, self._connecting = False, threading.Lock()
+        self._connecting = threading.Lock()
         self._lock, self._thread, self._running = threading.RLock(), threading.Thread(), ""
 
     def state(self) -> DeviceState:
@@ -167,16 +167,17 @@ class StageScan:
             documents.close()
 
     def _checked(self) -> Stage:
-        """Return the stage, if it is what the site says. A stop does not ask."""
+        """Return the stage, if it is what the site says. A stop does not ask.
+
+        It is asked each time: another device may have taken the names of the one before.
+        """
         stage = self._connected()
-        if not self._agrees:
-            said = self._do(_simulated, stage)
-            if said != self.simulated:
-                raise Conflict(
-                    f"The site says simulated = {str(self.simulated).lower()} of {self._prefix}, the device says "
-                    f"{str(said).lower()}. Correct the site file."
-                )
-            self._agrees = True
+        said = self._do(_simulated, stage)
+        if said != self.simulated:
+            raise Conflict(
+                f"The site says simulated = {str(self.simulated).lower()} of {self._prefix}, the device says "
+                f"{str(said).lower()}. Correct the site file."
+            )
         return stage
 
     def _connected(self) -> Stage:
@@ -189,13 +190,23 @@ class StageScan:
         return self._stage
 
     def _do(self, what: Callable[..., Any], *arguments: Any) -> Any:
+        async def within() -> Any:
+            # Caught here already: errors of aioca are false (CANothing), and a future of `concurrent` takes a false error for
+            # none (CPython 3.11): a stop that the device refused would have answered None.
+            try:
+                return await asyncio.wait_for(what(*arguments), _TIMEOUT_S)
+            except Exception as error:  # ophyd-async and aioca raise many kinds for a device that is silent
+                raise self._silent(error) from error
+
         try:
-            within = asyncio.wait_for(what(*arguments), _TIMEOUT_S)
-            return call_in_bluesky_event_loop(within, timeout=_TIMEOUT_S + 2)
-        except Exception as error:  # ophyd-async and aioca raise many kinds for a device that is silent
-            raise Unavailable(
-                f"The device {self._prefix} does not answer on EPICS.", detail=str(error)
-            ) from error
+            return call_in_bluesky_event_loop(within(), timeout=_TIMEOUT_S + 2)
+        except Unavailable:
+            raise
+        except Exception as error:  # the loop itself does not answer
+            raise self._silent(error) from error
+
+    def _silent(self, error: Exception) -> Unavailable:
+        return Unavailable(f"The device {self._prefix} does not answer on EPICS.", detail=str(error))
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{check_slug(key, 'plan')}.jsonl"

@@ -66,7 +66,7 @@ class SilaIncubator:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # A stop has a connection, threads and locks of its own: calls that hang do not keep it from leaving.
         self._line, self._stop_line = Line(settings), Line(settings)
-        self._starting, self._agrees = threading.Lock(), False
+        self._starting = threading.Lock()
 
     def state(self) -> DeviceState:
         """Ask how it is. See :class:`Instrument`."""
@@ -154,16 +154,17 @@ class SilaIncubator:
         return command.responses.to_native_type(answer)
 
     def _checked(self) -> Any:
-        """Return the server's feature, if the device is what the site says. A stop does not ask."""
+        """Return the server's feature, if the device is what the site says. A stop does not ask.
+
+        It is asked each time: another device may have taken the address of the one before.
+        """
         feature = self._line.incubator()
-        if not self._agrees:
-            said = bool(self._line.do(feature.Simulated.get))
-            if said != self.simulated:
-                raise Conflict(
-                    f"The site says simulated = {str(self.simulated).lower()} of the incubator, it says {str(said).lower()} "
-                    "itself. Correct the site file."
-                )
-            self._agrees = True
+        said = bool(self._line.do(feature.Simulated.get))
+        if said != self.simulated:
+            raise Conflict(
+                f"The site says simulated = {str(self.simulated).lower()} of the incubator, it says {str(said).lower()} "
+                "itself. Correct the site file."
+            )
         return feature
 
     def _keep(self, key: str, known: dict[str, Any]) -> None:
