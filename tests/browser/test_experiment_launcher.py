@@ -30,7 +30,9 @@ def test_an_experiment_is_described_launched_approved_stopped_and_found_again(
     low.fill("90")
     expect(launcher.locator("[data-at='space.0']")).to_contain_text("low < high", timeout=30_000)
     low.fill("five")
-    expect(launcher.locator("[data-at='space.0.low']")).to_contain_text("valid number", timeout=30_000)
+    expect(launcher.locator("[data-at='space.0.low']")).to_contain_text(
+        "A number is needed, not 'five'", timeout=30_000
+    )
     expect(low).to_have_attribute("aria-invalid", "true")
     screenshot(page, "30-launcher-fault")
     low.fill("5")
@@ -41,16 +43,24 @@ def test_an_experiment_is_described_launched_approved_stopped_and_found_again(
     expect(estimate).to_contain_text("20 trials", timeout=30_000)
     expect(estimate).to_contain_text("80 of 100 USD")
     expect(estimate).to_contain_text("20 of them wait for a person.")
+    # Whoever approves must see it, and is never oneself.
+    expect(estimate).to_contain_text("Nobody but you can see it")
+    launcher.get_by_label("solar").check()
+    expect(estimate).to_contain_text("Somebody else of solar approves.", timeout=30_000)
     screenshot(page, "31-launcher-ready")
+    nothing_typed_is_lost(page, launcher)
+    keys_stay_in_the_form(page, launcher)
 
     # Launched by the service; nobody approves their own.
     launcher.get_by_role("button", name="Launch").click()
     asked = launcher.locator(".asked")
     expect(asked.first).to_contain_text("Trial 1", timeout=60_000)
-    asked.first.get_by_role("button", name="Approve").click()
-    expect(launcher.get_by_role("alert").filter(has_text="custom:experiments:approve")).to_be_visible(
-        timeout=30_000
-    )
+    expect(asked.first).to_contain_text("Somebody else of solar approves it.")
+    expect(asked.get_by_role("button", name="Approve")).to_have_count(0)
+    launcher.get_by_role("button", name="Experiments (").click()
+    expect(launcher.locator("table")).to_contain_text("running, 2 wait", timeout=30_000)
+    launcher.get_by_role("button", name="A field in Golden").click()
+    expect(asked).to_have_count(2, timeout=30_000)
     experiment = page.evaluate("() => document.querySelector('.genesis-launcher').dataset.experiment")
 
     # Another person approves one trial and refuses the other, with a reason that stays.
@@ -65,6 +75,7 @@ def test_an_experiment_is_described_launched_approved_stopped_and_found_again(
     expect(waiting).to_have_count(2, timeout=60_000)
     waiting.first.get_by_role("button", name="Approve").click()
     second = waiting.filter(has_text="Trial 2")
+    expect(second.get_by_role("button", name="Refuse")).to_be_disabled()
     second.get_by_label("reason for trial 2").fill("The roof is being painted.")
     second.get_by_role("button", name="Refuse").click()
     rows = launcher.get_by_role("region", name="trials").locator("tr")
@@ -77,7 +88,12 @@ def test_an_experiment_is_described_launched_approved_stopped_and_found_again(
     expect(launcher.locator("th[aria-sort='ascending']")).to_contain_text("state")
     rows.filter(has_text="observed").click()
     expect(launcher.locator("circle.chosen")).to_have_count(1)
-    launcher.get_by_role("button", name="Stop", exact=True).click()
+    # Enter twice does not stop it: the keyboard is where one says why.
+    launcher.get_by_role("button", name="Stop", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(launcher.get_by_label("why it is stopped")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(launcher.get_by_role("button", name="Stop it")).to_be_visible()
     launcher.get_by_label("why it is stopped").fill("Enough seen.")
     launcher.get_by_role("button", name="Stop it").click()
     expect(launcher).to_contain_text("The hypothesis is undecided.", timeout=60_000)
@@ -137,6 +153,33 @@ def test_it_is_heard_while_a_cell_waits_for_the_experiment(workbench, signed_in)
     expect(launcher).to_contain_text("The hypothesis is undecided.", timeout=60_000)
 
 
+def nothing_typed_is_lost(page, launcher):
+    """Other tabs keep the form as it is; to start over takes a second click, and Enter twice is none."""
+    launcher.get_by_role("button", name="Experiments (").click()
+    launcher.get_by_role("button", name="Describe", exact=True).click()
+    title = launcher.get_by_label("title", exact=True)
+    expect(title).to_have_value("A field in Golden", timeout=30_000)
+    launcher.get_by_role("button", name="Start over").focus()
+    page.keyboard.press("Enter")
+    expect(launcher.get_by_role("button", name="Start over: forget it")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(launcher.get_by_role("button", name="Start over", exact=True)).to_be_focused()
+    expect(title).to_have_value("A field in Golden")
+
+
+def keys_stay_in_the_form(page, launcher):
+    """A drop-down has its own keys: Lab would go to another cell, or insert one, as its shortcuts say."""
+    cells = page.locator(".jp-Notebook .jp-Cell").count()
+    order = launcher.get_by_label("better is", exact=True)
+    order.focus()
+    page.keyboard.press("ArrowDown")
+    expect(order).to_have_value("false")
+    page.keyboard.press("b")
+    expect(order).to_be_focused()
+    expect(page.locator(".jp-Notebook .jp-Cell")).to_have_count(cells)
+    order.select_option("true")
+
+
 def conditional(launcher):
     """A fidelity, and a parameter that is there only sometimes: what is wrong with each is said beside it."""
     launcher.get_by_label("how true to life").select_option(index=1)
@@ -159,7 +202,7 @@ def describe(launcher):
     launcher.get_by_label("title", exact=True).fill("A field in Golden", timeout=120_000)
     launcher.get_by_role("button", name="Several steps").click()
     launcher.get_by_label("step", exact=True).fill("Make it")
-    expect(launcher.locator("[data-at='steps.0.name']")).to_contain_text("match", timeout=30_000)
+    expect(launcher.locator("[data-at='steps.0.name']")).to_contain_text("lower-case letters", timeout=30_000)
     launcher.get_by_role("button", name="Remove").click()
     launcher.get_by_label("executor", exact=True).select_option("pvlib")
     for name, value in {"latitude": "39.74", "longitude": "-105.18", "altitude m": "1829"}.items():
@@ -177,4 +220,3 @@ def describe(launcher):
     launcher.get_by_label("most money").fill("100")
     launcher.get_by_label("money for one trial").fill("4")
     launcher.get_by_label("a person approves").select_option("each")
-    launcher.get_by_label("solar").check()

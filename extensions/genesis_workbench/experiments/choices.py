@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -60,8 +61,18 @@ def _plugin(group: str, name: str) -> dict[str, Any]:
     try:
         kind = plugins.load(group, name)
     except GenesisError as error:
-        return {"name": name, "about": "", "refusal": error.message}
-    return {"name": name, "about": _first(kind), "refusal": ""}
+        return {"name": name, "title": "", "about": "", "refusal": error.message}
+    return {"name": name, **_presented(kind), "refusal": ""}
+
+
+def _presented(kind: type) -> dict[str, str]:
+    """Return what a plug-in is, in a few words for a list and in some sentences for whoever has chosen it.
+
+    Its module's first line says what it does; its class's docstring, how.
+    """
+    module = sys.modules.get(kind.__module__)
+    line = _plain(((module and module.__doc__) or "").strip().partition("\n")[0])
+    return {"title": line.partition(":")[0].rstrip("."), "about": f"{line} {_first(kind)}".strip()}
 
 
 def _units(kind: type, attribute: str) -> dict[str, str] | None:

@@ -208,19 +208,23 @@ def check(space: Sequence[AnyParameter], constraints: Sequence[AnyConstraint]) -
         Naming the first that makes no sense.
     """
     names = [parameter.name for parameter in space]
-    if len(set(names)) < len(names):
-        raise InvalidInput(f"A parameter is named twice: {names}.")
     for place, parameter in enumerate(space):
+        if parameter.name in names[:place]:
+            raise InvalidInput(
+                f"A parameter is named twice: {parameter.name!r}. Give one of the two another name.",
+                where=f"space.{place}.name",
+            )
         if parameter.when is not None:
             with about(f"space.{place}.when"):
                 _condition(parameter, space[:place])
     mixed = [
         name for constraint in constraints if isinstance(constraint, Mixture) for name in constraint.parts
     ]
-    for constraint in constraints:
-        constraint.check(space)
+    for row, constraint in enumerate(constraints):
+        with about(f"constraints.{row}"):
+            constraint.check(space)
     if len(set(mixed)) < len(mixed):
-        raise InvalidInput(f"A parameter is in two mixtures: {mixed}.")
+        raise InvalidInput(f"A parameter is in two mixtures: {mixed}.", where="constraints")
 
 
 def _condition(parameter: AnyParameter, earlier: Sequence[AnyParameter]) -> None:

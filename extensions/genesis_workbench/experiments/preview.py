@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,6 +18,39 @@ from genesis_workbench.experiments.steps import active
 
 Fault = dict[str, str]
 """`where`, a path such as ``space.0.low``, and `message`."""
+
+_MOST = 3
+"""Values of one list that are shown as wrong."""
+
+# What pydantic finds, in words of a form; the value that was seen comes behind them.
+_WORDS = {
+    "greater_than": "It must be above {gt}",
+    "greater_than_equal": "It must be {ge} or more",
+    "less_than": "It must be below {lt}",
+    "less_than_equal": "It must be {le} or less",
+    **dict.fromkeys(("float_type", "float_parsing"), "A number is needed"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "A whole number is needed"),
+    "finite_number": "A finite number is needed",
+    **dict.fromkeys(("bool_type", "bool_parsing"), "Yes or no is needed"),
+    "literal_error": "It must be {expected}",
+    "string_type": "Text is needed",
+    "string_too_short": "At least {min_length} characters are needed",
+    "string_too_long": "At most {max_length} characters are possible; shorten it",
+    "too_short": "At least {min_length} are needed, not {actual_length}",
+    "too_long": "At most {max_length} are possible, not {actual_length}",
+    **dict.fromkeys(("tuple_type", "list_type"), "A list is needed"),
+    **dict.fromkeys(("dict_type", "mapping_type"), "Names, each with a value, are needed"),
+    "union_tag_not_found": "Say of which kind it is",
+    "union_tag_invalid": "It must be of the kind {expected_tags}",
+    "extra_forbidden": "There is nothing of this name here; leave it out",
+}
+_PATTERNS = {
+    r"^[a-z][a-z0-9_]{0,79}$": (
+        "A name has lower-case letters, digits and _, and begins with a letter, such as tilt_deg"
+    ),
+    r"^[A-Z]{3}$": "A currency has three capital letters, such as USD",
+    r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$": "Name a function by its module, such as package.module:function",
+}
 
 
 def preview(fields: Mapping[str, Any], ask: Callable[[ExperimentSpec], dict[str, Any]]) -> dict[str, Any]:
@@ -55,9 +88,12 @@ def outlook(spec: ExperimentSpec, check: Callable[[], Checked]) -> dict[str, Any
     """Return what launching would do; what refuses it, where something does."""
     try:
         checked = check()
-        return {"faults": [], **estimate(spec, checked)}
+        told = estimate(spec, checked)
     except GenesisError as error:
         return {"faults": [{"where": error.where, "message": error.message}]}
+    if not told["trials"]:
+        return {"faults": [_too_dear(told["ends_by"], told["amounts"][told["ends_by"]])]}
+    return {"faults": [], **told}
 
 
 def estimate(spec: ExperimentSpec, checked: Checked) -> dict[str, Any]:
@@ -86,6 +122,15 @@ def estimate(spec: ExperimentSpec, checked: Checked) -> dict[str, Any]:
     }
 
 
+def _too_dear(name: str, amount: Mapping[str, Any]) -> Fault:
+    """Return that what is there of an amount is not enough for one trial of the usual kind."""
+    message = (
+        f"One trial costs about {amount['mean']:.4g} {amount['unit']}, and the whole budget is {amount['limit']:g}: that is "
+        "not enough for one. Give a larger budget, or a cheaper trial."
+    )
+    return {"where": f"budget.{name}", "message": message}
+
+
 def _amount(spec: ExperimentSpec, name: str, costs: list[float]) -> dict[str, Any]:
     mean, limit = math.fsum(costs) / len(costs), spec.budget.limits.get(name)
     enough = None if limit is None or not mean else math.floor(limit / mean * (1 + 1e-9))
@@ -106,7 +151,7 @@ def _approvals(
     costs: list[Amounts],
     trials: int,
 ) -> dict[str, Any]:
-    """Return how many trials would wait for a person, and why the first of them would."""
+    """Return how many trials would wait for a person, why the first of them would, and which groups can see them."""
     # The policy `first` looks at numbers: what it says of the rest is asked of a later one.
     later = (spec.approval.first or 0) + 1
     asked, why = 0, ""
@@ -117,7 +162,8 @@ def _approvals(
         why = why or needed
     first = min(spec.approval.first or 0, trials)
     rest = (trials - first) * asked / len(points)
-    return {"needed": first + rest, "why": why or (spec.approval.needed(1, {}, ()) if first else "")}
+    why = why or (spec.approval.needed(1, {}, ()) if first else "")
+    return {"needed": first + rest, "why": why, "groups": list(spec.groups)}
 
 
 def _names(spec: ExperimentSpec) -> list[str]:
@@ -125,22 +171,52 @@ def _names(spec: ExperimentSpec) -> list[str]:
 
 
 def _of(error: ValidationError, fields: Mapping[str, Any]) -> list[Fault]:
-    """Return pydantic's faults with paths into what was given."""
-    found: list[Fault] = []
-    short: list[Fault] = []
+    """Return pydantic's faults in plain words, with paths into what was given."""
+    found: dict[tuple[str, str], list[str]] = {}
+    short: dict[tuple[str, str], list[str]] = {}
     for fault in error.errors():
         raised = getattr(fault.get("ctx", {}).get("error"), "where", "")
-        told = {
-            "where": ".".join(filter(None, (_path(fault["loc"], fields), raised))),
-            "message": "This is needed."
-            if fault["type"] == "missing" or fault.get("input") == ""
-            else fault["msg"].removeprefix("Value error, "),
-        }
-        (short if fault["type"] == "too_short" else found).append(told)
+        where = ".".join(filter(None, (_path(fault["loc"], fields), raised)))
+        words, seen = _told(fault)
+        if seen and where.rpartition(".")[2].isdigit():
+            # A list is typed into one field: what is wrong with several of its members alike is told once.
+            where = where.rpartition(".")[0]
+        (short if fault["type"] == "too_short" else found).setdefault((where, words), []).append(seen)
     # A list that seems too short because one of its members is wrong has that one fault only.
-    return found + [
-        each for each in short if not any(other["where"].startswith(f"{each['where']}.") for other in found)
-    ]
+    wrong = [f"{where}." for where, _ in found] + [where for where, _ in short]
+    found |= {
+        key: seen for key, seen in short.items() if not any(each.startswith(f"{key[0]}.") for each in wrong)
+    }
+    return [{"where": where, "message": _sentence(words, seen)} for (where, words), seen in found.items()]
+
+
+def _told(fault: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what is needed, in words of a form, and the value that was seen, where that helps."""
+    kind, seen, given = fault["type"], fault.get("input"), fault.get("ctx", {})
+    if kind == "missing" or seen in ("", [], ()):
+        return "This is needed", ""
+    if kind == "string_pattern_mismatch":
+        words = _PATTERNS.get(given["pattern"], "It is not written as it must be")
+    elif kind in _WORDS:
+        words = _WORDS[kind].format_map({name: _short(value) for name, value in given.items()})
+    else:
+        words = (
+            str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "it should").rstrip(".")
+        )
+        return (words[0].upper() + words[1:] if words.startswith(("a ", "an ", "it ", "the ")) else words), ""
+    shown = isinstance(seen, str | int | float) and kind not in ("string_too_long", "extra_forbidden")
+    return words, f"{seen!r:.60}" if shown else ""
+
+
+def _short(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _sentence(words: str, seen: Sequence[str]) -> str:
+    """Return words and the values they are about, a few of them, as a sentence."""
+    values = list(dict.fromkeys(filter(None, seen)))
+    more = f" and {len(values) - _MOST} more" if len(values) > _MOST else ""
+    return f"{words}, not {', '.join(values[:_MOST])}{more}." if values else f"{words}."
 
 
 def _path(loc: tuple[int | str, ...], given: Any) -> str:

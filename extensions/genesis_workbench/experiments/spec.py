@@ -140,29 +140,52 @@ class ExperimentSpec(Record):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         check_space(self.space, self.constraints)
-        names = [objective.name for objective in self.objectives]
-        if len(set(names)) < len(names):
-            raise ValueError(f"an objective is named twice: {names}")
-        arms = [MAIN, *(arm.name for arm in self.arms)]
-        if len(set(arms)) < len(arms):
-            raise ValueError(f"an arm is named twice: {arms}")
-        odd = sorted(set(self.hypothesis.rule.arms) - set(arms))
-        if odd:
-            raise ValueError(
-                f"the rule looks at the arm {odd[0]!r}, but the experiment has only {', '.join(arms)}"
-            )
-        for arm in self.arms:
-            if arm.parameters is not None:
-                Domain(self.space, self.constraints).check(arm.parameters)
+        self._check_objectives()
+        self._check_arms()
         self._check_steps()
         self._check_costs()
         return self
 
+    def _check_objectives(self) -> None:
+        names = [objective.name for objective in self.objectives]
+        for place, name in enumerate(names[1:]):
+            if name in names[: place + 1]:
+                raise InvalidInput(
+                    f"an objective is named twice: {name!r}; leave one of the two out",
+                    where=f"further_objectives.{place}.name",
+                )
+
+    def _check_arms(self) -> None:
+        names = [MAIN, *(arm.name for arm in self.arms)]
+        for place, arm in enumerate(self.arms):
+            if arm.name in names[: place + 1]:
+                used = "is the proposer's own" if arm.name == MAIN else "is there already"
+                raise InvalidInput(
+                    f"an arm is named twice: {arm.name!r} {used}; give it another name",
+                    where=f"arms.{place}.name",
+                )
+        odd = sorted(set(self.hypothesis.rule.arms) - set(names))
+        if odd:
+            raise InvalidInput(
+                f"the rule looks at the arm {odd[0]!r}, but the experiment has only {', '.join(names)}",
+                where="hypothesis.rule",
+            )
+        for place, arm in enumerate(self.arms):
+            if arm.parameters is not None:
+                with about(f"arms.{place}.parameters"):
+                    Domain(self.space, self.constraints).check(arm.parameters)
+
     def _check_steps(self) -> None:
         if bool(self.executor) == bool(self.steps):
-            raise ValueError("an experiment has either an executor or steps")
+            raise InvalidInput(
+                f"an experiment has either an executor or steps; {'leave one of them out' if self.steps else 'choose one'}",
+                where="executor",
+            )
         if self.steps and self.executor_arguments:
-            raise ValueError("each step has its own arguments; executor_arguments goes with executor")
+            raise InvalidInput(
+                "each step has its own arguments; executor_arguments goes with executor",
+                where="executor_arguments",
+            )
         check_graph(self.steps)
         names = {parameter.name: parameter for parameter in self.space}
         for place, step in enumerate(self.steps):
@@ -185,20 +208,29 @@ class ExperimentSpec(Record):
                 parameter.encode(self.fidelity.target)
 
     def _check_costs(self) -> None:
-        for costs in (self.cost, *(step.cost for step in self.steps)):
-            for cost in costs.values():
-                cost.check_names(parameter.name for parameter in self.space)
-        planned = {name for costs in (self.cost, *(step.cost for step in self.steps)) for name in costs}
-        for name in self.budget.limits:
-            if name != "trials" and name not in planned:
-                raise ValueError(
-                    f"the budget limits {name}, but nothing says how much one trial needs: give cost={{{name!r}: ...}}"
+        places = {"cost": self.cost} | {
+            f"steps.{place}.cost": step.cost for place, step in enumerate(self.steps)
+        }
+        for where, costs in places.items():
+            for name, cost in costs.items():
+                with about(f"{where}.{name}"):
+                    cost.check_names(parameter.name for parameter in self.space)
+        planned = {str(name) for costs in places.values() for name in costs}
+        for limited in self.budget.limits:
+            if limited != "trials" and limited not in planned:
+                words = limited.replace("_", " ")
+                raise InvalidInput(
+                    f"the budget limits {words}, but nothing says how much one trial needs: say what one trial "
+                    "costs, or leave the limit out",
+                    where=f"cost.{limited}",
                 )
-        for step in self.steps:
+        for place, step in enumerate(self.steps):
             both = set(step.cost) & set(self.cost)
             if both:
-                raise ValueError(
-                    f"{min(both)} is planned for the whole trial and for the step {step.name!r} too"
+                raise InvalidInput(
+                    f"{min(both).replace('_', ' ')} is planned for the whole trial and for the step {step.name!r} too; leave "
+                    "one of them out",
+                    where=f"steps.{place}.cost.{min(both)}",
                 )
 
     @cached_property

@@ -1,5 +1,5 @@
 // The form: fields over one description, kept as JSON. What is wrong is said by the engine, and shown beside its field.
-import { badge, box, button, label, node, redraw, short } from "./_page.js";
+import { badge, box, button, label, node, redraw, selectOf, short, sureOf } from "./_page.js";
 
 const KINDS = { real: "number", integer: "whole number", ordinal: "ordered choices", categorical: "names" };
 const POLICIES = {
@@ -50,13 +50,25 @@ function slot(path) {
 function field(form, path, words, input, help, cls) {
   const tag = node("label", undefined, `field ${cls ?? ""}`);
   input.dataset.focus = input.dataset.path = path;
-  input.setAttribute("aria-describedby", `told-${path}`.replaceAll(".", "-"));
+  const [told, helped] = ["told", "help"].map((kind) => `${kind}-${path}`.replaceAll(".", "-"));
+  input.setAttribute("aria-describedby", help ? `${told} ${helped}` : told);
   // The name alone: what is wrong, and the options, are not part of it.
   input.setAttribute("aria-label", words);
-  const said = node("span", words, "words");
-  if (help) tag.title = help;
-  tag.append(said, input, slot(path));
+  tag.append(node("span", words, "words"), input);
+  if (help) {
+    tag.title = help;
+    tag.append(helpOf(helped, help, path));
+  }
+  tag.append(slot(path));
   return tag;
+}
+
+// Whoever uses no mouse reads it too. It is seen once for fields that come in rows; a hidden one still describes its field.
+function helpOf(id, help, path) {
+  const made = node("span", help, "small");
+  made.id = id;
+  made.hidden = /\.[1-9]\d*\./.test(path);
+  return made;
 }
 
 function text(form, path, words, { help, read = (given) => given.trim() || undefined, write = String, lines, list, cls, again, hint } = {}) {
@@ -81,13 +93,10 @@ function text(form, path, words, { help, read = (given) => given.trim() || undef
 const number = (form, path, words, more = {}) => text(form, path, words, { read: typed, cls: "number", ...more });
 
 function choose(form, path, words, options, { help, otherwise, cls, act } = {}) {
-  const input = node("select");
   const value = String(valueAt(form.fields, path) ?? otherwise ?? "");
-  for (const [name, said] of options) input.append(new Option(said, name, false, name === value));
-  input.value = value;
-  input.addEventListener("change", () => {
-    form.change(path, input.value || undefined);
-    (act ?? (() => undefined))(input.value);
+  const input = selectOf(options, value, (chosen) => {
+    form.change(path, chosen || undefined);
+    (act ?? (() => undefined))(chosen);
   });
   return field(form, path, words, input, help, cls);
 }
@@ -277,7 +286,9 @@ function step(form, path, row) {
   ].filter(Boolean);
 }
 
-const executors = (form) => form.choices.executors.map((each) => [each.name, each.name + (each.refusal ? " (not here)" : "")]);
+// What it is, beside its name: "torax" alone says nothing to who has not used it.
+const listing = (plugins) => plugins.map((each) => [each.name, `${each.name}${each.refusal ? " (not here)" : ""}${each.title ? `: ${each.title}` : ""}`]);
+const executors = (form) => listing(form.choices.executors);
 
 function steps(form) {
   const first = () => {
@@ -299,8 +310,11 @@ function executor(form) {
   const take = (name) => {
     const found = form.choices.executors.find((each) => each.name === name) ?? {};
     form.change("executor_arguments", undefined);
+    const outcome = form.fields.objective?.name;
     const [first] = Object.entries(found.outcomes ?? {});
-    if (first && !form.fields.objective?.name) form.change("objective", { maximize: true, name: first[0], unit: first[1] });
+    // An outcome of the executor that was chosen before is none of this one's.
+    const stale = form.choices.executors.some((each) => outcome in (each.outcomes ?? {})) && !(outcome in (found.outcomes ?? {}));
+    if (stale || (first && !outcome)) form.change("objective", { maximize: true, ...(first ? { name: first[0], unit: first[1] } : {}) });
     form.draw();
   };
   const parts = [box("row", choose(form, "executor", "executor", [["", "choose"], ...options], { act: take }))];
@@ -337,10 +351,10 @@ function hypothesis(form) {
 function budget(form) {
   const table = box("amounts", node("span", ""), node("span", "at most", "words"), node("span", "for one trial", "words"));
   for (const [name, words] of Object.entries(AMOUNTS)) {
-    const cost = name === "trials" ? node("span", "1", "small") : text(form, `cost.${name}`, `${words} for one trial`, { read: typed, write: (value) => String(value?.planned ?? value), hint: "0.5 * nodes", help: "A number, or an expression over the names of parameters.", cls: "bare" });
+    const cost = name === "trials" ? node("span", "1", "small") : text(form, `cost.${name}`, `${words} for one trial`, { read: typed, write: (value) => String(value?.planned ?? value), hint: "0.5 * nodes", cls: "bare" });
     table.append(node("span", words, "name"), number(form, `budget.${name}`, `most ${words}`, { cls: "bare" }), cost);
   }
-  return section("What it may use", "Reserved before a trial starts, settled afterwards, never overdrawn. Failed trials count.", "budget", table,
+  return section("What it may use", "Reserved before a trial starts, settled afterwards, never overdrawn. Failed trials count. What one trial needs is a number, or an expression over the names of parameters.", "budget", table,
     box("row", text(form, "budget.currency", "currency", { hint: "USD", cls: "number" }), text(form, "budget.account", "shared budget", { help: "Name of a budget that several experiments draw from." })));
 }
 
@@ -349,11 +363,11 @@ function approval(form) {
   const parts = [choose(form, "approval.policy", "a person approves", Object.entries(POLICIES), { otherwise: "laboratory", act: (value) => { form.change("approval", { policy: value }); form.draw(); } })];
   if (policy === "first") parts.push(number(form, "approval.first", "how many"));
   if (policy === "above") parts.push(...Object.entries(AMOUNTS).slice(1).map(([name, words]) => number(form, `approval.above.${name}`, words)));
-  return section("Who must agree", "A trial that waits for a person is not executed. Somebody else approves, for exactly what is shown.", "approval", box("row", ...parts));
+  return section("Who must agree", form.person.alone ? "A trial that waits for a person is not executed. You approve, for exactly what is shown." : "A trial that waits for a person is not executed. Somebody else approves, of a group that may look at it, for exactly what is shown.", "approval", box("row", ...parts));
 }
 
 function course(form) {
-  const proposers = form.choices.proposers.map((each) => [each.name, each.name + (each.refusal ? " (not here)" : "")]);
+  const proposers = listing(form.choices.proposers);
   const about = form.choices.proposers.find((each) => each.name === (form.fields.proposer ?? "gp"))?.about ?? "Only the points that people add are tried.";
   const groups = node("div", undefined, "row");
   for (const group of form.person.groups ?? []) {
@@ -398,13 +412,13 @@ function constraint(line) {
 
 // --- before the launch ------------------------------------------------------------------------------------------------------
 
-function estimate(checked) {
+function estimate(checked, person) {
   const made = box("estimate");
   made.setAttribute("role", "status");
   if (checked.trials === undefined) return made;
   const about = checked.exact ? "" : "about ";
-  const first = `${about}${checked.trials.toLocaleString()} trials`;
-  made.append(node("strong", checked.ends_by === "trials" ? first : `${first}; then the ${AMOUNTS[checked.ends_by]} are spent`), " ");
+  const first = `${about}${checked.trials.toLocaleString()} ${checked.trials === 1 ? "trial" : "trials"}`;
+  made.append(node("strong", checked.ends_by === "trials" ? first : `${first}; then the budget of ${AMOUNTS[checked.ends_by]} is spent`), " ");
   if (checked.simulated) made.append(badge("simulated", "simulated", "As declared, every observation is computed, and none comes from an instrument."));
   for (const name of checked.laboratory) made.append(" ", badge(`touches the laboratory: ${name}`, "simulated"));
   const table = node("table");
@@ -415,9 +429,18 @@ function estimate(checked) {
     table.append(row);
   }
   if (Object.keys(checked.amounts).length) made.append(table);
-  const { needed, why } = checked.approvals;
-  made.append(node("p", needed ? `${Math.ceil(needed)} of them wait for a person. ${why}` : "No trial waits for a person."));
+  const { needed, why, groups } = checked.approvals;
+  const count = Math.ceil(needed);
+  made.append(node("p", count ? `${count} of them ${count === 1 ? "waits" : "wait"} for a person. ${why}` : "No trial waits for a person."));
+  if (count && !person.alone) made.append(approvers(groups, person));
   return made;
+}
+
+// Inside a hub nobody approves their own trials, and only the groups that are ticked see them.
+function approvers(groups, person) {
+  if (groups.length) return node("p", `Somebody else of ${groups.join(" or ")} approves.`);
+  const tick = person.groups.length ? "tick a group whose members may approve" : "ask an administrator to put you into a group whose members may approve, and tick it";
+  return node("p", `Nobody but you can see it, so nobody could approve: ${tick}.`, "caution");
 }
 
 // Show what is wrong where it is: beside a field that was touched, or beside all once a launch was tried.
@@ -433,7 +456,7 @@ function place(form, checked) {
     if (!where) rest.push(fault.message);
     else if (seen) {
       const told = slots.get(where);
-      told.textContent = told.textContent ? `${told.textContent} ${fault.message}` : fault.message;
+      if (!told.textContent.includes(fault.message)) told.textContent = `${told.textContent} ${fault.message}`.trim();
       form.root.querySelector(`[data-path='${CSS.escape(where)}']`)?.setAttribute("aria-invalid", "true");
     }
   }
@@ -444,7 +467,7 @@ function before(form) {
   const checked = form.model.get("checked");
   const rest = place(form, checked);
   const count = (checked.faults ?? []).length;
-  const parts = [estimate(checked)];
+  const parts = [estimate(checked, form.person)];
   if (rest.length && form.tried) for (const words of new Set(rest)) parts.push(node("p", words, "fault"));
   parts.push(node("p", count ? `${count === 1 ? "One thing is" : `${count} things are`} missing or wrong${form.tried ? "" : "; Launch shows where"}.` : "", "line missing"));
   redraw(form.foot, parts);
@@ -481,7 +504,23 @@ export function formOf(model, root) {
     form.tried = form.launching = true;
   }, "launch", "primary");
   form.foot.tabIndex = -1;
-  const actions = box("actions", launch, button("Start over", () => { form.touched.clear(); form.tried = false; model.send({ command: "clear" }); }, "clear"));
+  // What was typed and not launched is nowhere else: it goes at the second click only.
+  const actions = box("actions");
+  const ask = (asking, focus) => {
+    const begin = asking
+      ? [node("span", "What you typed was not launched."), ...sureOf("Start over: forget it", clear, "clear", "Keep it", () => ask(false, "clear"))]
+      : [button("Start over", () => (form.touched.size || model.get("unsaved") ? ask(true, "clear-back") : clear()), "clear")];
+    redraw(actions, [launch, ...begin]);
+    actions.querySelector(`[data-focus='${focus}']`)?.focus();
+  };
+  const clear = () => {
+    send();
+    form.touched.clear();
+    form.tried = false;
+    model.send({ command: "clear" });
+    ask(false, "clear");
+  };
+  ask(false);
   root.append(form.root, form.foot, actions);
   const renewed = () => {
     if (JSON.stringify(model.get("draft")) === JSON.stringify(form.fields)) return;

@@ -25,6 +25,34 @@ export function button(words, act, focus, cls) {
   return made;
 }
 
+// JupyterLab takes the keys of whatever is no text input for its own: an arrow would go to the next cell, `b` insert one, `r`
+// make this one raw. It looks for this mark on what has the keyboard, not on what is around it.
+export function keepsKeys(made) {
+  made.dataset.lmSuppressShortcuts = "true";
+  return made;
+}
+
+// `options` are pairs of a value and its words.
+export function selectOf(options, value, act) {
+  const made = keepsKeys(node("select"));
+  for (const [name, words] of options) made.append(new Option(words, name, false, name === value));
+  made.value = value;
+  made.addEventListener("change", () => act(made.value));
+  return made;
+}
+
+// What needs something first does nothing until it is there, and looks so.
+export function able(made, yes) {
+  made.disabled = !yes;
+  made.style.opacity = yes ? "" : "0.5";
+}
+
+// The second click that what cannot be undone takes. Neither button is where the first one was, so that Enter, pressed twice,
+// does nothing yet.
+export function sureOf(words, act, focus, back, leave) {
+  return [button(words, act, `${focus}-sure`, "sure"), button(back, leave, `${focus}-back`)];
+}
+
 export function box(cls, ...parts) {
   const made = node("div", undefined, cls);
   made.append(...parts.filter((part) => part !== null && part !== undefined && part !== ""));

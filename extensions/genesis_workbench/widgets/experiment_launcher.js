@@ -1,5 +1,5 @@
 // Describe an experiment, launch it, and watch it. The engine checks, decides and remembers; this page asks and shows.
-import { ago, badge, box, button, described, label, node, redraw, short } from "./_page.js";
+import { able, ago, badge, box, button, described, keepsKeys, label, node, redraw, short, sureOf } from "./_page.js";
 import { bestSoFar, front, parallel, slice } from "./_plots.js";
 import { formOf } from "./_form.js";
 
@@ -44,7 +44,7 @@ function table(summary, trials, view, choose, again) {
     line.addEventListener("click", () => choose(row.trial));
     made.append(line);
   }
-  const rows = box("rows", trials.length ? made : node("p", "No trial yet: the first is proposed in a moment."));
+  const rows = keepsKeys(box("rows", trials.length ? made : node("p", "No trial yet: the first is proposed in a moment.")));
   rows.dataset.scroll = "trials";
   rows.tabIndex = 0;
   rows.setAttribute("role", "region");
@@ -65,11 +65,22 @@ function asked(model, summary, each, view, again) {
   reason.placeholder = "reason, which stays with the trial";
   reason.setAttribute("aria-label", `reason for trial ${each.trial}`);
   reason.value = view.reasons[key] ?? "";
-  reason.addEventListener("input", () => (view.reasons[key] = reason.value));
+  const reasoned = [];
+  const ready = () => reasoned.forEach((each) => able(each, reason.value.trim()));
+  // The engine takes these with a reason only.
+  const needing = (words, act, focus) => {
+    reasoned.push(button(words, act, focus));
+    ready();
+    return reasoned.at(-1);
+  };
+  reason.addEventListener("input", () => { view.reasons[key] = reason.value; ready(); });
   const say = (command, more) => () => model.send({ command, trial: each.trial, step: each.step ?? null, reason: reason.value, ...more });
   const line = box("line");
-  if (each.for === "approval") {
-    line.append(button("Approve", say("approve", { digest: each.digest }), `approve-${key}`, "primary"), reason, button("Refuse", say("refuse"), `refuse-${key}`));
+  const { name: me, alone } = model.get("person");
+  if (each.for === "approval" && me === summary.owner && !alone) {
+    line.append(node("span", awaited(summary.spec.groups)));
+  } else if (each.for === "approval") {
+    line.append(button("Approve", say("approve", { digest: each.digest }), `approve-${key}`, "primary"), reason, needing("Refuse", say("refuse"), `refuse-${key}`));
     line.append(node("span", `for exactly ${each.digest.slice(0, 19)}…`, "small"));
   } else if (each.for === "values") {
     const step = each.step ? summary.spec.steps.find((one) => one.name === each.step) : null;
@@ -87,10 +98,16 @@ function asked(model, summary, each, view, again) {
     const values = () => Object.fromEntries(fields.filter(([, input]) => input.value.trim()).map(([name, input]) => [name, Number.isFinite(Number(input.value)) ? Number(input.value) : input.value]));
     line.append(button("Enter", () => model.send({ command: "enter", trial: each.trial, step: each.step ?? null, values: values() }), `enter-${key}`, "primary"));
   } else {
-    line.append(reason, button("It failed", say("resolve", { became: "failed" }), `failed-${key}`), button("Run it again", say("resolve", { became: "again" }), `again-${key}`));
+    line.append(reason, needing("It failed", say("resolve", { became: "failed" }), `failed-${key}`), button("Run it again", say("resolve", { became: "again" }), `again-${key}`));
   }
   made.append(line);
   return made;
+}
+
+// Nobody approves what they launched themselves, and nobody else sees what is shared with no group.
+function awaited(groups) {
+  if (groups.length) return `Somebody else of ${groups.join(" or ")} approves it.`;
+  return "Nobody but you can see it, so nobody can approve it: stop it, describe a changed one, and tick a group whose members may approve.";
 }
 
 // --- queue and laboratories -------------------------------------------------------------------------------------------------
@@ -169,7 +186,7 @@ function head(summary) {
   const parts = [];
   const title = node("header");
   title.append(node("h4", summary.title), badge(summary.state, "state"));
-  if (summary.simulated) title.append(badge("simulated", "simulated", "As declared, every observation is computed, and none comes from an instrument."));
+  if (summary.simulated) title.append(badge("simulated", "simulated", "As declared, observations are computed, all or some of them, and come from no instrument."));
   title.append(node("span", `${summary.owner} · `, "small"), ago(summary.created));
   parts.push(title, node("div", `${sentence(summary.hypothesis.statement)} Rule: ${summary.hypothesis.rule}.`, "line"));
   const { budget, observed, failed, refused, waiting } = summary.trials;
@@ -193,24 +210,28 @@ function head(summary) {
   return parts;
 }
 
-function controls(model, summary, view, again) {
+function controls(model, summary, view, turn) {
   const line = box("actions");
   if (summary.state !== "ended") {
     const pause = summary.state === "paused" ? "resume" : "pause";
     line.append(button(pause[0].toUpperCase() + pause.slice(1), () => model.send({ command: pause }), "pause"));
     // Ending it takes a second click: the rule then decides on what there is.
-    if (view.stopping === undefined) line.append(button("Stop", () => { view.stopping = ""; again(); }, "stop"));
+    if (view.asking !== "stop") line.append(button("Stop", () => turn("stop", "why"), "stop"));
     else {
       const why = node("input");
       why.dataset.focus = "why";
       why.placeholder = "why (may be left out)";
       why.setAttribute("aria-label", "why it is stopped");
-      why.value = view.stopping;
-      why.addEventListener("input", () => (view.stopping = why.value));
-      line.append(why, button("Stop it: the rule decides now", () => { model.send({ command: "stop", reason: view.stopping }); view.stopping = undefined; again(); }, "stop", "sure"), button("Go on", () => { view.stopping = undefined; again(); }, "go-on"));
+      why.value = view.why ?? "";
+      why.addEventListener("input", () => (view.why = why.value));
+      const stop = () => { model.send({ command: "stop", reason: view.why ?? "" }); turn(undefined, "pause"); };
+      line.append(why, ...sureOf("Stop it: the rule decides now", stop, "stop", "Go on", () => turn(undefined, "stop")));
     }
   }
-  if (!model.get("only")) line.append(button("Describe a changed one", () => model.send({ command: "fork" }), "fork"));
+  if (model.get("only")) return [line];
+  const fork = () => model.send({ command: "fork" });
+  if (view.asking !== "fork") line.append(button("Describe a changed one", () => (model.get("unsaved") ? turn("fork", "fork-back") : fork()), "fork"));
+  else line.append(node("span", "The form holds a description that was not launched."), ...sureOf("Replace it", fork, "fork", "Keep it", () => turn(undefined, "fork")));
   return [line];
 }
 
@@ -233,6 +254,12 @@ function watchOf(model, root) {
     view.chosen = view.chosen === trial ? undefined : trial;
     again();
   };
+  // Ask whether something is meant, or leave it, with the keyboard on what comes next.
+  const turn = (asking, focus) => {
+    view.asking = asking;
+    again();
+    parts.controls.querySelector(`[data-focus='${focus}']`)?.focus();
+  };
   function again() {
     const summary = model.get("summary");
     if (!summary.id) return;
@@ -243,7 +270,7 @@ function watchOf(model, root) {
     const stops = laboratories.filter((each) => each.stop?.who).map((each) => `${each.title}: ${stopOf(each)}`);
     const told = [...stops, model.get("message")].filter(Boolean);
     show("told", told, () => told.map((each) => node("p", each, "fault")));
-    show("controls", [summary.id, summary.state, view.stopping === undefined], () => controls(model, summary, view, again));
+    show("controls", [summary.id, summary.state, view.asking], () => controls(model, summary, view, turn));
     show("pending", pending, () => (pending.length ? [node("h5", `${pending.length} ${pending.length === 1 ? "waits" : "wait"} for a person`), ...pending.slice(0, 20).map((each) => asked(model, summary, each, view, again)), pending.length > 20 ? node("p", `and ${pending.length - 20} more`) : null] : []));
     show("finding", [found, summary.reason], () => finding(model, summary));
     const several = summary.spec.further_objectives?.length ?? 0;
@@ -260,6 +287,11 @@ function watchOf(model, root) {
   model.on(events, again);
   again();
   return () => model.off(events, again);
+}
+
+// A trial that waits is what holds an experiment up.
+function standingOf({ state, trials: { waiting } }) {
+  return waiting && state !== "ended" ? `${state}, ${waiting} ${waiting === 1 ? "waits" : "wait"}` : state;
 }
 
 // --- the list --------------------------------------------------------------------------------------------------------------------
@@ -282,7 +314,7 @@ function listOf(model, root) {
       if (each.simulated) title.append(" ", badge("simulated", "simulated"));
       const when = node("td");
       when.append(ago(each.created));
-      row.append(title, node("td", each.owner), node("td", each.state), node("td", `${each.trials.observed} of ${each.trials.budget}`, "number"), node("td", each.finding?.decision ?? ""), when);
+      row.append(title, node("td", each.owner), node("td", standingOf(each)), node("td", `${each.trials.observed} of ${each.trials.budget}`, "number"), node("td", each.finding?.decision ?? ""), when);
       made.append(row);
     }
     redraw(root, [mine.length ? made : node("p", "No experiment yet. Describe one: its form is behind the first tab.")]);

@@ -48,6 +48,7 @@ class ExperimentLauncher(Widget):
     choices = traitlets.Dict().tag(sync=True)
     person = traitlets.Dict().tag(sync=True)
     draft = traitlets.Dict().tag(sync=True)
+    unsaved = traitlets.Bool().tag(sync=True)
     checked = traitlets.Dict().tag(sync=True)
     mine: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     view = traitlets.Unicode("describe").tag(sync=True)
@@ -73,11 +74,14 @@ class ExperimentLauncher(Widget):
         self._checks = Latest("launcher-checks")
         self._watches: dict[str, Watch] = {}
         self._shown = ""
+        self._safe = EMPTY  # a description that is elsewhere too: in a cell, or launched
         self.on_msg(self._command)
+        self._introduce()
         if not only:
             self._offer(functions)
         if isinstance(experiment, Experiment):
-            self._draft.begin(_fields(experiment))
+            self._safe = _fields(experiment)
+            self._draft.begin(self._safe)
         self._begin(experiment)
 
     def close(self) -> None:
@@ -87,14 +91,21 @@ class ExperimentLauncher(Widget):
             watch.close()
         super().close()
 
+    def _introduce(self) -> None:
+        person = me()
+        self.person = {
+            "name": person.name,
+            "groups": sorted(person.groups),
+            "scopes": sorted(person.scopes),
+            "alone": self._store.alone,
+        }
+
     def _offer(self, callables: Sequence[Callable[..., Any]]) -> None:
         known = [functions.named(each, {}, [])[1]["function"] for each in callables]
-        person = me()
-        self.choices = {**self._store.choices(), "functions": known, "alone": self._store.alone}
-        self.person = {"name": person.name, "groups": sorted(person.groups), "scopes": sorted(person.scopes)}
+        self.choices = {**self._store.choices(), "functions": known}
 
     def _begin(self, experiment: str | Run | Experiment | None) -> None:
-        self.draft = self._draft.fields
+        self._show_draft()
         if not self.only:
             self._check()
             self._list()
@@ -106,6 +117,14 @@ class ExperimentLauncher(Widget):
             self._open(notebook.get(self._draft.experiment))
 
     # --- the form ---
+
+    def _show_draft(self) -> None:
+        """Let the page know what was typed: it is not told with each key, which would take back what is typed meanwhile."""
+        self.draft = self._draft.fields
+        self._weigh()
+
+    def _weigh(self) -> None:
+        self.unsaved = self._draft.fields not in (EMPTY, self._safe)
 
     def _check(self, turn: int = 0) -> None:
         try:
@@ -124,6 +143,8 @@ class ExperimentLauncher(Widget):
             run = Run(self._store.create(spec, key=self._draft.key), self._store)
         # The same description launched again is another experiment.
         self._draft.replace(self._draft.fields)
+        self._safe = self._draft.fields
+        self._weigh()
         self._open(run)
         self._list()
 
@@ -181,12 +202,16 @@ class ExperimentLauncher(Widget):
     def _typed(self, content: dict[str, Any]) -> None:
         if isinstance(content.get("draft"), dict):
             self._draft.change(content["draft"])
+            self._weigh()
             turn = content.get("turn")
             self._checks.run(lambda: self._check(turn if isinstance(turn, int) else 0))
 
     def _describe(self, fields: dict[str, Any]) -> None:
+        # First what the page shows: from there to the same fields as before the first key is a change too.
+        self._show_draft()
         self._draft.replace(fields)
-        self.draft = fields
+        self._safe = fields
+        self._show_draft()
         self._check()
         self._turn("describe")
 
@@ -194,6 +219,8 @@ class ExperimentLauncher(Widget):
         self._draft.look_at("")
         if view == "list":
             self._list()
+        elif self.view != view:  # a form in sight knows best what was typed last
+            self._show_draft()
         self.view = view
 
     def _enter(self, content: dict[str, Any]) -> None:

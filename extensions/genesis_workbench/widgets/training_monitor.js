@@ -1,5 +1,5 @@
 // Follow a training run: what was reached, how fast, at what cost, and where it goes on from. The engine decides; this page asks and shows.
-import { ago, badge, box, button, mark, node, redraw, short } from "./_page.js";
+import { ago, badge, box, button, mark, node, redraw, selectOf, short } from "./_page.js";
 import { WIDE, axes, frame, range } from "./_axes.js";
 
 const hours = (value) => `${short(value)} node-hour${value === 1 ? "" : "s"}`;
@@ -108,10 +108,9 @@ function chooser(model) {
   const runs = model.get("runs");
   if (model.get("only") || runs.length < 2) return null;
   const tag = node("label", "Run ");
-  const made = node("select");
+  const options = runs.map((each) => [each.run, `${each.name} (${each.run})${each.model ? ` → ${each.model}` : ""}`]);
+  const made = selectOf(options, model.get("chosen"), (run) => model.send({ command: "choose", run }));
   made.dataset.focus = "run";
-  for (const each of runs) made.append(new Option(`${each.name} (${each.run})${each.model ? ` → ${each.model}` : ""}`, each.run, false, each.run === model.get("chosen")));
-  made.addEventListener("change", () => model.send({ command: "choose", run: made.value }));
   tag.append(made);
   return tag;
 }

@@ -116,7 +116,7 @@ def test_a_part_that_makes_no_sense_is_refused(make):
         (lambda: describe(objective="y"), r"objective \('y'\): Objective\(\.\.\.\) is needed here"),
         (
             lambda: describe(space=[Real("x", 0, 1), Real("x", 0, 2)]),
-            r"used: A parameter is named twice: \['x', 'x'\]",
+            r"used: space\.1\.name: A parameter is named twice: 'x'",
         ),
         (lambda: describe(space={"x": (0, 1)}), r"space\.0 \('x'\): a plain value is of no use here"),
         (lambda: describe(batch=3), "there is no batch; there are title, hypothesis"),

@@ -73,6 +73,44 @@ def test_what_was_typed_is_checked_and_there_tomorrow(launcher):
     assert tomorrow.view == "describe"
 
 
+def test_what_was_typed_is_there_after_a_look_at_the_list(launcher):
+    widget = launcher()
+    say(widget, "draft", draft=draft(title="Half a thought"))
+    say(widget, "list")
+    say(widget, "describe")
+    assert (widget.view, widget.draft["title"]) == ("describe", "Half a thought")
+    # After a launch too: the form holds what was launched, to be changed and launched again.
+    say(widget, "draft", draft=draft(title="A whole one"))
+    say(widget, "launch")
+    say(widget, "describe")
+    assert widget.draft["title"] == "A whole one"
+
+
+def test_to_start_over_empties_the_form_that_the_page_shows(launcher):
+    widget, shown = launcher(), []
+    widget.observe(lambda change: shown.append(change["new"]["title"]), "draft")
+    say(widget, "draft", draft=draft(title="Away with it"))
+    say(widget, "clear")
+    assert shown[-1] == ""
+    assert launcher().draft["title"] == ""
+
+
+def test_a_page_knows_whether_something_typed_would_be_lost(launcher):
+    widget = launcher()
+    assert not widget.unsaved
+    say(widget, "draft", draft=draft())
+    assert widget.unsaved
+    assert launcher().unsaved
+    say(widget, "launch")
+    assert not widget.unsaved
+    say(widget, "fork")
+    assert not widget.unsaved
+    say(widget, "draft", draft={**widget.draft, "title": "A changed one"})
+    assert widget.unsaved
+    say(widget, "clear")
+    assert not widget.unsaved
+
+
 def test_a_launch_is_watched_to_its_finding_and_found_again(launcher):
     widget = launcher()
     say(widget, "draft", draft=draft())

@@ -58,10 +58,21 @@ def steps(**second):
         ({"title": ""}, "title", "needed"),
         ({"space": [{"type": "real", "name": "x", "low": "a", "high": 1}]}, "space.0.low", "number"),
         ({"space": [{"type": "real", "name": "x", "low": 2, "high": 1}]}, "space.0", "low < high"),
-        ({"space": [{"type": "real", "name": "X", "low": 0, "high": 1}]}, "space.0.name", "match"),
-        ({"budget": {"trials": 0}}, "budget.trials", "greater than 0"),
+        ({"space": [{"type": "real", "name": "X", "low": 0, "high": 1}]}, "space.0.name", "lower-case"),
+        ({"budget": {"trials": 0}}, "budget.trials", "above 0, not 0"),
         ({"objective": {"name": "y", "unit": "parsnip"}}, "objective.unit", "parsnip"),
-        ({"approval": {"policy": "above"}}, "approval", "go together"),
+        ({"approval": {"policy": "above"}}, "approval.above", "which amount"),
+        ({"approval": {"policy": "first"}}, "approval.first", "how many"),
+        ({"approval": {"policy": "each", "first": 3}}, "approval.first", "only"),
+        ({"space": [X, X]}, "space.1.name", "named twice"),
+        ({"further_objectives": [{"name": "y"}]}, "further_objectives.0.name", "named twice"),
+        ({"arms": [{"name": "a"}, {"name": "a"}]}, "arms.1.name", "named twice"),
+        ({"arms": [{"name": "a", "parameters": {"x": 9}}]}, "arms.0.parameters", "9"),
+        ({"constraints": [{"type": "condition", "expression": "x < t"}]}, "constraints.0", "'t'"),
+        ({"cost": {"money": "4 * t"}}, "cost.money", "none of: x, z"),
+        ({"budget": {"trials": 9, "money": 100}}, "cost.money", "what one trial costs"),
+        ({"budget": {"trials": 9, "currency": "euro"}}, "budget.currency", "three capital letters"),
+        ({"executor": ""}, "executor", "choose one"),
         ({"executor": "pvlib", "executor_arguments": {"latitude": 89}}, "executor_arguments.latitude", "66"),
     ],
 )
@@ -75,6 +86,45 @@ def test_all_faults_of_settings_are_told_at_once():
     given = {"executor": "ase", "executor_arguments": {"host": "Fe", "cells": 0}}
     found = where(faults(typed(**given)))
     assert {f"executor_arguments.{name}" for name in ("host", "solute", "cells")} <= found
+
+
+def test_what_is_wrong_with_a_whole_list_is_told_once_and_in_plain_words():
+    def site(*turbidity):
+        air = {"latitude": 40, "longitude": 0, "altitude_m": 0, "linke_turbidity": turbidity}
+        [fault] = faults(typed(executor="pvlib", executor_arguments=air))
+        assert fault["where"] == "executor_arguments.linke_turbidity"
+        return fault["message"]
+
+    assert site(2.5, 2.5) == "At least 12 are needed, not 2."
+    assert site(*[20] * 12) == "It must be 12 or less, not 20."
+    assert site(*range(13, 25)) == "It must be 12 or less, not 13, 14, 15 and 9 more."
+    assert site(*["hazy"] * 12) == "A number is needed, not 'hazy'."
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"title": "t" * 201},
+        {"title": 5},
+        {"space": []},
+        {"space": [{"name": "x", "low": 0, "high": 1}]},
+        {"space": [{**X, "type": "imaginary"}]},
+        {"space": [{**X, "high": "five"}]},
+        {"space": [{**X, "type": "integer", "high": 1.5}]},
+        {"space": [{**CHOSEN, "choices": ["water"]}]},
+        {"parallel": 0},
+        {"parallel": "two"},
+        {"seed": -1},
+        {"batch": 3},
+        {"groups": "solar"},
+        {"approval": {"policy": "nobody"}},
+        {"cost": {"beer": 1}},
+    ],
+)
+def test_no_fault_speaks_of_what_checks_it(changes):
+    [fault] = faults(typed(**changes))
+    for word in ("Input", "String", "Tuple", "List", "Literal", "valid", "discriminator", "tag", "parse"):
+        assert word not in fault["message"]
 
 
 def test_a_rule_says_which_of_its_numbers_is_wrong():
@@ -127,6 +177,13 @@ def test_a_cost_that_depends_on_parameters_is_estimated_over_the_space(experimen
     assert money["total"] == pytest.approx(10 * money["mean"])
 
 
+def test_a_budget_for_less_than_one_trial_is_a_fault_at_that_amount(experiments):
+    spec = specification(cost={"money": "1000 * x"}, budget=Budget(trials=10, money=100))
+    [fault] = experiments.preview(spec)["faults"]
+    assert fault["where"] == "budget.money"
+    assert "the whole budget is 100" in fault["message"]
+
+
 @pytest.mark.parametrize(
     ("approval", "needed"),
     [
@@ -141,6 +198,7 @@ def test_how_many_trials_wait_for_a_person(experiments, approval, needed):
     told = experiments.preview(spec)["approvals"]
     assert told["needed"] == pytest.approx(needed, abs=2 if approval.above else 0)
     assert bool(told["why"]) == bool(needed)
+    assert told["groups"] == ["solar"]  # whoever approves must see it
 
 
 def test_a_form_can_be_made_of_what_is_offered():
@@ -152,6 +210,10 @@ def test_a_form_can_be_made_of_what_is_offered():
         assert each["about"] or each["refusal"]
         for unit in {**(each.get("parameters") or {}), **(each.get("outcomes") or {})}.values():
             check_unit(unit)
+    # A name alone says nothing to who has not used it.
+    assert by_name["pvlib"]["title"] == "A field of solar panels, simulated by pvlib"
+    assert all(each["title"] for each in by_name.values() if not each["refusal"])
+    assert "Twelve mid-month days" in by_name["pvlib"]["about"]
     assert by_name["pvlib"]["schema"]["properties"]["latitude"]["maximum"] == 66
     assert "no shell reads them" in by_name["job"]["schema"]["properties"]["command"]["description"]
     rules = {each["name"]: each["schema"] for each in offered["rules"]}
