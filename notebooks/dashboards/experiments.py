@@ -12,7 +12,10 @@ import genesis_workbench as gw
 pn.extension("tabulator")
 hv.extension("bokeh")
 
-from genesis_workbench.dashboards.experiment_page import page, table, visible
+from genesis_workbench.dashboards.experiment_page import live, table, visible
+from genesis_workbench.dashboards.frame import show
+
+TITLE = {"font-size": "20px", "white-space": "pre-wrap", "overflow-wrap": "anywhere"}
 
 
 def found():
@@ -39,10 +42,13 @@ def several():
         pagination="local",
         page_size=20,
         layout="fit_data_stretch",
+        # One long title would push everything else out of the page; all of it is shown under the pointer.
+        widths={"experiment": 360},
+        configuration={"columnDefaults": {"tooltip": True}},
         sizing_mode="stretch_width",
     )
 
-    def show(*_):
+    def choose(*_):
         everything = table(found())
         everything["url"] = "?experiment=" + everything["id"]
         kept = everything
@@ -65,12 +71,13 @@ def several():
             else "No experiment is shared with everybody who can open this page. Launch one with groups=[...]."
         )
 
-    words.param.watch(show, ["value", "value_input"])
+    words.param.watch(choose, ["value", "value_input"])
     for each in (state, finding, real):
-        each.param.watch(show, "value")
-    show()
-    pn.state.add_periodic_callback(show, period=3000)
-    filters = pn.Row(words, state, finding, pn.Column(pn.Spacer(height=18), real))
+        each.param.watch(choose, "value")
+    choose()
+    pn.state.add_periodic_callback(choose, period=3000)
+    # A narrow page has them below one another.
+    filters = pn.FlexBox(words, state, finding, pn.Column(pn.Spacer(height=18), real))
     return [filters, count, rows]
 
 
@@ -85,22 +92,12 @@ def single(experiment):
             ),
         ]
     run = gw.experiments.get(experiment)
-    content = pn.Column(*page(run), sizing_mode="stretch_width")
-
-    def show():
-        content[:] = page(run)
-        if run.status()["state"] == "ended":
-            timer.stop()
-
-    if run.status()["state"] != "ended":
-        timer = pn.state.add_periodic_callback(show, period=2000)
-    return [back, pn.pane.Str(run.status()["title"], styles={"font-size": "20px"}), content]
+    return [back, pn.pane.Str(run.status()["title"], styles=TITLE), live(run)]
 
 
 asked = [each.decode("ascii", "replace") for each in pn.state.session_args.get("experiment", [])]
-pn.template.FastListTemplate(
-    title=gw.dashboards.parameters().get("title", "Experiments"),
-    main=[pn.Column(*(single(asked[0]) if asked else several()), sizing_mode="stretch_width")],
-    theme_toggle=True,
-    main_max_width="1300px",
-).servable()
+show(
+    gw.dashboards.parameters().get("title") or gw.dashboards.title(),
+    *(single(asked[0]) if asked else several()),
+    max_width_px=1300,
+)

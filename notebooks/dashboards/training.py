@@ -12,6 +12,7 @@ pn.extension()
 hv.extension("bokeh")
 
 from genesis_workbench.core.errors import GenesisError
+from genesis_workbench.dashboards.frame import show
 from genesis_workbench.dashboards.training_page import look, page
 
 run = gw.dashboards.parameters()["run"]
@@ -34,9 +35,4 @@ def refresh():
 
 refresh()
 pn.state.add_periodic_callback(refresh, period=2000)
-pn.template.FastListTemplate(
-    title=seen["now"][0]["name"] if seen else "Training",
-    main=[content],
-    theme_toggle=True,
-    main_max_width="1100px",
-).servable()
+show(seen["now"][0]["name"] if seen else "Training", content)

@@ -66,6 +66,22 @@ def test_from_a_word_to_the_line_that_opens_the_data(workbench, signed_in, scree
     explorer.get_by_role("button", name="Any time").click()
     expect(hits).to_have_count(everything)
 
+    # A bar leaves what it counts.
+    bar = explorer.locator(".years [data-year]").first
+    changed = int(bar.locator("title").text_content().split()[0])
+    bar.click()
+    expect(hits).to_have_count(changed)
+    explorer.get_by_role("button", name="Any year").click()
+    expect(hits).to_have_count(everything)
+
+    # In a narrow notebook the hits are below what narrows them, as wide as the page.
+    page.set_viewport_size({"width": 800, "height": 1000})
+    page.wait_for_function("document.querySelector('.genesis-catalog').clientWidth < 640")
+    whole, hit = explorer.bounding_box(), hits.first.bounding_box()
+    assert hit["width"] > 0.8 * whole["width"]
+    screenshot(page, "24-catalog-narrow")
+    page.set_viewport_size({"width": 1400, "height": 1000})
+
     # A look into an array and into a table.
     words.fill("turbidity")
     explorer.locator(".hit", has_text="Worldwide Linke").get_by_role("button", name="Look").click()

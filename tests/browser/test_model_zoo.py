@@ -132,4 +132,13 @@ def test_from_a_word_to_the_line_that_loads_a_model(workbench, signed_in, screen
     zoo.get_by_role("tab", name="Lineage").click()
     page.wait_for_timeout(1500)
     screenshot(page, "34-zoo-dark")
+
+    # In a narrow notebook the card is below the list, as wide as the page, and no tab is outside.
+    page.set_viewport_size({"width": 800, "height": 1000})
+    page.wait_for_function("document.querySelector('.genesis-zoo').clientWidth < 640")
+    whole, card = zoo.bounding_box(), zoo.locator(".detail").bounding_box()
+    assert card["width"] > 0.8 * whole["width"]
+    last = zoo.get_by_role("tab").last.bounding_box()
+    assert last["x"] + last["width"] < whole["x"] + whole["width"]
+    screenshot(page, "35-zoo-narrow")
     assert outputs(page, "application/vnd.jupyter.error").all_inner_texts() == []

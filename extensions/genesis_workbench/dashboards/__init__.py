@@ -16,12 +16,15 @@ if TYPE_CHECKING:
         parameters,
         search,
         share,
+        title,
         unshare,
     )
 
-_WHERE = dict.fromkeys(("Dashboard", "audience", "parameters", "search", "share", "unshare"), "publishing")
+_WHERE = dict.fromkeys(
+    ("Dashboard", "audience", "parameters", "search", "share", "title", "unshare"), "publishing"
+)
 
-__all__ = ["Dashboard", "audience", "parameters", "search", "share", "unshare"]
+__all__ = ["Dashboard", "audience", "parameters", "search", "share", "title", "unshare"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,11 +9,15 @@ from typing import Any
 import holoviews as hv
 import pandas as pd
 import panel as pn
+from bokeh.palettes import interp_palette
 
 from genesis_workbench.experiments.run import Run
+from genesis_workbench.experiments.space import Categorical
 from genesis_workbench.experiments.state import ExperimentState
 
 TEXT = {"font-size": "15px", "line-height": "1.5"}
+# Viridis, its dark end lightened for dark pages, as in the widgets' plots.
+LIGHTER = interp_palette(("#6e40aa", "#3b528b", "#21918c", "#5ec962", "#fde725"), 256)
 COLUMNS = (
     "experiment",
     "by",
@@ -28,14 +32,19 @@ COLUMNS = (
 )
 
 
-def page(run: Run) -> list[Any]:
-    """Return everything of one experiment, as it is now."""
-    summary = run.status()
+def live(run: Run) -> Any:
+    """Return everything of one experiment, which follows it until it has ended.
+
+    It is drawn again only where something came, and into what is there: who sorted the table, reads its second page or has
+    scrolled down is not thrown back.
+    """
+    summary, seen = run.status(), run.state().seq
     badge = (
-        pn.pane.Alert("Simulated: as declared, every observation is computed, and none comes from an instrument.", alert_type="warning")
+        pn.pane.Alert("Simulated: as declared, observations are computed, all or some of them, and come from no instrument.", alert_type="warning")
         if summary["simulated"]
         else pn.Spacer(height=0)
     )  # fmt: skip
+    said, drawn = facts(summary), plots(run)
     table = pn.widgets.Tabulator(
         run.trials(),
         disabled=True,
@@ -44,7 +53,21 @@ def page(run: Run) -> list[Any]:
         layout="fit_data_stretch",
         sizing_mode="stretch_width",
     )
-    return [badge, facts(summary), plots(run), table]
+
+    def refresh() -> None:
+        nonlocal seen
+        state = run.state()
+        if state.seq != seen:
+            seen, now = state.seq, plots(run)
+            said.object = facts(run.status()).object
+            drawn.min_height, drawn[:] = now.min_height, now.objects
+            table.value = run.trials()
+        if state.state == "ended":
+            timer.stop()
+
+    if summary["state"] != "ended":
+        timer = pn.state.add_periodic_callback(refresh, period=2000)
+    return pn.Column(badge, said, drawn, table, sizing_mode="stretch_width")
 
 
 def facts(summary: Mapping[str, Any]) -> Any:
@@ -91,7 +114,7 @@ def plots(run: Run) -> Any:
     state: ExperimentState = run.state()
     objective = state.spec.objective
     if not any(objective.name in trial.values for trial in state.observed):
-        return pn.pane.Str("Nothing was observed yet.")
+        return pn.Column(pn.pane.Str("Nothing was observed yet."), sizing_mode="stretch_width")
     frame = run.trials()
     frame = frame[frame["state"] == "observed"].dropna(subset=[objective.name]).reset_index()
     label = f"{objective.name.replace('_', ' ')} ({objective.unit})" if objective.unit else objective.name
@@ -102,11 +125,13 @@ def plots(run: Run) -> Any:
         if given.empty:
             continue
         table = {x: given[parameter.name], label: given[objective.name], "trial": given["trial"]}
+        # Bokeh cannot draw a number of ticks on an axis of words, and then draws nothing of the page.
+        ticks = None if isinstance(parameter, Categorical) else 5
         points = hv.Points(table, [x, label], ["trial"])
         scatters.append(
             points.opts(
-                responsive=True, height=260, size=8, color="trial", cmap="viridis", tools=["hover"], toolbar=None,
-                show_grid=True, xticks=5, ylabel="", fontsize={"labels": 11},
+                responsive=True, height=260, size=8, color="trial", cmap=LIGHTER, tools=["hover"], default_tools=[],
+                toolbar=None, show_grid=True, xticks=ticks, ylabel="", fontsize={"labels": 11},
             )
         )  # fmt: skip
     return pn.Column(
@@ -114,6 +139,7 @@ def plots(run: Run) -> Any:
         pn.pane.HTML(html.escape(f"{label} over each parameter; later trials are lighter"), styles=TEXT),
         pn.Row(*scatters, sizing_mode="stretch_width"),
         sizing_mode="stretch_width",
+        min_height=640,  # so that the page does not jump while they are drawn again
     )
 
 

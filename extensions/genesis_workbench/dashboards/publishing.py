@@ -107,6 +107,11 @@ def audience() -> tuple[str, ...]:
     return tuple(found["groups"])
 
 
+def title() -> str:
+    """Inside a dashboard's script: what it is called by whoever shared it."""
+    return str(_service().get(f"dashboards/{os.environ[DASHBOARD_VARIABLE]}")["title"])
+
+
 def _service() -> Service:
     remote = service()
     if remote is None:

@@ -92,5 +92,5 @@ def plots(drawn: Curves) -> list[Any]:
 def _curve(drawn: Curves, name: str, label: str) -> hv.Curve:
     points = [(step, value) for step, value in drawn[name]]
     return hv.Curve(points, "step", label, label=name.replace("_per_s", "/s")).opts(
-        hv.opts.Curve(tools=["hover"], line_width=2)
+        hv.opts.Curve(tools=["hover"], default_tools=[], line_width=2)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from genesis_workbench.core.errors import Conflict
@@ -29,6 +30,8 @@ def convergence(state: ExperimentState, *, responsive: bool = False) -> Any:
     if state.spec.further_objectives:
         title += f": {objective.name.replace('_', ' ')}, the first of {len(state.spec.objectives)} objectives"
     size: dict[str, Any] = {"responsive": True} if responsive else {"width": 640}
+    # The wheel is the page's: it scrolls, until a reader takes a tool. Long words go on in a second line, and are not cut.
     return (points.opts(size=7) * steps.opts(interpolation="steps-post")).opts(
-        title=title, height=320, legend_position="bottom_right", show_grid=True, **size
-    )
+        title=textwrap.fill(title, 70), ylabel=textwrap.fill(axis.pprint_label, 32), active_tools=[],
+        height=320, legend_position="bottom_right", show_grid=True, **size,
+    )  # fmt: skip

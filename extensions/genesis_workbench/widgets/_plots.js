@@ -1,5 +1,5 @@
 // Plots of an experiment, as SVG made by hand: no library, the notebook's own colours, a title for who does not see them.
-import { button, box, described, label, mark, node, short } from "./_page.js";
+import { button, box, described, label, mark, node, selectOf, short } from "./_page.js";
 import { WIDE, axes, frame, range } from "./_axes.js";
 
 // A dot for a trial, which says on hover what it was, and is chosen by a click.
@@ -79,9 +79,9 @@ export function parallel(summary, trials, view, choose) {
   const [low, high] = range(seen.map((trial) => trial.values[objective.name]));
   const columns = summary.spec.space.map((parameter) => ({ words: label(parameter.name, parameter.unit), ends: parameter.choices ? [parameter.choices[0], parameter.choices.at(-1)] : [parameter.low, parameter.high], share: (trial) => shareOf(parameter, trial.parameters[parameter.name]) }));
   columns.push({ words: label(objective.name, objective.unit), ends: [low, high], share: (trial) => (trial.values[objective.name] - low) / (high - low) });
-  const svg = frame(220, `Parameters and ${label(objective.name, objective.unit)} of ${shown.length} trials`);
+  const svg = frame(240, `Parameters and ${label(objective.name, objective.unit)} of ${shown.length} trials`);
   const x = (column) => 60 + (column / Math.max(columns.length - 1, 1)) * (WIDE - 120);
-  const y = (share) => 190 - share * 140;
+  const y = (share) => 208 - share * 140;
   for (const trial of shown) {
     const value = trial.values[objective.name];
     const share = (value - low) / (high - low);
@@ -94,20 +94,18 @@ export function parallel(summary, trials, view, choose) {
   columns.forEach((column, place) => {
     const anchor = place === 0 ? "start" : place === columns.length - 1 ? "end" : "middle";
     const at = place === 0 ? 4 : place === columns.length - 1 ? WIDE - 4 : x(place);
-    svg.append(mark("line", { class: "axis", x1: x(place), x2: x(place), y1: 50, y2: 190 }));
-    svg.append(mark("text", { x: at, y: place % 2 ? 32 : 14, "text-anchor": anchor }, column.words));
-    svg.append(mark("text", { x: x(place), y: 46, "text-anchor": "middle" }, short(column.ends[1])));
-    svg.append(mark("text", { x: x(place), y: 206, "text-anchor": "middle" }, short(column.ends[0])));
+    svg.append(mark("line", { class: "axis", x1: x(place), x2: x(place), y1: 68, y2: 208 }));
+    svg.append(mark("text", { x: at, y: place === columns.length - 1 ? 14 : place % 2 ? 46 : 30, "text-anchor": anchor }, column.words));
+    svg.append(mark("text", { x: x(place), y: 64, "text-anchor": "middle" }, short(column.ends[1])));
+    svg.append(mark("text", { x: x(place), y: 226, "text-anchor": "middle" }, short(column.ends[0])));
   });
   return svg;
 }
 
 function select(words, names, value, act) {
   const tag = node("label", `${words} `);
-  const made = node("select");
+  const made = selectOf(names.map((name) => [name, name.replaceAll("_", " ")]), value, act);
   made.dataset.focus = words;
-  for (const name of names) made.append(new Option(name.replaceAll("_", " "), name, false, name === value));
-  made.addEventListener("change", () => act(made.value));
   tag.append(made);
   return tag;
 }

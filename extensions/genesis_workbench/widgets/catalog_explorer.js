@@ -1,5 +1,5 @@
 // The catalog to look through. All text is set as text, never as HTML: records come from everywhere.
-import { button, mark, node } from "./_page.js";
+import { button, mark, node, selectOf } from "./_page.js";
 
 const FACETS = [["agency", "Agency"], ["field", "Field"], ["format", "Format"], ["licence", "Licence"], ["label", "Access"], ["source", "Source"]];
 const FIRST_YEAR = 1900;
@@ -107,41 +107,10 @@ function mapOf(asked, hits, change) {
 
 // --- the time ----------------------------------------------------------------------------------------------------
 
-function timeOf(asked, years, change) {
+// Which time the data cover.
+function timeOf(asked, change) {
   const box = node("div");
   box.append(node("h5", "When"));
-  const last = new Date().getFullYear();
-  const [wide, high] = [248, 54];
-  const svg = mark("svg", { viewBox: `0 0 ${wide} ${high}`, class: "years", role: "img" });
-  svg.append(mark("title", {}, "Records by the year in which they last changed; drag to choose the time that the data cover"));
-  const x = (year) => ((year - FIRST_YEAR) / (last + 1 - FIRST_YEAR)) * wide;
-  const most = Math.max(1, ...Object.values(years));
-  const [from, to] = asked.period ?? [];
-  for (const [year, count] of Object.entries(years)) {
-    if (year < FIRST_YEAR || year > last) continue;
-    const tall = 4 + (count / most) * 34;
-    const bar = mark("rect", { x: x(+year), y: 40 - tall, width: Math.max(1.5, wide / 130), height: tall });
-    bar.append(mark("title", {}, `${count} last changed in ${year}`));
-    svg.append(bar);
-  }
-  if (from || to) svg.append(mark("rect", { class: "brush", x: x(+(from || FIRST_YEAR).toString().slice(0, 4)), y: 0, height: 40,
-    width: Math.max(2, x(+(to || last).toString().slice(0, 4) + 1) - x(+(from || FIRST_YEAR).toString().slice(0, 4))) }));
-  svg.append(mark("text", { x: 0, y: 52 }, String(FIRST_YEAR)), mark("text", { x: wide, y: 52, "text-anchor": "end" }, String(last)));
-  const yearAt = (event) => {
-    const edge = svg.getBoundingClientRect();
-    return Math.max(FIRST_YEAR, Math.min(last, Math.floor(FIRST_YEAR + ((event.clientX - edge.left) / edge.width) * (last + 1 - FIRST_YEAR))));
-  };
-  let begun = null;
-  svg.addEventListener("pointerdown", (event) => {
-    begun = yearAt(event);
-    svg.setPointerCapture(event.pointerId);
-  });
-  svg.addEventListener("pointerup", (event) => {
-    const ends = [begun, yearAt(event)].sort((a, b) => a - b);
-    begun = null;
-    change({ period: ends.map(String) });
-  });
-  box.append(svg);
   const fields = node("div", undefined, "line");
   ["from", "to"].forEach((name, number) => {
     const field = node("input", undefined, "number");
@@ -157,6 +126,43 @@ function timeOf(asked, years, change) {
   });
   if (asked.period) fields.append(button("Any time", () => change({ period: undefined }), "any-time"));
   box.append(fields);
+  return box;
+}
+
+// In which year the records last changed: what a bar counts is what a click on it leaves.
+function changedOf(asked, years, change) {
+  const box = node("div");
+  box.append(node("h5", "Last changed"));
+  const last = new Date().getFullYear();
+  const counted = Object.entries(years).map(([year, count]) => [+year, count]).filter(([year]) => year >= FIRST_YEAR && year <= last);
+  const first = Math.min(last - 20, ...counted.map(([year]) => year));
+  const [wide, high] = [248, 54];
+  const apart = wide / (last + 1 - first);
+  const svg = mark("svg", { viewBox: `0 0 ${wide} ${high}`, class: "years", role: "img" });
+  svg.append(mark("title", {}, "Records by the year in which they last changed; click a bar for those alone, or type the year below"));
+  const most = Math.max(1, ...counted.map(([, count]) => count));
+  const choose = (year) => change({ year: +asked.year === year ? undefined : year });
+  for (const [year, count] of counted) {
+    const tall = 4 + (count / most) * 34;
+    const bar = mark("g", { "data-year": year });
+    bar.append(mark("title", {}, `${count} last changed in ${year}`));
+    // The whole height takes the click: a bar of one record is low.
+    bar.append(mark("rect", { class: "room", x: (year - first) * apart, y: 0, width: apart, height: 40 }));
+    bar.append(mark("rect", { class: +asked.year === year ? "in" : "", x: (year - first) * apart, y: 40 - tall, width: Math.max(1.5, apart - 1), height: tall }));
+    bar.addEventListener("click", () => choose(year));
+    svg.append(bar);
+  }
+  svg.append(mark("text", { x: 0, y: 52 }, String(first)), mark("text", { x: wide, y: 52, "text-anchor": "end" }, String(last)));
+  const fields = node("div", undefined, "line");
+  const field = node("input", undefined, "number");
+  field.placeholder = "year";
+  field.setAttribute("aria-label", "year in which the record last changed");
+  field.dataset.focus = "year";
+  field.value = asked.year ?? "";
+  field.addEventListener("change", () => change({ year: field.value.trim() || undefined }));
+  fields.append(field, " ");
+  if (asked.year) fields.append(button("Any year", () => change({ year: undefined }), "any-year"));
+  box.append(svg, fields);
   return box;
 }
 
@@ -369,7 +375,7 @@ function draw(parts, model, view, change) {
   parts.meaning.hidden = !result.by_meaning;
   const side = node("div", undefined, "side");
   const boxes = result.items.map((hit) => hit.spatial).filter((box) => box && !(box[0] <= -179 && box[2] >= 179));
-  side.append(mapOf(asked, boxes, change), timeOf(asked, result.facets.year ?? {}, change), facetsOf(asked, result.facets, change));
+  side.append(mapOf(asked, boxes, change), timeOf(asked, change), changedOf(asked, result.facets.year ?? {}, change), facetsOf(asked, result.facets, change));
   const main = node("div");
   main.append(hitsOf(model, result, view, redraw), sourcesOf(result.sources));
   const opened = root.querySelector("details")?.open;
@@ -396,14 +402,9 @@ function render({ model, el }) {
   words.value = model.get("asked").text ?? "";
   words.placeholder = 'Search every source: sea ice, "solar wind", agency:energy, -snow';
   words.setAttribute("aria-label", "Search every source");
-  const sort = node("select");
+  const orders = [["relevance", "best first"], ["newest", "newest first"], ["title", "by title"]];
+  const sort = selectOf(orders, model.get("asked").sort ?? "relevance", (order) => change({ sort: order }));
   sort.setAttribute("aria-label", "Order");
-  for (const [value, title] of [["relevance", "best first"], ["newest", "newest first"], ["title", "by title"]]) {
-    const option = node("option", title);
-    option.value = value;
-    sort.append(option);
-  }
-  sort.value = model.get("asked").sort ?? "relevance";
   const change = (changed) => {
     const asked = { ...model.get("asked"), ...changed };
     for (const name of Object.keys(asked)) if (asked[name] === undefined) delete asked[name];
@@ -414,7 +415,6 @@ function render({ model, el }) {
     clearTimeout(timer);
     timer = setTimeout(() => change({ text: words.value }), 200);
   });
-  sort.addEventListener("change", () => change({ sort: sort.value }));
   near.addEventListener("change", () => change({ by_meaning: near.checked || undefined }));
   ask.append(words, parts.meaning, sort, parts.total);
   parts.note.setAttribute("role", "status");
