@@ -46,7 +46,7 @@ from genesis_workbench.experiments.executors._base import (
     observe_all,
     submit_all,
 )
-from genesis_workbench.experiments.executors.dask import DaskExecutor
+from genesis_workbench.experiments.executors.dask import BegunBefore, DaskExecutor, _became, _Lost
 from genesis_workbench.experiments.executors.function import FunctionExecutor, named
 from genesis_workbench.experiments.executors.job import JobExecutor
 from genesis_workbench.experiments.verification import verify_in
@@ -462,3 +462,22 @@ def test_a_result_whose_worker_dies_before_it_was_fetched_is_not_computed_twice(
     os.kill(worker, signal.SIGKILL)
     assert isinstance(outcome(executor, "k1", 60), Unknown)
     assert log.read_text() == "begun\n"
+
+
+def test_an_answer_that_did_not_come_in_time_is_not_what_the_function_raised():
+    """The worker that had the result dies while it is asked for it, and its task is refused on another one meanwhile."""
+
+    class Dying:
+        status = "finished"
+
+        def result(self, timeout):
+            self.status = "error"
+            raise TimeoutError
+
+        def exception(self, timeout):
+            return BegunBefore("k1")
+
+    future = Dying()
+    assert _became(future, repeatable=False) is None
+    with pytest.raises(_Lost, match="its worker died"):
+        _became(future, repeatable=False)

@@ -274,18 +274,17 @@ def _became(future: Future[Any], *, repeatable: bool) -> dict[str, Any] | None:
     from distributed.client import FutureCancelledError
 
     try:
-        return _plain(future.result(timeout=_ANSWER_S))
+        if future.status != "error":
+            return _plain(future.result(timeout=_ANSWER_S))
+        raised = future.exception(timeout=_ANSWER_S)
     except FutureCancelledError as error:
         raise _Lost("the cluster let go of it") from error
-    except BegunBefore as error:
-        raise _Lost("its worker died") from error
-    except Exception as error:
-        if future.status != "error":
-            return None  # the result did not come: the next look finds it, or that who kept it is gone
-        if isinstance(error, KilledWorker) and not repeatable:
-            raise _Lost("its worker died") from error
-        # Whatever a function raises is what became of the trial.
-        return {"failed": f"{type(error).__name__}: {error}"[:1000]}
+    except Exception:  # noqa: BLE001 - it did not come in time, or has become another one: the next look finds what it is
+        return None
+    if isinstance(raised, BegunBefore) or (isinstance(raised, KilledWorker) and not repeatable):
+        raise _Lost("its worker died")
+    # Whatever a function raises is what became of the trial.
+    return {"failed": f"{type(raised).__name__}: {raised}"[:1000]}
 
 
 def _check_cluster(given: DaskArguments) -> None:
