@@ -11,9 +11,10 @@ import pandas as pd
 import panel as pn
 from bokeh.palettes import interp_palette
 
+from genesis_workbench.core.ledger import Event
 from genesis_workbench.experiments.run import Run
 from genesis_workbench.experiments.space import Categorical
-from genesis_workbench.experiments.state import ExperimentState
+from genesis_workbench.experiments.state import ExperimentState, fold_on
 
 TEXT = {"font-size": "15px", "line-height": "1.5"}
 # Viridis, its dark end lightened for dark pages, as in the widgets' plots.
@@ -38,7 +39,8 @@ def live(run: Run) -> Any:
     It is drawn again only where something came, and into what is there: who sorted the table, reads its second page or has
     scrolled down is not thrown back.
     """
-    summary, seen = run.status(), run.state().seq
+    state = run.state()
+    summary = state.summary()
     badge = (
         pn.pane.Alert("Simulated: as declared, observations are computed, all or some of them, and come from no instrument.", alert_type="warning")
         if summary["simulated"]
@@ -55,11 +57,10 @@ def live(run: Run) -> Any:
     )
 
     def refresh() -> None:
-        nonlocal seen
-        state = run.state()
-        if state.seq != seen:
-            seen, now = state.seq, plots(run)
-            said.object = facts(run.status()).object
+        if came := run.events(state.seq):
+            fold_on(state, [Event(**event) for event in came])
+            now = plots(run)
+            said.object = facts(state.summary()).object
             drawn.min_height, drawn[:] = now.min_height, now.objects
             table.value = run.trials()
         if state.state == "ended":

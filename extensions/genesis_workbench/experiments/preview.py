@@ -13,6 +13,7 @@ from genesis_workbench.core.errors import GenesisError
 from genesis_workbench.experiments.budget import Amounts
 from genesis_workbench.experiments.checking import Checked
 from genesis_workbench.experiments.reach import planned, sampled
+from genesis_workbench.experiments.record import A_NAME, NAME
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.steps import active
 
@@ -45,9 +46,7 @@ _WORDS = {
     "extra_forbidden": "There is nothing of this name here; leave it out",
 }
 _PATTERNS = {
-    r"^[a-z][a-z0-9_]{0,79}$": (
-        "A name has lower-case letters, digits and _, and begins with a letter, such as tilt_deg"
-    ),
+    NAME: A_NAME[0].upper() + A_NAME[1:],
     r"^[A-Z]{3}$": "A currency has three capital letters, such as USD",
     r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$": "Name a function by its module, such as package.module:function",
 }

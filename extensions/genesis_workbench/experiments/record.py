@@ -11,8 +11,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from genesis_workbench.core.errors import GenesisError, InvalidInput
 from genesis_workbench.core.units import check_unit
 
-_NAME = r"^[a-z][a-z0-9_]{0,79}$"
-Name = Annotated[str, Field(pattern=_NAME, description="Lower-case name, such as tilt_deg.")]
+NAME = r"^[a-z][a-z0-9_]{0,79}$"
+A_NAME = "a name has lower-case letters, digits and _, and begins with a letter, such as tilt_deg"
+"""What a text is told that is none."""
+Name = Annotated[str, Field(pattern=NAME, description="Lower-case name, such as tilt_deg.")]
 Unit = Annotated[str, AfterValidator(check_unit)]
 
 
@@ -69,8 +71,8 @@ def _told(fault: Mapping[str, Any], path: str, kind: type[BaseModel] | None = No
     if fault["type"] == "extra_forbidden":
         known = "" if kind is None or len(fault["loc"]) > 1 else f"; there are {', '.join(kind.model_fields)}"
         return f"there is no {path}{known}"
-    if fault["type"] == "string_pattern_mismatch" and fault["ctx"]["pattern"] == _NAME:
-        words = "a name has lower-case letters, digits and _, and begins with a letter, such as tilt_deg"
+    if fault["type"] == "string_pattern_mismatch" and fault["ctx"]["pattern"] == NAME:
+        words = A_NAME
     if fault["type"] == "model_type":
         words = f"{fault['ctx']['class_name']}(...) is needed here"
     elif fault["type"] == "model_attributes_type":

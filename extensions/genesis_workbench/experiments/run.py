@@ -46,10 +46,10 @@ class Run:
         """Return everything known, folded from the events."""
         return fold(Event(**event) for event in self.events())
 
-    def events(self) -> list[dict[str, Any]]:
-        """Return all events so far, in order."""
+    def events(self, after: int = 0) -> list[dict[str, Any]]:
+        """Return all events so far, in order; only those after a number where one is given."""
         found: list[dict[str, Any]] = []
-        while more := self._store.events(self.id, found[-1]["seq"] if found else 0):
+        while more := self._store.events(self.id, found[-1]["seq"] if found else after):
             found += more
         return found
 

@@ -41,12 +41,6 @@ export function selectOf(options, value, act) {
   return made;
 }
 
-// What needs something first does nothing until it is there, and looks so.
-export function able(made, yes) {
-  made.disabled = !yes;
-  made.style.opacity = yes ? "" : "0.5";
-}
-
 // The second click that what cannot be undone takes. Neither button is where the first one was, so that Enter, pressed twice,
 // does nothing yet.
 export function sureOf(words, act, focus, back, leave) {

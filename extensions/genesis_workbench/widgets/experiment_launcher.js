@@ -1,5 +1,5 @@
 // Describe an experiment, launch it, and watch it. The engine checks, decides and remembers; this page asks and shows.
-import { able, ago, badge, box, button, described, keepsKeys, label, node, redraw, short, sureOf } from "./_page.js";
+import { ago, badge, box, button, described, keepsKeys, label, node, redraw, short, sureOf } from "./_page.js";
 import { bestSoFar, front, parallel, slice } from "./_plots.js";
 import { formOf } from "./_form.js";
 
@@ -66,7 +66,7 @@ function asked(model, summary, each, view, again) {
   reason.setAttribute("aria-label", `reason for trial ${each.trial}`);
   reason.value = view.reasons[key] ?? "";
   const reasoned = [];
-  const ready = () => reasoned.forEach((each) => able(each, reason.value.trim()));
+  const ready = () => reasoned.forEach((each) => { each.disabled = !reason.value.trim(); });
   // The engine takes these with a reason only.
   const needing = (words, act, focus) => {
     reasoned.push(button(words, act, focus));

@@ -30,6 +30,20 @@ def full(*_):
     raise sqlite3.OperationalError("database or disk is full")
 
 
+def held(instrument):
+    """Let a device's first stop hang; return what is set once it does, and what lets it go on."""
+    entered, gate, stop = threading.Event(), threading.Event(), instrument.stop
+
+    def slowly():
+        if not entered.is_set():
+            entered.set()
+            gate.wait(20)
+        stop()
+
+    instrument.stop = slowly
+    return entered, gate
+
+
 def test_a_stop_that_comes_while_devices_are_released_holds_on(lab, twin):
     lab.stop("alice", "first")
     instrument, entered, gate, told = (
@@ -73,15 +87,7 @@ def test_a_stop_that_comes_while_devices_are_released_holds_on(lab, twin):
 
 
 def test_nothing_is_released_while_devices_are_still_told_to_stop(lab, twin):
-    instrument, entered, gate = lab.devices["handler"].instrument, threading.Event(), threading.Event()
-    stop = instrument.stop
-
-    def slowly():
-        entered.set()
-        gate.wait(20)
-        stop()
-
-    instrument.stop = slowly
+    entered, gate = held(lab.devices["handler"].instrument)
     thread = threading.Thread(target=lab.stop, args=("alice", "smoke"))
     thread.start()
     assert entered.wait(20)
@@ -238,16 +244,7 @@ def test_of_two_who_stop_the_first_is_shown_and_the_second_beside_it(lab, twin):
 
 
 def test_the_log_puts_nobodys_words_into_anothers_mouth(lab):
-    instrument, entered, gate = lab.devices["handler"].instrument, threading.Event(), threading.Event()
-    stop = instrument.stop
-
-    def slowly():
-        if not entered.is_set():
-            entered.set()
-            gate.wait(20)
-        stop()
-
-    instrument.stop = slowly
+    entered, gate = held(lab.devices["handler"].instrument)
     thread = threading.Thread(target=lab.stop, args=("alice", "alice's reason"))
     thread.start()
     assert entered.wait(20)
