@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from genesis_workbench.experiments.outcomes import Limit
     from genesis_workbench.experiments.parameters import Categorical, Integer, Ordinal, Real, When
     from genesis_workbench.experiments.rules import (
+        Betting,
         Equivalence,
         Mean,
         Posterior,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "Approval": "approval",
     "Arm": "spec",
+    "Betting": "rules",
     "Budget": "budget",
     "Categorical": "parameters",
     "Condition": "constraints",
@@ -79,6 +81,7 @@ _WHERE = {
 __all__ = [
     "Approval",
     "Arm",
+    "Betting",
     "Budget",
     "Categorical",
     "Condition",

@@ -43,7 +43,7 @@ class Hypothesis(Record):
         if self.stopping == "decided" and not self.rule.anytime:
             raise ValueError(
                 f"the rule {self.rule.type!r} is meant for one look at the end: stopping as soon as it says yes would make "
-                "it wrong far more often than its confidence. Use stopping='budget', or a sequential rule"
+                "it wrong far more often than its confidence. Use stopping='budget', or one of the rules sequential and betting"
             )
         return self
 

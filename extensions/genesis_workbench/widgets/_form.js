@@ -343,7 +343,7 @@ function hypothesis(form) {
     box("row", text(form, "hypothesis.statement", "statement", { lines: 2, cls: "wide", hint: "Some tilt yields 900 kWh per square metre and year." })),
     box("row",
       choose(form, "hypothesis.rule.type", "rule", form.choices.rules.map((each) => [each.name, each.name]), { act: switched }),
-      choose(form, "hypothesis.stopping", "ends", [["budget", "when the budget is spent"], ["decided", "as soon as it is decided"]], { otherwise: "budget", help: "Ending at the first yes is sound only for rules whose error does not grow with each look: threshold, sequential and posterior." })),
+      choose(form, "hypothesis.stopping", "ends", [["budget", "when the budget is spent"], ["decided", "as soon as it is decided"]], { otherwise: "budget", help: "Ending at the first yes is sound only for rules whose error does not grow with each look: threshold, sequential, betting and posterior." })),
     node("p", rule.about, "small"), slot("hypothesis.rule"),
     settings(form, rule.schema, "hypothesis.rule", { metric: Object.keys(known) }), guide);
 }

@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from genesis_workbench.experiments.rules import (
+    Betting,
     Equivalence,
     Mean,
     Observed,
@@ -89,6 +90,30 @@ def test_looking_after_every_observation_leaves_the_sequential_rule_honest_and_n
     assert peeked > 2 * 0.05 * 200
 
 
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng: (rng.random(120) < 0.3) * 1.0,  # works, or does not
+        lambda rng: rng.beta(0.3, 0.7, 120),  # near 0 or near 1
+        lambda rng: rng.beta(30, 70, 120),  # about normal, far from both ends
+    ],
+    ids=["yes or no", "at the ends", "about normal"],
+)
+def test_whatever_the_distribution_betting_is_wrong_no_more_often_than_it_says(draw):
+    rng = np.random.default_rng(5)
+    rule = Betting(metric="y", at_least=0.3, lowest=0, highest=1)
+    decisions = [rule.verdict(seen(draw(rng))).decision for _ in range(RUNS)]
+    assert decisions.count("supported") <= MOST
+    assert decisions.count("not supported") <= MOST
+
+
+def test_where_outcomes_lie_at_the_ends_of_a_range_the_test_for_normal_ones_is_wrong_too_often():
+    """What :class:`Betting` is there for: the figure that docs/how-to/state-a-hypothesis.md speaks of."""
+    rule = Sequential(metric="y", at_least=0.3)
+    found = count(rule, lambda rng: seen(rng.beta(0.3, 0.7, 200)))
+    assert found["supported"] + found["not supported"] > stats.binom.ppf(0.999, RUNS, 0.07)
+
+
 def test_the_rules_find_what_is_there():
     def clear(rng):
         return seen(rng.normal(2, 1, 40))
@@ -98,6 +123,7 @@ def test_the_rules_find_what_is_there():
         Mean(metric="y", at_least=1),
         Mean(metric="y", at_least=1, method="bootstrap"),
         Sequential(metric="y", at_least=1),
+        Betting(metric="y", at_least=1, lowest=-4, highest=8),
         Posterior(metric="y", at_least=1, prior=prior),
         Equivalence(metric="y", margin=1, reference=2),
     ):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.experiments.rules import (
+    Betting,
     Equivalence,
     Mean,
     Observed,
@@ -137,6 +138,50 @@ def test_a_sequential_verdict_stays_whatever_comes_after():
     assert Sequential(metric="y", at_most=0).verdict(observed(values)).decision == "not supported"
 
 
+def test_betting_is_the_product_of_what_each_bet_gains_over_all_sizes_of_bets():
+    values, bound = [20.0, 90.0, 35.0], 30.0
+    rule = Betting(metric="y", unit="percent", at_least=bound, lowest=0, highest=100)
+    sizes = (np.arange(32) + 0.5) / 32
+    over = np.mean([np.prod([1 + size * (x - bound) / bound for x in values]) for size in sizes])
+    under = np.mean([np.prod([1 - size * (x - bound) / (100 - bound) for x in values]) for size in sizes])
+    verdict = rule.verdict(observed(values))
+    assert math.exp(verdict.evidence["log_wealth"]) == pytest.approx(over)
+    assert math.exp(verdict.evidence["log_wealth_against"]) == pytest.approx(under)
+    turned = Betting(metric="y", at_most=-bound, lowest=-100, highest=0).verdict(
+        observed([-x for x in values])
+    )
+    assert turned.evidence["log_wealth"] == pytest.approx(verdict.evidence["log_wealth"])
+    # Another unit is another number for the same claim, and the same wealth.
+    parts = Betting(metric="y", at_least=0.3, lowest=0, highest=1).verdict(
+        observed([x / 100 for x in values])
+    )
+    assert parts.evidence["log_wealth"] == pytest.approx(verdict.evidence["log_wealth"])
+
+
+def test_a_verdict_by_betting_stays_whatever_comes_after():
+    rule = Betting(metric="y", at_least=0.3, lowest=0, highest=1)
+    values = np.random.default_rng(1).beta(6, 4, 60).tolist()
+    verdicts = [rule.verdict(observed(values[:n])) for n in range(61)]
+    first = next(n for n, verdict in enumerate(verdicts) if verdict.final)
+    assert verdicts[first].decision == "supported"
+    assert all(each.evidence["n"] == first for each in verdicts[first:])
+    assert rule.verdict(observed(values[:first] + [0.0] * 40 + [7.0])).decision == "supported"
+    other = Betting(metric="y", at_most=0.3, lowest=0, highest=1).verdict(observed(values))
+    assert (other.decision, other.final) == ("not supported", True)
+
+
+def test_an_outcome_that_was_taken_for_impossible_lets_betting_decide_nothing():
+    rule = Betting(metric="y", unit="percent", at_least=30, lowest=0, highest=100)
+    verdict = rule.verdict(observed([80.0, 104.0, *[90.0] * 60]))
+    assert (verdict.decision, verdict.final) == ("undecided", False)
+    assert "Trial 2 measured 104 percent" in verdict.says
+    assert "0 to 100 percent" in verdict.says
+    rounded = rule.verdict(
+        observed([100.00000000000001] * 60)
+    )  # a unit's conversion may leave the last digit
+    assert rounded.decision == "supported"
+
+
 def test_the_posterior_is_what_adding_one_observation_after_the_other_gives():
     from scipy import stats
 
@@ -170,6 +215,7 @@ def test_the_posterior_is_what_adding_one_observation_after_the_other_gives():
         Superiority(metric="y"),
         Equivalence(metric="y", margin=1, control="control"),
         Sequential(metric="y", at_least=1),
+        Betting(metric="y", at_least=1, lowest=-9, highest=9),
     ],
 )
 @pytest.mark.parametrize(("ours", "theirs"), [([], []), ([2.0], [1.0]), ([2.0] * 9, [1.0] * 9)])
@@ -225,6 +271,9 @@ def test_the_digest_of_a_rules_source_is_its_own():
             metric="y", at_least=1, prior={"mean": 0, "observations": 0, "shape": 1, "scale": 1}
         ),
         lambda: Sequential(metric="y", at_least=1, effect=0),
+        lambda: Betting(metric="y", at_least=1, lowest=1, highest=2),
+        lambda: Betting(metric="y", at_most=3, lowest=1, highest=2),
+        lambda: Betting(metric="y", at_least=1, lowest=0),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(make):

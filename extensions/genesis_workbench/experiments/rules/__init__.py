@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from genesis_workbench.experiments.rules._base import Decision, Observed, Verdict, observations, source_digest
+from genesis_workbench.experiments.rules.betting import Betting
 from genesis_workbench.experiments.rules.equivalence import Equivalence
 from genesis_workbench.experiments.rules.mean import Mean
 from genesis_workbench.experiments.rules.posterior import Posterior
@@ -18,11 +19,12 @@ from genesis_workbench.experiments.rules.sequential import Sequential
 from genesis_workbench.experiments.rules.superiority import Superiority
 from genesis_workbench.experiments.rules.threshold import Threshold
 
-AnyRule = Threshold | Mean | Superiority | Equivalence | Sequential | Posterior
+AnyRule = Threshold | Mean | Superiority | Equivalence | Sequential | Betting | Posterior
 Rule = Annotated[AnyRule, Field(discriminator="type")]
 
 __all__ = [
     "AnyRule",
+    "Betting",
     "Decision",
     "Equivalence",
     "Mean",
