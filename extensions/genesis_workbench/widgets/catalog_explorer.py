@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import traitlets
@@ -14,7 +13,7 @@ from genesis_workbench.core.errors import DeadlineExceeded, GenesisError, Invali
 from genesis_workbench.widgets._base import Widget
 from genesis_workbench.widgets._latest import Latest
 from genesis_workbench.widgets._preview import preview
-from genesis_workbench.widgets._script import script
+from genesis_workbench.widgets._script import script, styles
 
 _PAGE = 20
 _EXACT = ("agency", "field", "format", "licence", "label", "source")
@@ -37,7 +36,7 @@ class CatalogExplorer(Widget):
     """
 
     _esm = script("catalog_explorer.js")
-    _css = Path(__file__).with_suffix(".css")
+    _css = styles("catalog_explorer.css")
 
     asked = traitlets.Dict().tag(sync=True)
     result = traitlets.Dict().tag(sync=True)

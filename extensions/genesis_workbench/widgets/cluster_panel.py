@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import traitlets
@@ -12,7 +11,7 @@ import traitlets
 from genesis_workbench.compute.dask_cluster import GenesisCluster
 from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput
 from genesis_workbench.widgets._base import Widget
-from genesis_workbench.widgets._script import script
+from genesis_workbench.widgets._script import script, styles
 
 _EVERY_S = 1.0
 _KEPT = 600
@@ -31,7 +30,7 @@ class ComputePanel(Widget):
     """
 
     _esm = script("cluster_panel.js")
-    _css = Path(__file__).with_suffix(".css")
+    _css = styles("cluster_panel.css")
 
     status = traitlets.Dict().tag(sync=True)
     history: traitlets.List[list[float]] = traitlets.List().tag(sync=True)

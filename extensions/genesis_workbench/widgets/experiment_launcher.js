@@ -2,6 +2,7 @@
 import { ago, badge, box, button, described, keepsKeys, label, node, redraw, short, sureOf } from "./_page.js";
 import { bestSoFar, front, parallel, slice } from "./_plots.js";
 import { formOf } from "./_form.js";
+import { endsWithKernel } from "./_kernel.js";
 
 const SHOWN = ["summary", "trials", "pending", "slices", "queue", "laboratories", "message"];
 
@@ -368,4 +369,4 @@ function render({ model, el }) {
   };
 }
 
-export default { render };
+export default endsWithKernel(render);

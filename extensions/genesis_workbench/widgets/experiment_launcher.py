@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import traitlets
@@ -18,7 +17,7 @@ from genesis_workbench.experiments.run import Run
 from genesis_workbench.widgets._base import Widget
 from genesis_workbench.widgets._draft import EMPTY, Draft
 from genesis_workbench.widgets._latest import Latest
-from genesis_workbench.widgets._script import script
+from genesis_workbench.widgets._script import script, styles
 from genesis_workbench.widgets._watch import Watch
 
 _WATCHED = ("summary", "trials", "pending", "slices", "queue", "laboratories", "message")
@@ -43,7 +42,7 @@ class ExperimentLauncher(Widget):
     """
 
     _esm = script("experiment_launcher.js")
-    _css = Path(__file__).with_suffix(".css")
+    _css = styles("experiment_launcher.css")
 
     choices = traitlets.Dict().tag(sync=True)
     person = traitlets.Dict().tag(sync=True)

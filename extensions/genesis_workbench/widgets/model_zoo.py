@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from genesis_workbench.models.ancestry import levels
 from genesis_workbench.models.standing import Entry
 from genesis_workbench.widgets._base import Widget
 from genesis_workbench.widgets._latest import Latest
-from genesis_workbench.widgets._script import script
+from genesis_workbench.widgets._script import script, styles
 
 _SIDE_BY_SIDE = 6
 _ROWS = 12
@@ -37,7 +36,7 @@ class ModelZoo(Widget):
     """
 
     _esm = script("model_zoo.js")
-    _css = Path(__file__).with_suffix(".css")
+    _css = styles("model_zoo.css")
 
     text = traitlets.Unicode().tag(sync=True)
     found: Any = traitlets.List().tag(sync=True)

@@ -17,7 +17,7 @@ from genesis_workbench.training.report import curves, report
 from genesis_workbench.training.run import TrainingRun
 from genesis_workbench.widgets._base import Widget
 from genesis_workbench.widgets._latest import Latest
-from genesis_workbench.widgets._script import script
+from genesis_workbench.widgets._script import script, styles
 
 _EVERY_S = 1.0
 _SELDOM_S = 5.0
@@ -39,7 +39,7 @@ class TrainingMonitor(Widget):
     """
 
     _esm = script("training_monitor.js")
-    _css = Path(__file__).with_suffix(".css")
+    _css = styles("training_monitor.css")
 
     runs: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     chosen = traitlets.Unicode().tag(sync=True)
