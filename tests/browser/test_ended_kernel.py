@@ -50,6 +50,17 @@ def test_a_widget_ends_with_its_kernel_and_comes_back_with_its_cell(workbench, s
     expect(ended).to_contain_text("has ended", timeout=60_000)
     out_of_reach(title)
 
+    # Tomorrow: the outputs are there, what the widget was is not.
+    page.keyboard.press("Control+s")
+    page.wait_for_timeout(2000)
+    lab(workbench, page, "alice", "ended.ipynb")
+    expect(page.get_by_text("Run its cell to see it as it is now.")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("model not found")).to_have_count(0)
+    screenshot(page, "34-widget-of-an-earlier-day")
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    run(page, "ExperimentLauncher")
+    expect(title).to_be_editable(timeout=60_000)
+
 
 def run(page, text):
     """Run the cell whose source holds `text`, as a person does."""
