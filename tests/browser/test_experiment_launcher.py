@@ -168,7 +168,7 @@ def nothing_typed_is_lost(page, launcher):
 
 
 def keys_stay_in_the_form(page, launcher):
-    """A drop-down has its own keys: Lab would go to another cell, or insert one, as its shortcuts say."""
+    """A drop-down and a button have their own keys: Lab would go to another cell, insert one, or delete this one."""
     cells = page.locator(".jp-Notebook .jp-Cell").count()
     order = launcher.get_by_label("better is", exact=True)
     order.focus()
@@ -176,8 +176,13 @@ def keys_stay_in_the_form(page, launcher):
     expect(order).to_have_value("false")
     page.keyboard.press("b")
     expect(order).to_be_focused()
-    expect(page.locator(".jp-Notebook .jp-Cell")).to_have_count(cells)
     order.select_option("true")
+    add = launcher.get_by_role("button", name="Add a parameter")
+    add.focus()
+    for key in ("b", "d", "d", "x", "ArrowDown"):  # Lab's: insert a cell below, delete this one, cut it, go to the next
+        page.keyboard.press(key)
+    expect(add).to_be_focused()
+    expect(page.locator(".jp-Notebook .jp-Cell")).to_have_count(cells)
 
 
 def conditional(launcher):

@@ -25,16 +25,9 @@ export function button(words, act, focus, cls) {
   return made;
 }
 
-// JupyterLab takes the keys of whatever is no text input for its own: an arrow would go to the next cell, `b` insert one, `r`
-// make this one raw. It looks for this mark on what has the keyboard, not on what is around it.
-export function keepsKeys(made) {
-  made.dataset.lmSuppressShortcuts = "true";
-  return made;
-}
-
 // `options` are pairs of a value and its words.
 export function selectOf(options, value, act) {
-  const made = keepsKeys(node("select"));
+  const made = node("select");
   for (const [name, words] of options) made.append(new Option(words, name, false, name === value));
   made.value = value;
   made.addEventListener("change", () => act(made.value));

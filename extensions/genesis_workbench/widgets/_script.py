@@ -20,7 +20,7 @@ def script(name: str) -> str:
 
 def styles(name: str) -> str:
     """Return the styles `name` of a widget, after those that all have."""
-    return "\n".join((_HERE / each).read_text("utf-8") for each in ("_kernel.css", name))
+    return "\n".join((_HERE / each).read_text("utf-8") for each in ("_notebook.css", name))
 
 
 def _parts(name: str, taken: list[str]) -> list[str]:

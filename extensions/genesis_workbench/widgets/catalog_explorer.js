@@ -1,6 +1,6 @@
 // The catalog to look through. All text is set as text, never as HTML: records come from everywhere.
 import { button, mark, node, selectOf } from "./_page.js";
-import { endsWithKernel } from "./_kernel.js";
+import { inNotebook } from "./_notebook.js";
 
 const FACETS = [["agency", "Agency"], ["field", "Field"], ["format", "Format"], ["licence", "Licence"], ["label", "Access"], ["source", "Source"]];
 const FIRST_YEAR = 1900;
@@ -430,4 +430,4 @@ function render({ model, el }) {
   };
 }
 
-export default endsWithKernel(render);
+export default inNotebook(render);

@@ -1,6 +1,6 @@
 // A Dask cluster as it is now. All text is set as text, never as HTML: names and reasons come from elsewhere.
 import { mark, node } from "./_page.js";
-import { endsWithKernel } from "./_kernel.js";
+import { inNotebook } from "./_notebook.js";
 
 function bytes(value) {
   return value >= 2 ** 30 ? `${(value / 2 ** 30).toFixed(1)} GiB` : `${Math.round(value / 2 ** 20)} MiB`;
@@ -209,4 +209,4 @@ function render({ model, el }) {
   };
 }
 
-export default endsWithKernel(render);
+export default inNotebook(render);

@@ -1,8 +1,8 @@
 // Describe an experiment, launch it, and watch it. The engine checks, decides and remembers; this page asks and shows.
-import { ago, badge, box, button, described, keepsKeys, label, node, redraw, short, sureOf } from "./_page.js";
+import { ago, badge, box, button, described, label, node, redraw, short, sureOf } from "./_page.js";
 import { bestSoFar, front, parallel, slice } from "./_plots.js";
 import { formOf } from "./_form.js";
-import { endsWithKernel } from "./_kernel.js";
+import { inNotebook } from "./_notebook.js";
 
 const SHOWN = ["summary", "trials", "pending", "slices", "queue", "laboratories", "message"];
 
@@ -45,7 +45,7 @@ function table(summary, trials, view, choose, again) {
     line.addEventListener("click", () => choose(row.trial));
     made.append(line);
   }
-  const rows = keepsKeys(box("rows", trials.length ? made : node("p", "No trial yet: the first is proposed in a moment.")));
+  const rows = box("rows", trials.length ? made : node("p", "No trial yet: the first is proposed in a moment."));
   rows.dataset.scroll = "trials";
   rows.tabIndex = 0;
   rows.setAttribute("role", "region");
@@ -369,4 +369,4 @@ function render({ model, el }) {
   };
 }
 
-export default endsWithKernel(render);
+export default inNotebook(render);

@@ -1,6 +1,6 @@
 // The model zoo to look through. All text is set as text, never as HTML: cards come from everybody.
 import { button, mark, node } from "./_page.js";
-import { endsWithKernel } from "./_kernel.js";
+import { inNotebook } from "./_notebook.js";
 
 const TABS = [["card", "Card"], ["versions", "Versions"], ["lineage", "Lineage"], ["try", "Try it"], ["history", "History"]];
 
@@ -368,4 +368,4 @@ function render({ model, el }) {
   };
 }
 
-export default endsWithKernel(render);
+export default inNotebook(render);

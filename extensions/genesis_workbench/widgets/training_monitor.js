@@ -1,7 +1,7 @@
 // Follow a training run: what was reached, how fast, at what cost, and where it goes on from. The engine decides; this page asks and shows.
 import { ago, badge, box, button, mark, node, redraw, selectOf, short } from "./_page.js";
 import { WIDE, axes, frame, range } from "./_axes.js";
-import { endsWithKernel } from "./_kernel.js";
+import { inNotebook } from "./_notebook.js";
 
 const hours = (value) => `${short(value)} node-hour${value === 1 ? "" : "s"}`;
 
@@ -171,4 +171,4 @@ function render({ model, el }) {
   return () => model.off(events, update);
 }
 
-export default endsWithKernel(render);
+export default inNotebook(render);
