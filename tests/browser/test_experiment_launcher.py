@@ -98,6 +98,8 @@ def test_an_experiment_is_described_launched_approved_stopped_and_found_again(
     launcher.get_by_role("button", name="Stop it").click()
     expect(launcher).to_contain_text("The hypothesis is undecided.", timeout=60_000)
     expect(launcher).to_contain_text("Enough seen.")
+    page.evaluate("() => { const now = Date.now; Date.now = () => now() + 7_200_000 }")
+    expect(launcher.locator("header time")).to_have_text("2 h ago")  # nothing changes any more, but time goes on
 
     # Tomorrow: another kernel, the same cell.
     page.reload()

@@ -1,5 +1,5 @@
-// What every widget is in a notebook: it has its own keys, and it ends with its kernel.
-import { node } from "./_page.js";
+// What every widget is in a notebook: it has its own keys, its times go on, and it ends with its kernel.
+import { node, renewAgo } from "./_page.js";
 
 // JupyterLab takes the keys of whatever is no text input for its own: an arrow would go to the next cell, `b` insert one, `d`
 // twice delete this one. Those with Control, Alt or Command stay Lab's, and so does Shift with Enter, which runs the cell.
@@ -48,7 +48,9 @@ export const inNotebook = (render) => () => {
       keepKeys(context.el);
       shown.add(context.el);
       if (ended) close(context.el);
+      const clock = setInterval(() => renewAgo(context.el), 5000);
       return () => {
+        clearInterval(clock);
         shown.delete(context.el);
         leave?.();
       };

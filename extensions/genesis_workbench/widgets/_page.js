@@ -64,14 +64,23 @@ export function described(parameters) {
   return Object.entries(parameters).map(([name, value]) => `${name} = ${short(value)}`).join(", ");
 }
 
-// "3 min ago", with the exact time on hover.
-export function ago(time) {
+function agoWords(time) {
   const seconds = Math.max(0, (Date.now() - Date.parse(time)) / 1000);
   const sizes = [[86400, "d"], [3600, "h"], [60, "min"]];
   const [size, word] = sizes.find(([each]) => seconds >= each) ?? [1, "s"];
-  const made = node("time", `${Math.floor(seconds / size)} ${word} ago`);
+  return `${Math.floor(seconds / size)} ${word} ago`;
+}
+
+// "3 min ago", with the exact time on hover.
+export function ago(time) {
+  const made = node("time", agoWords(time), "ago");
   made.dateTime = made.title = time;
   return made;
+}
+
+// Time goes on where nothing else changes.
+export function renewAgo(root) {
+  for (const made of root.querySelectorAll("time.ago")) made.textContent = agoWords(made.dateTime);
 }
 
 // Draw again what changed, and leave the keyboard, and what is scrolled, where they were.
