@@ -8,7 +8,7 @@ import pytest
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.experiments.constraints import Condition, Mixture
 from genesis_workbench.experiments.outcomes import Limit
-from genesis_workbench.experiments.parameters import Categorical, Real, When
+from genesis_workbench.experiments.parameters import Categorical, Integer, Real, When
 from genesis_workbench.experiments.proposers import _base
 from genesis_workbench.experiments.proposers._base import CannotPropose
 from genesis_workbench.experiments.proposers.cma import EvolutionProposer
@@ -56,6 +56,21 @@ def test_they_learn_although_every_fifth_trial_fails(proposer):
         [-np.median(values(run(RandomProposer(), spec, bowl, 48, failing))) for spec in specs]
     )
     assert ours < control / 2
+
+
+@pytest.mark.parametrize("proposer", [OptunaProposer, EvolutionProposer])
+def test_in_a_small_finite_space_no_trial_is_spent_twice_on_a_point(proposer):
+    space = (Integer("n", 1, 3), Categorical("solvent", ["water", "ethanol", "toluene"]))
+    spec = specification(space=space, proposer=proposer.name)
+
+    def best_at_the_edge(point):
+        return {"y": point["n"] + (point["solvent"] == "water")}
+
+    trials = run(proposer(), spec, best_at_the_edge, 6)
+    batch = proposer().propose(spec, trials, 2)
+    tried = [tuple(each.items()) for each in [*(trial.parameters for trial in trials), *batch]]
+    assert len(set(tried)) == 8
+    assert len(run(proposer(), spec, best_at_the_edge, 12)) == 12  # once all are tried, they come again
 
 
 def test_the_evolution_strategy_keeps_limits_and_constraints():

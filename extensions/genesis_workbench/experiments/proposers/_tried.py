@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from genesis_workbench.experiments.proposers._gaussian import Array
 
 _SAME = 1e-9  # of the unit cube: an optimum that is there without noise may be refined down to this
 _APART = 1e-4  # points of one batch: nearer than this the second says what the first does
+_DRAWS = 32  # of a sampler that may come upon the same point of a finite space again
 _FEW = 1024  # points of a finite space that are all looked at
 
 
@@ -64,6 +66,15 @@ def _apart(points: Array, others: Array, distance: float) -> NDArray[np.bool_]:
     for other in others:
         found &= (np.abs(points - other) > distance).any(axis=1)
     return found
+
+
+def fresh(draw: Callable[[], dict[str, Any]], tried: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a point that `draw` gives and that is none of `tried`; one of them again where it gives no other."""
+    for _ in range(_DRAWS):
+        values = draw()
+        if values not in tried:
+            break
+    return values
 
 
 def everything(fits: Domain) -> Array | None:

@@ -28,6 +28,7 @@ from genesis_workbench.experiments.proposers._base import (
     points_so_far,
     seed_of,
 )
+from genesis_workbench.experiments.proposers._tried import fresh
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import Trial
 
@@ -73,7 +74,11 @@ class EvolutionProposer:
             if strategy.should_stop():
                 strategy = _again(spec, start, strategy.mean)
         fits, first = domain(spec), points_so_far(trials)
-        return [_drawn(spec, fits, strategy, number) for number in range(first, first + count)]
+        tried = [trial.parameters for trial in trials]
+        for number in range(first, first + count):
+            strategy.reseed_rng(seed_of(spec, number))
+            tried.append(fresh(lambda: _drawn(spec, fits, strategy), tried))
+        return tried[len(trials) :]
 
 
 _KEPT, _BROKEN, _FAILED = range(3)
@@ -124,9 +129,8 @@ def _ranked(spec: ExperimentSpec, trials: Sequence[Trial]) -> list[tuple[Array, 
     return found
 
 
-def _drawn(spec: ExperimentSpec, fits: Domain, strategy: CMA, number: int) -> dict[str, Any]:
-    """Return point `number`: drawn until it fits (Hansen, 2023, section B.5)."""
-    strategy.reseed_rng(seed_of(spec, number))
+def _drawn(spec: ExperimentSpec, fits: Domain, strategy: CMA) -> dict[str, Any]:
+    """Return a point, drawn until it fits (Hansen, 2023, section B.5)."""
     for _ in range(MOST_DRAWS):
         values = space.decode(spec.space, strategy.ask()[: fits.width])
         if fits.holds(values):

@@ -22,6 +22,7 @@ from genesis_workbench.experiments.proposers._base import (
     seed_of,
     unable,
 )
+from genesis_workbench.experiments.proposers._tried import fresh
 from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.state import Trial
 
@@ -62,7 +63,10 @@ class OptunaProposer:
             directions=["maximize"] * len(spec.objectives), sampler=_sampler(spec, self.name, first)
         )
         _tell(study, spec, trials)
-        return [_asked(spec, study.ask()) for _ in range(count)]
+        tried = [trial.parameters for trial in trials]
+        for _ in range(count):
+            tried.append(fresh(lambda: _asked(spec, study.ask()), tried))
+        return tried[len(trials) :]
 
 
 def _sampler(spec: ExperimentSpec, name: str, number: int) -> BaseSampler:
