@@ -119,6 +119,10 @@ def harvest(
 @app.command(epilog="Example: workbench verify exp_01k5x2a7w3 --json")
 def verify(
     experiment: Annotated[str, typer.Argument(help="Its identifier, or the folder of an exported one.")],
+    known: Annotated[
+        str,
+        typer.Option(metavar="HASH", help="Of an event, written down earlier: it must be there still."),
+    ] = "",
     state: StateOption = None,
     site: SiteOption = None,
     as_json: JsonOption = False,
@@ -127,7 +131,7 @@ def verify(
     # The engine runs in a process of its own: the hub's code imports nothing of it.
     file = (site or resources.site_file("laptop")).resolve()
     command = [sys.executable, "-m", "genesis_workbench.experiments", "verify"]
-    options = ["--state", str(_state(state).folder.resolve()), "--site", str(file)]
+    options = ["--state", str(_state(state).folder.resolve()), "--site", str(file), f"--known={known}"]
     ended = subprocess.run(
         [*command, *options, *(["--json"] if as_json else []), "--", experiment], check=False
     )

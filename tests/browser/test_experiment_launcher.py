@@ -99,7 +99,9 @@ def test_an_experiment_is_described_launched_approved_stopped_and_found_again(
     expect(launcher).to_contain_text("The hypothesis is undecided.", timeout=60_000)
     expect(launcher).to_contain_text("Enough seen.")
     page.evaluate("() => { const now = Date.now; Date.now = () => now() + 7_200_000 }")
-    expect(launcher.locator("header time")).to_have_text("2 h ago")  # nothing changes any more, but time goes on
+    expect(launcher.locator("header time")).to_have_text(
+        "2 h ago"
+    )  # nothing changes any more, but time goes on
 
     # Tomorrow: another kernel, the same cell.
     page.reload()
@@ -181,7 +183,13 @@ def keys_stay_in_the_form(page, launcher):
     order.select_option("true")
     add = launcher.get_by_role("button", name="Add a parameter")
     add.focus()
-    for key in ("b", "d", "d", "x", "ArrowDown"):  # Lab's: insert a cell below, delete this one, cut it, go to the next
+    for key in (
+        "b",
+        "d",
+        "d",
+        "x",
+        "ArrowDown",
+    ):  # Lab's: insert a cell below, delete this one, cut it, go to the next
         page.keyboard.press(key)
     expect(add).to_be_focused()
     expect(page.locator(".jp-Notebook .jp-Cell")).to_have_count(cells)

@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("experiment", help="Its identifier, or the folder of one that was exported.")
     command.add_argument("--state", type=Path, required=True)
     command.add_argument("--site", type=Path)
+    command.add_argument("--known", default="")
     command.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
     try:
@@ -37,14 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _report(given: argparse.Namespace) -> Report:
     if Path(given.experiment).is_dir():
-        return verify_crate(Path(given.experiment))
+        return verify_crate(Path(given.experiment), known=given.known)
     state = State(given.state)
     url = state.ledger_url(load_site(given.site) if given.site else None)
     if url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).exists():
         raise NotFound(f"There is no ledger in {given.state}. Name the workbench's folder with --state.")
     ledger = Ledger.open(url)
     try:
-        report = verify_in(ledger, given.experiment, BlobStore(state.blobs))
+        report = verify_in(ledger, given.experiment, BlobStore(state.blobs), known=given.known)
     finally:
         ledger.close()
     if not report.experiment:

@@ -20,7 +20,7 @@ from genesis_workbench.core.ledger import Event
 from genesis_workbench.core.storage import BlobStore
 from genesis_workbench.experiments.provenance import FILES, described
 from genesis_workbench.experiments.state import ExperimentState, fold
-from genesis_workbench.experiments.verification import Check, Report, guarded, verify
+from genesis_workbench.experiments.verification import Check, Report, guarded, known_check, verify
 
 NO_LICENSE = "No licence was stated. Ask the owner of the experiment before using it."
 _METADATA = "ro-crate-metadata.json"
@@ -99,8 +99,13 @@ def read_events(folder: Path) -> list[Event]:
     return events
 
 
-def verify_crate(folder: Path) -> Report:
+def verify_crate(folder: Path, *, known: str = "") -> Report:
     """Check an exported experiment: its events, and that the files beside them say what the events say.
+
+    Parameters
+    ----------
+    known : str
+        Hash of an event that somebody wrote down earlier, such as the last one's.
 
     Raises
     ------
@@ -110,7 +115,8 @@ def verify_crate(folder: Path) -> Report:
     events = read_events(folder)
     report = verify(events, blobs=files_of(folder))
     beside = guarded("files", lambda: _beside(events, folder))
-    return Report(report.experiment, (*report.checks, beside))
+    earlier = known_check(known, {event.hash for event in events}.__contains__)
+    return Report(report.experiment, (*report.checks, beside, *([earlier] if earlier else [])))
 
 
 def _beside(events: Sequence[Event], folder: Path) -> Check:

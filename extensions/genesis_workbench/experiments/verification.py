@@ -7,12 +7,13 @@ called unknown, never passed.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from genesis_workbench.core.errors import GenesisError
+from genesis_workbench.core.errors import GenesisError, InvalidInput
 from genesis_workbench.core.identifiers import digest_file, digest_json
 from genesis_workbench.core.ledger import Event, Ledger
 from genesis_workbench.core.ledger.verification import Verification
@@ -71,12 +72,35 @@ class Report:
         return "\n".join(f"{each.state:8} {each.name:12} {each.says}" for each in self.checks)
 
 
-def verify_in(ledger: Ledger, experiment: str, blobs: BlobStore | None = None) -> Report:
-    """Check an experiment in a ledger, and the ledger's whole chain."""
+def verify_in(ledger: Ledger, experiment: str, blobs: BlobStore | None = None, *, known: str = "") -> Report:
+    """Check an experiment in a ledger, and the ledger's whole chain.
+
+    Parameters
+    ----------
+    known : str
+        Hash of an event that somebody wrote down earlier. A chain whose end was cut off is a whole chain; only what is known of
+        it from elsewhere shows that.
+    """
     events = list(ledger.all(stream=stream(experiment)))
     report = verify(events, chain=ledger.verify(), blobs=blobs)
     shared = guarded("account", lambda: _account(events, ledger))
-    return report if shared is None else Report(report.experiment, (*report.checks, shared))
+    further = [check for check in (shared, known_check(known, ledger.has)) if check is not None]
+    return Report(report.experiment, (*report.checks, *further))
+
+
+def known_check(known: str, has: Callable[[str], bool]) -> Check | None:
+    """Return whether an event that is known from elsewhere is there still; None where none is known."""
+    if not known:
+        return None
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", known):
+        raise InvalidInput(f"A whole hash is needed, 'sha256:' and 64 hexadecimal digits, not {known!r:.90}.")
+    if has(known):
+        return Check("known", "holds", f"The event {known} is there: what came before it is as it was then.")
+    return Check(
+        "known",
+        "fails",
+        f"There is no event {known}: the end was cut off, or all was written anew, since that hash was written down.",
+    )
 
 
 def verify(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -439,3 +440,22 @@ def test_the_command_says_line_by_line_what_holds_and_answers_with_its_status(tm
         "events",
         "decision",
     }
+
+
+def test_a_ledger_whose_end_was_cut_off_is_found_by_a_hash_that_was_written_down(tmp_path):
+    experiment, _ = done(tmp_path)
+    chain = re.search(r"up to (sha256:[0-9a-f]{64})", command(tmp_path, experiment).stdout)[1]
+    held = command(tmp_path, experiment, "--known", chain)
+    assert held.returncode == 0, held.stdout
+    assert re.search(r"holds +known", held.stdout)
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'workbench.sqlite'}")
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP TRIGGER ledger_no_delete"))
+        last = sa.select(sa.func.max(schema.events.c.seq)).scalar_subquery()
+        connection.execute(sa.delete(schema.events).where(schema.events.c.seq == last))
+    engine.dispose()
+    assert command(tmp_path, experiment).returncode == 0  # what is left is a whole chain
+    cut = command(tmp_path, experiment, "--known", chain)
+    assert cut.returncode == 1
+    assert re.search(r"fails +known +There is no event " + chain, cut.stdout)
+    assert "A whole hash is needed" in command(tmp_path, experiment, "--known", chain[:20]).stderr

@@ -226,6 +226,12 @@ class Ledger:
             row = connection.execute(_LAST).first()
         return (row.seq, row.hash) if row else (0, GENESIS)
 
+    def has(self, digest: str) -> bool:
+        """Whether there is an event with this hash."""
+        query = sa.select(_EVENTS.seq).where(_EVENTS.hash == digest).limit(1)
+        with self.reader.connect() as connection:
+            return connection.execute(query).first() is not None
+
     def verify(self, *, batch: int = 2000) -> Verification:
         """Check every hash and that no event is missing between the first and the last."""
         return verify(self._batches(batch))
