@@ -89,7 +89,7 @@ def check(
     if laboratory and service and spec.approval.policy == "never" and APPROVE not in person.scopes:
         raise PermissionRefused(
             f"The step {laboratory[0]!r} touches the laboratory. Only who may approve trials ({APPROVE}) can launch it "
-            "without approvals; leave `approval` out.",
+            "without approvals; choose another policy.",
             where="approval.policy",
         )
     return Checked(all(takes.simulated for takes in signatures.values()), laboratory)
@@ -115,14 +115,14 @@ def check_account(spec: ExperimentSpec, accounts: Accounts, person: Person) -> N
     missing = sorted(set(account.limits) - planned)
     if missing:
         raise InvalidInput(
-            f"The shared budget {account.name!r} limits {missing[0]}, but nothing says how much one trial needs: give "
-            f"cost={{{missing[0]!r}: ...}}.",
+            f"The shared budget {account.name!r} limits {missing[0]}, but nothing says how much one trial needs: say "
+            f"how much {missing[0]} one costs.",
             where=f"cost.{missing[0]}",
         )
     if "money" in account.limits and account.currency != spec.budget.currency:
         raise InvalidInput(
             f"The shared budget {account.name!r} counts in {account.currency}, the experiment in "
-            f"{spec.budget.currency}. Give Budget(currency={account.currency!r}).",
+            f"{spec.budget.currency}. Give the budget that currency.",
             where="budget.currency",
         )
 
@@ -207,7 +207,7 @@ def _outcomes(spec: ExperimentSpec, signatures: Mapping[str, Signature]) -> None
             except InvalidInput as error:
                 raise InvalidInput(
                     f"The outcome {name!r} is observed in {each or 'no unit'}, which cannot be given in {unit or 'no unit'}. "
-                    f"Write unit={each!r} where {where.replace('_', ' ')} names it.",
+                    f"Give it in {each or 'no unit'} where the {_place(where)} names it.",
                     where=f"{where}.unit",
                 ) from error
 
@@ -226,9 +226,15 @@ def outcomes_named(spec: ExperimentSpec) -> Iterator[tuple[str, str, str, str]]:
                 yield cost.actual, UNITS[amount], f"cost.{amount}", "actual"
 
 
+def _place(where: str) -> str:
+    """Return where an outcome is named, in words: "further objective 2" for ``further_objectives.1``."""
+    name, _, row = where.replace("_", " ").partition(".")
+    return f"{name.removesuffix('s')} {int(row) + 1}" if row.isdigit() else f"{name} {row}".strip()
+
+
 def _same_unit(name: str, unit: str, needed: str) -> None:
     if unit != needed and (not needed or not unit or convert(1.0, unit, needed) != 1.0):
         raise InvalidInput(
             f"The parameter {name!r} is given in {unit or 'no unit'}; the executor takes {needed or 'a pure number'}. "
-            f"Write unit={needed!r}."
+            f"{f'Give it in {needed}' if needed else 'Leave the unit out'}."
         )

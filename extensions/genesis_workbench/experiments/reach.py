@@ -62,7 +62,7 @@ def _repeats(spec: ExperimentSpec) -> None:
     if spec.repeats > trials:
         raise InvalidInput(
             f"The {spec.repeats} repeats of one point are more than the budget of {trials} trials. Give fewer repeats, or "
-            f"Budget(trials={spec.repeats}) or more.",
+            f"a budget of {spec.repeats} trials or more.",
             where="repeats",
         )
 
@@ -107,16 +107,18 @@ def _approval(spec: ExperimentSpec) -> None:
         with about(f"approval.above.{name}"):
             if amount < 0:
                 raise InvalidInput(
-                    f"Trials cannot cost less than {amount:g} {name}. Give an amount from 0 on; Approval('each') asks for "
+                    f"Trials cannot cost less than {amount:g} {name}. Give an amount from 0 on; the policy 'each' asks for "
                     "all of them."
                 )
             if name not in names:
-                hint = (
-                    f"give cost={{{name!r}: ...}}" if name != "trials" else "use Approval('first', first=...)"
-                )
+                if name == "trials":
+                    raise InvalidInput(
+                        f"No trial would ever wait for an approval: each is one trial, and none is above {amount:g}. Name "
+                        "another amount, or take the policy 'first'."
+                    )
                 raise InvalidInput(
                     f"No trial would ever wait for an approval: nothing says how much {name} one costs, so none is above "
-                    f"{amount:g}. Name another amount, or {hint}."
+                    f"{amount:g}. Name another amount, or say how much {name} one costs."
                 )
 
 
@@ -130,6 +132,6 @@ def _costs(spec: ExperimentSpec) -> None:
             about_so = "" if len(seen) == 1 else f" (the cheapest of {len(seen)} points that were looked at)"
             raise InvalidInput(
                 f"One trial costs {least:g} {unit}{about_so}, and the whole budget is {limit:g}. Give a larger "
-                f"Budget({name}=...), or a cheaper trial.",
+                f"budget of {name}, or a cheaper trial.",
                 where=f"budget.{name}",
             )

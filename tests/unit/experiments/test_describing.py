@@ -179,17 +179,17 @@ def test_the_commitment_changes_with_every_word():
         (
             {"approval": Approval("above", above={"money": 100})},
             "approval.above.money",
-            "No trial would ever wait.* give cost={'money': ...}",
+            "No trial would ever wait.* say how much money one costs",
         ),
         (
             {"approval": Approval("above", above={"trials": 1})},
             "approval.above.trials",
-            r"use Approval\('first', first=...\)",
+            "each is one trial, .* take the policy 'first'",
         ),
         (
             {"approval": Approval("above", above={"samples": -1}), "cost": {"samples": 1}},
             "approval.above.samples",
-            r"cannot cost less than -1 samples.*Approval\('each'\)",
+            r"cannot cost less than -1 samples.*the policy 'each'",
         ),
         (
             {"constraints": (Condition("x < 0.5 or z == 'hig'"),)},
@@ -201,7 +201,7 @@ def test_the_commitment_changes_with_every_word():
         (
             {"cost": {"money": "20 + x"}, "budget": Budget(trials=3, money=5)},
             "budget.money",
-            r"One trial costs 20.* the whole budget is 5\. Give a larger Budget\(money=...\)",
+            r"One trial costs 20.* the whole budget is 5\. Give a larger budget of money",
         ),
     ],
 )

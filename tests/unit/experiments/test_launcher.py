@@ -262,4 +262,4 @@ def test_a_script_holds_each_file_once_and_nothing_to_import():
     code = script("experiment_launcher.js")
     assert code.count("function node(") == 1
     assert "import {" not in code
-    assert code.rstrip().endswith("export default { render };")
+    assert code.rstrip().endswith("export default inNotebook(render);")
