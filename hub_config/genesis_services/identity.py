@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 from fastapi import Request
@@ -14,6 +17,7 @@ from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import PermissionRefused, SignInRequired, Unavailable
 from genesis_workbench.core.scopes import BY_NAME
 
+log = logging.getLogger(__name__)
 CACHE_S = 30
 """How long a right that was taken away still counts where nothing is started."""
 
@@ -83,3 +87,29 @@ def person_with(scope: str, *, fresh: bool = False) -> Callable[[Request], Await
         return person
 
     return check
+
+
+async def while_allowed(
+    request: Request,
+    check: Callable[[Request], Awaitable[Person]],
+    person: Person,
+    stream: AsyncGenerator[str],
+) -> AsyncIterator[str]:
+    """Iterate over what a response streams, as long as its reader is who they were and may do what they might.
+
+    Where a right or a group was taken away, or came, the stream ends: whoever reads on asks anew, and is told. A stream must give
+    something now and then, which is when it is looked at.
+    """
+    checked = time.monotonic()
+    async with aclosing(stream):
+        async for part in stream:
+            if time.monotonic() - checked > CACHE_S:
+                try:
+                    if await check(request) != person:
+                        return
+                    checked = time.monotonic()
+                except (SignInRequired, PermissionRefused):
+                    return
+                except Unavailable:
+                    log.info("The hub does not answer; %s reads on.", person.name)
+            yield part

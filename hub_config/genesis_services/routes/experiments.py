@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -12,7 +12,7 @@ from pydantic import Base64Bytes, BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from genesis_services.identity import person_with
+from genesis_services.identity import person_with, while_allowed
 from genesis_services.paging import Cursor, Limit, page
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.storage import BlobStore
@@ -22,7 +22,8 @@ from genesis_workbench.experiments.spec import ExperimentSpec
 from genesis_workbench.experiments.store import LedgerExperiments
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
-Reader = Annotated[Person, Depends(person_with("custom:experiments:read"))]
+_may_read = person_with("custom:experiments:read")
+Reader = Annotated[Person, Depends(_may_read)]
 Author = Annotated[Person, Depends(person_with("custom:experiments:run"))]
 # What starts work is checked with the hub at this moment, not half a minute ago.
 Scientist = Annotated[Person, Depends(person_with("custom:experiments:run", fresh=True))]
@@ -153,7 +154,7 @@ async def events(
     if "text/event-stream" not in request.headers.get("accept", ""):
         return JSONResponse({"items": found, "next": found[-1]["seq"] if found else None})
     return StreamingResponse(
-        _follow(request, experiments, experiment, after),
+        while_allowed(request, _may_read, person, _follow(request, experiments, experiment, after)),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -249,7 +250,7 @@ def command(
 
 async def _follow(
     request: Request, experiments: LedgerExperiments, experiment: str, after: int
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str]:
     quiet, over = 0.0, False
     while not await request.is_disconnected():
         found = await run_in_threadpool(experiments.events, experiment, after)

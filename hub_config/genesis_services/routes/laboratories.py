@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
 import anyio
@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from genesis_services.identity import person_with
+from genesis_services.identity import person_with, while_allowed
 from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import GenesisError, NotFound
 from genesis_workbench.experiments.instruments import address
@@ -26,7 +26,8 @@ _HEARTBEAT_S = 15.0
 _STOPS = anyio.CapacityLimiter(20)  # all other requests share one set of threads, which may all be waiting
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/laboratories", tags=["laboratories"])
-Reader = Annotated[Person, Depends(person_with("custom:laboratories:read"))]
+_may_read = person_with("custom:laboratories:read")
+Reader = Annotated[Person, Depends(_may_read)]
 Stopper = Annotated[Person, Depends(person_with("custom:laboratories:stop"))]
 # What moves devices again is checked with the hub at this moment, not half a minute ago.
 Operator = Annotated[Person, Depends(person_with("custom:laboratories:operate", fresh=True))]
@@ -86,7 +87,7 @@ async def events(request: Request, person: Reader, name: str) -> StreamingRespon
     """Return the laboratory as it is, and again whenever that has changed, as server-sent events."""
     client = await run_in_threadpool(_client, request, name)
     return StreamingResponse(
-        _changes(request, client),
+        while_allowed(request, _may_read, person, _changes(request, client)),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -141,7 +142,7 @@ def reserve(request: Request, person: Operator, name: str, device: str, body: Re
     return answer
 
 
-async def _changes(request: Request, client: Client) -> AsyncIterator[str]:
+async def _changes(request: Request, client: Client) -> AsyncGenerator[str]:
     last, quiet = "", 0.0
     while not await request.is_disconnected():
         try:
