@@ -32,6 +32,32 @@ class LocalSpawner(WorkbenchSpawner, LocalProcessSpawner):
     homes = Unicode(help="Folder that holds one home for each person.").tag(config=True)
     logs = Unicode(help="Folder that holds what each server says.").tag(config=True)
 
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take a server up again after the hub restarted, if it is the same process still.
+
+        After a restart of the machine its number may be another process's of the same account, which JupyterHub would take
+        for the server, and end as it does not answer. That of another state folder is not this workbench's either.
+        """
+        super().load_state(state)
+        if self._process() != state.get("process"):
+            self.pid = 0
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what is kept in the hub's database."""
+        return {**super().get_state(), **({"process": self._process()} if self.pid else {})}
+
+    def _process(self) -> list[str] | None:
+        """Return what tells the server's process from all others, here and after a restart; None where there is none."""
+        try:
+            # The 22nd number, counted behind the name, which may hold anything: when it began, in ticks since the boot.
+            began = (
+                Path(f"/proc/{self.pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[19]
+            )
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        except OSError:
+            return None
+        return [boot, began, self.homes]
+
     def user_env(self, env: dict[str, str]) -> dict[str, str]:
         """Give the server its own home."""
         env["USER"] = self.user.name
