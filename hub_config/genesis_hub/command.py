@@ -53,6 +53,21 @@ def up(
     Supervisor.prepare(file, _state(state).folder.resolve(), port, lambda line: print(line, flush=True)).run()  # noqa: T201
 
 
+@app.command(epilog="Example: workbench backup /backups/2026-05-04 --homes")
+def backup(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; it must not be there yet.")],
+    homes: Annotated[bool, typer.Option("--homes", help="With people's and groups' folders.")] = False,
+    state: StateOption = None,
+    site: SiteOption = None,
+) -> None:
+    """Copy everything that the workbench keeps, while it runs; the copy is a state folder that `up` starts."""
+    from genesis_hub.backup import back_up
+
+    back_up(
+        load_site(site or resources.site_file("laptop")), _state(state), folder, homes=homes, say=typer.echo
+    )
+
+
 @app.command(epilog="Example: workbench validate my-site.toml")
 def validate(site: Annotated[Path, typer.Argument(help="Site file.")]) -> None:
     """Check a site file."""

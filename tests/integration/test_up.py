@@ -53,6 +53,24 @@ def test_the_password_is_printed_once_and_the_next_start_finds_everything(tmp_pa
         assert "--port N" in third.stderr
 
 
+def test_a_backup_of_a_workbench_that_runs_is_one_that_starts(tmp_path, site):
+    with Workbench(tmp_path / "state", site) as first:
+        first.add("alice", "solar")
+        browser = Browser(first)
+        assert browser.sign_in("alice", first.passwords["alice"]).status_code == 200
+        browser.start_server("alice")
+        (tmp_path / "state/homes/alice/notes.txt").write_text("kept")
+        said = first.run("backup", str(tmp_path / "copy"), "--homes", "--site", str(site))
+        assert "The ledger is whole" in said
+        browser.close()
+        with Workbench(tmp_path / "copy", site) as second:  # beside the one that it is a copy of
+            again = Browser(second)
+            assert again.sign_in("alice", first.passwords["alice"]).status_code == 200
+            again.start_server("alice")
+            again.close()
+            assert (tmp_path / "copy/homes/alice/notes.txt").read_text() == "kept"
+
+
 def test_a_supervisor_that_is_killed_takes_everything_with_it(tmp_path, site):
     workbench = Workbench(tmp_path / "state", site).start()
     family = workbench.processes()

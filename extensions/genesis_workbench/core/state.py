@@ -7,6 +7,9 @@ from pathlib import Path
 
 from genesis_workbench.core.site import Site
 
+MADE_AGAIN = frozenset({"index", "verified", "logs", "run"})
+"""What of the folder is made again where it is not there."""
+
 
 @dataclass(frozen=True)
 class State:
@@ -68,6 +71,11 @@ class State:
     def homes(self) -> Path:
         """One home folder for each person."""
         return self.folder / "homes"
+
+    @property
+    def groups(self) -> Path:
+        """One folder for each group, which its people share."""
+        return self.folder / "groups"
 
     @property
     def logs(self) -> Path:
