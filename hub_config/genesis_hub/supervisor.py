@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING
 import httpx
 import psutil
 
-from genesis_hub import culling, resources
+from genesis_hub import culling, logs, resources
 from genesis_hub.front import Front
 from genesis_hub.people import People
 from genesis_hub.ports import Ports
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LONGEST_WORDS = 400
-_ROUTES_EVERY_S, _CULL_EVERY_S = 600.0, 60.0
+_ROUTES_EVERY_S, _CULL_EVERY_S, _SHORTEN_EVERY_S = 600.0, 60.0, 60.0
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -79,6 +79,7 @@ class Supervisor:
     _proxy_forgot: bool = False
     _routes_at: float = field(default_factory=time.monotonic)
     _culled_at: float = field(default_factory=time.monotonic)
+    _shortened_at: float = 0.0
     _faced: tuple[int, ...] = ()
 
     @classmethod
@@ -250,12 +251,18 @@ class Supervisor:
             self._proxy_forgot |= program.name == "proxy"
 
     def _keep_house(self) -> None:
-        """Do what is due: take up a renewed certificate, mend the proxy's routes, end idle servers that have fallen silent."""
+        """Do what is due: take up a renewed certificate, mend routes, shorten logs, end idle servers that are silent."""
         now = time.monotonic()
         self._take_up_certificate()
         if self._proxy_forgot or now - self._routes_at > _ROUTES_EVERY_S:
             self._proxy_forgot = not self._routes_restored()
             self._routes_at = now
+        if now - self._shortened_at > _SHORTEN_EVERY_S:
+            self._shortened_at = now
+            try:
+                logs.shorten(self.state.logs)
+            except OSError as error:
+                self.say(f"The logs cannot be shortened now: {error}")  # again in a minute
         if now - self._culled_at > _CULL_EVERY_S:
             self._culled_at = now
             token = Secrets.load_or_make(self.state.secrets).culler_token

@@ -89,7 +89,8 @@ class LocalSpawner(WorkbenchSpawner, LocalProcessSpawner):
         if self.dashboard:
             self.cmd = self.command(sys.executable)
             self.args = []
-        with self._log.open("wb") as log:
+        self._log.write_bytes(b"")
+        with self._log.open("ab") as log:  # to append: it may be shortened while the server writes
             told = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
             self.popen_kwargs = {"cwd": str(self._home()), "start_new_session": True, **told}
             address = await super().start()
