@@ -7,16 +7,17 @@ import html
 import json
 import os
 import shutil
-import signal
+import socket
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from genesis_workbench.compute.clusters import _security
 from genesis_workbench.compute.clusters._keeper import Keeper, Size
 from genesis_workbench.compute.slurm import duration
-from genesis_workbench.core import plugins
+from genesis_workbench.core import plugins, processes
 from genesis_workbench.core.errors import (
     Conflict,
     DeadlineExceeded,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from distributed.security import Security
 
 _CONNECT_S = 10
+_LOOK_S = 1.0
 
 
 class Workers(Protocol):
@@ -216,7 +218,7 @@ class _Owner:
         handlers["genesis_status"], handlers["genesis_scale"] = self._status, self._scale
         handlers["genesis_stop"] = self._stop
         self.dask.sync(self.keeper.start)
-        _write(self._folder / "cluster.json", {"address": self.dask.scheduler_address, "pid": os.getpid()})
+        _tell(self._folder, self.dask.scheduler_address)
 
     def close(self) -> None:
         """End everything."""
@@ -364,6 +366,8 @@ def _attach(name: str) -> GenesisCluster:
 
     folder = check_living(name)
     about = json.loads((folder / "cluster.json").read_text())
+    if not about["address"]:
+        raise Unavailable(f"The cluster {name!r} is being made at this moment. Try again in a few seconds.")
     security = _security.load(folder) if about["address"].startswith("tls") else None
     try:
         client = Client(about["address"], security=security, timeout=_CONNECT_S)
@@ -405,21 +409,30 @@ def _claim(folder: Path, name: str) -> None:
             raise Conflict(f"You have a cluster {name!r} already. Use gw.cluster(attach={name!r}).") from None
         shutil.rmtree(folder)
         folder.mkdir(mode=0o700)
+    _tell(folder)  # who makes it lives, long before it can be reached
 
 
 def _alive(folder: Path) -> bool:
-    """Whether the notebook that made the cluster lives; asked of its machine's process table, or by connecting."""
+    """Whether the notebook that makes or has made the cluster lives.
+
+    The table of processes knows those of this machine or container; of others, with the same home, one asks at the address.
+    """
     try:
         about = json.loads((folder / "cluster.json").read_text())
     except (FileNotFoundError, ValueError):
         return False
+    if processes.is_of_here(about.get("process")):
+        return processes.lives(about["process"])
+    address = urlsplit(about.get("address", ""))
     try:
-        os.kill(about["pid"], 0 * signal.SIGTERM)
-    except ProcessLookupError:
+        with socket.create_connection((address.hostname or "", address.port or 0), timeout=_LOOK_S):
+            return True
+    except OSError:
         return False
-    except PermissionError:
-        return False
-    return True
+
+
+def _tell(folder: Path, address: str = "") -> None:
+    _write(folder / "cluster.json", {"address": address, "process": processes.identity(os.getpid())})
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from traitlets import Unicode
 from genesis_hub.availability import Free, Places
 from genesis_hub.names import safe_name
 from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner, ended_at_once
+from genesis_workbench.core import processes
 from genesis_workbench.core.homes import copy_tutorials, runtime_folder
 
 _LAST_LINES = 20
@@ -39,24 +40,13 @@ class LocalSpawner(WorkbenchSpawner, LocalProcessSpawner):
         for the server, and end as it does not answer. That of another state folder is not this workbench's either.
         """
         super().load_state(state)
-        if self._process() != state.get("process"):
+        if state.get("homes") != self.homes or not processes.lives(state.get("process")):
             self.pid = 0
 
     def get_state(self) -> dict[str, Any]:
         """Return what is kept in the hub's database."""
-        return {**super().get_state(), **({"process": self._process()} if self.pid else {})}
-
-    def _process(self) -> list[str] | None:
-        """Return what tells the server's process from all others, here and after a restart; None where there is none."""
-        try:
-            # The 22nd number, counted behind the name, which may hold anything: when it began, in ticks since the boot.
-            began = (
-                Path(f"/proc/{self.pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[19]
-            )
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        except OSError:
-            return None
-        return [boot, began, self.homes]
+        about = {"process": processes.identity(self.pid), "homes": self.homes} if self.pid else {}
+        return {**super().get_state(), **about}
 
     def user_env(self, env: dict[str, str]) -> dict[str, str]:
         """Give the server its own home."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from genesis_workbench import compute
 from genesis_workbench.compute.clusters._keeper import differences
+from genesis_workbench.core import processes
 from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 
 
@@ -115,10 +117,34 @@ def test_after_the_last_cluster_dask_computes_here_again(tmp_path):
     assert int(da.ones(7, chunks=2).sum().compute()) == 7
     gone = tmp_path / "clusters/gone"
     gone.mkdir()
-    (gone / "cluster.json").write_text(json.dumps({"address": "tcp://127.0.0.1:9", "pid": os.getpid()}))
+    about = {"address": "tcp://127.0.0.1:9", "process": processes.identity(os.getpid())}
+    (gone / "cluster.json").write_text(json.dumps(about))
     with pytest.raises(Unavailable, match="does not answer"):
         compute.cluster(attach="gone")
     assert int(da.ones(7, chunks=2).sum().compute()) == 7
+
+
+def test_whether_a_cluster_lives_is_not_told_by_the_number_of_a_process(tmp_path):
+    """After a restart of a container another process has that number; of another machine none can be looked at."""
+    machine, boot, number, began = processes.identity(os.getpid())
+    folder = tmp_path / "clusters/mine"
+    folder.mkdir(parents=True)
+
+    def kept(process, address):
+        (folder / "cluster.json").write_text(json.dumps({"address": address, "process": process}))
+        return "mine" in compute.cluster_names()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        here = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        assert kept([machine, boot, number, began], here)
+        assert not kept([machine, boot, number, began + 1], here)
+        assert kept(["another", "machine", number, began], here)
+        assert kept([machine, boot, number, began], "")  # it is being made
+        with pytest.raises(Conflict, match="You have a cluster 'mine' already"):
+            compute.cluster(name="mine", memory_per_worker_bytes=512 * 2**20)
+        with pytest.raises(Unavailable, match="is being made"):
+            compute.cluster(attach="mine")
+    assert not kept(["another", "machine", number, began], here)
 
 
 def test_cluster_is_the_function_whatever_was_asked_for_first():

@@ -36,9 +36,10 @@ def test_a_server_that_runs_is_taken_up_again(server):
 
 def test_another_process_with_its_number_is_left_alone(server):
     state = kept(server)
-    boot, began, homes = state["process"]
-    assert taken_up({**state, "process": [boot, str(int(began) + 1), homes]}) == 0
-    assert taken_up({**state, "process": ["another boot", began, homes]}) == 0
+    machine, boot, number, began = state["process"]
+    assert taken_up({**state, "process": [machine, boot, number, began + 1]}) == 0
+    assert taken_up({**state, "process": [machine, "another boot", number, began]}) == 0
+    assert taken_up({**state, "process": ["another machine", boot, number, began]}) == 0
     assert taken_up({"pid": server.pid}) == 0  # written before this was looked at
     server.kill()
     server.wait()

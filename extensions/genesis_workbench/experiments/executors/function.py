@@ -10,19 +10,18 @@ from __future__ import annotations
 import atexit
 import inspect
 import os
-import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from typing import Any, ClassVar
 
-import psutil
 from pydantic import Field
 
+from genesis_workbench.core import processes
 from genesis_workbench.core.errors import InvalidInput, NotFound, Unavailable
 from genesis_workbench.experiments.executors._base import (
     Failure,
@@ -147,7 +146,7 @@ class FunctionExecutor:
             except NotFound as error:
                 # Nothing is wrong with the trial: it starts when the function is there.
                 raise Unavailable(error.message) from error
-            if self._notes.begin(key, {"process": _process(os.getpid())}):
+            if self._notes.begin(key, {"process": processes.identity(os.getpid())}):
                 if not self._calls:
                     atexit.register(self._leave)
                 given = (key, function, dict(parameters), arguments["outcomes"])
@@ -170,7 +169,7 @@ class FunctionExecutor:
         if "values" in kept:
             return Observation({name: tuple(seen) for name, seen in kept["values"].items()})
         writing = not kept and self._notes.fresh(key)
-        return None if writing or _lives(kept.get("process")) else Unknown(_lost)
+        return None if writing or processes.lives(kept.get("process")) else Unknown(_lost)
 
     def then(self, key: str, act: Callable[[], None]) -> bool:
         """Do `act` when a call of this process has ended; False where this process has not made it."""
@@ -243,24 +242,7 @@ class FunctionExecutor:
     def _keep(self, key: str, became: dict[str, Any]) -> None:
         # This process knows the outcome without the note; only a later one would have to ask a person.
         with suppress(OSError):
-            self._notes.write(key, {"process": _process(os.getpid()), **became})
-
-
-@cache
-def _process(number: int) -> list[Any]:
-    """Return what tells a process from all others: another one may have its number later."""
-    return [socket.gethostname(), number, psutil.Process(number).create_time()]
-
-
-def _lives(process: list[Any] | None) -> bool:
-    """Whether a process of this machine is still there; one of another machine cannot be looked at."""
-    if process is None or process[0] != socket.gethostname():
-        return False
-    try:
-        began = psutil.Process(process[1]).create_time()
-    except psutil.Error:
-        return False
-    return abs(began - float(process[2])) < 1.0
+            self._notes.write(key, {"process": processes.identity(os.getpid()), **became})
 
 
 def _outcome(result: Any, outcomes: Mapping[str, str]) -> Observation | Failure:
