@@ -151,7 +151,8 @@ class LdapAuthenticator(Authenticator):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._guesses, self._seen = Guesses(), dict[str, float]()
+        self._guesses = Guesses()
+        self._away: dict[str, float] = {}  # since when nothing is said of a person
         self._directory = Directory(self.section)
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> dict[str, Any] | None:
@@ -169,7 +170,7 @@ class LdapAuthenticator(Authenticator):
             self._guesses.wrong(name)
             return None
         self._guesses.right(name)
-        self._seen[safe_name(name)] = time.monotonic()
+        self._away.pop(safe_name(name), None)
         return self._model(entry)
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> dict[str, Any] | bool:
@@ -177,12 +178,12 @@ class LdapAuthenticator(Authenticator):
         try:
             entry = await asyncio.to_thread(self._directory.find, await self._original(user))
         except Unavailable as error:
-            since = time.monotonic() - self._seen.setdefault(user.name, time.monotonic())
+            since = time.monotonic() - self._away.setdefault(user.name, time.monotonic())
             self.log.warning(
                 "the directory does not say who %s is, for %.0f s: %s", user.name, since, error.detail
             )
             return since < _GRACE_S
-        self._seen[user.name] = time.monotonic()
+        self._away.pop(user.name, None)
         model = self._model(entry) if entry else None
         return unless_known(user, model) if model and model["name"] == user.name else False
 

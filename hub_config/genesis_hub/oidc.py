@@ -29,7 +29,7 @@ class OidcAuthenticator(GenericOAuthenticator):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._seen: dict[str, float] = {}
+        self._away: dict[str, float] = {}  # since when nothing is said of a person
 
     def user_info_to_username(self, user_info: dict[str, Any]) -> str:
         """Return the name here: small letters, digits and hyphens, since it becomes a host and a folder."""
@@ -45,10 +45,10 @@ class OidcAuthenticator(GenericOAuthenticator):
         try:
             fresh = await super().refresh_user(user, handler, **kwargs)
         except (HTTPError, OSError) as error:
-            since = time.monotonic() - self._seen.setdefault(user.name, time.monotonic())
+            since = time.monotonic() - self._away.setdefault(user.name, time.monotonic())
             self.log.warning("the provider does not say who %s is, for %.0f s: %s", user.name, since, error)
             return since < _GRACE_S
-        self._seen[user.name] = time.monotonic()
+        self._away.pop(user.name, None)
         if not isinstance(fresh, dict):
             return bool(fresh)
         # allowed_groups is looked at upstream only when somebody signs in.

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from genesis_hub import oidc
+from genesis_hub import ldap, oidc
 from genesis_hub.authentication import PeopleAuthenticator
 from genesis_hub.people import People
 from genesis_hub.settings import Settings
 from genesis_workbench.core.errors import InvalidInput, Unavailable
 from genesis_workbench.core.secret import read_private
-from genesis_workbench.core.site import HubSection, OidcSection, Site
+from genesis_workbench.core.site import HubSection, LdapSection, OidcSection, Site
 
 
 def test_passwords_of_a_file_are_for_one_machine():
@@ -96,3 +97,51 @@ def test_the_hub_writes_of_a_person_only_what_has_changed(tmp_path):
     assert refreshed() is True
     people.remove("alice")
     assert refreshed() is False
+
+
+@pytest.mark.parametrize("kind", ["oidc", "ldap"])
+async def test_a_provider_that_is_away_takes_nobodys_rights_for_ten_minutes_however_long_they_were_quiet(
+    kind, monkeypatch
+):
+    module = importlib.import_module(f"genesis_hub.{kind}")
+    now, away = [0.0], [False]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    if kind == "oidc":
+
+        async def refreshed(*_args, **_more):
+            if away[0]:
+                raise OSError("no route")
+            return True
+
+        monkeypatch.setattr(oidc.OidcAuthenticator.__bases__[0], "refresh_user", refreshed)
+        authenticator = oidc.OidcAuthenticator()
+    else:
+
+        def find(*_):
+            if away[0]:
+                raise Unavailable("away")
+            return ldap.Entry("uid=alice", "alice", frozenset())
+
+        section = LdapSection(url="ldaps://ldap.example.org", people_base="dc=example")
+        authenticator = ldap.LdapAuthenticator(section=section)
+        monkeypatch.setattr(authenticator._directory, "find", find)
+
+    async def nothing():
+        return None
+
+    user = SimpleNamespace(name="alice", admin=False, groups=[], get_auth_state=nothing)
+
+    async def kept():
+        return bool(await authenticator.refresh_user(user))
+
+    assert await kept()
+    now[0], away[0] = 5000.0, True  # nobody looked at her for more than an hour
+    assert await kept()
+    now[0] += 590
+    assert await kept()
+    now[0] += 20
+    assert not await kept()
+    away[0] = False
+    assert await kept()
+    now[0], away[0] = 9000.0, True
+    assert await kept()
