@@ -19,7 +19,7 @@ from traitlets import Any as AnyTrait
 from traitlets import List, Unicode
 
 from genesis_hub.availability import Free, Machine, Places
-from genesis_hub.names import safe_name
+from genesis_hub.names import safe_name, server_name
 from genesis_hub.spawners._base import (
     DASHBOARD_VARIABLE,
     SERVER,
@@ -222,7 +222,7 @@ class ContainerSpawner(WorkbenchSpawner, Spawner):
             volume = {"Type": "volume", "Target": _TLS, "ReadOnly": about.podman}
             body["HostConfig"]["Mounts"].append(volume)
         try:
-            self.container = await engine.create(f"{self._network}.{self.name or 'lab'}", body)
+            self.container = await engine.create(f"{self._network}.{server_name(self.name)}", body)
         except NotFound as error:
             raise NotFound(
                 f"The machine {node.name} has no image {image}. Tell the operator: `workbench images check` says which "

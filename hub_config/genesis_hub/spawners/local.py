@@ -16,7 +16,7 @@ from jupyterhub.spawner import LocalProcessSpawner
 from traitlets import Unicode
 
 from genesis_hub.availability import Free, Places
-from genesis_hub.names import safe_name
+from genesis_hub.names import safe_name, server_name
 from genesis_hub.spawners._base import DASHBOARD_VARIABLE, WorkbenchSpawner, ended_at_once
 from genesis_workbench.core import processes
 from genesis_workbench.core.homes import copy_tutorials, runtime_folder
@@ -113,7 +113,7 @@ class LocalSpawner(WorkbenchSpawner, LocalProcessSpawner):
 
     @property
     def _log(self) -> Path:
-        return Path(self.logs) / f"server-{self.user.name}-{self.name or 'lab'}.log"
+        return Path(self.logs) / f"server-{self.user.name}-{server_name(self.name)}.log"
 
     def home_folder(self) -> Path:
         """Return the person's home."""

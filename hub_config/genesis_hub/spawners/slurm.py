@@ -18,6 +18,7 @@ from jupyterhub.spawner import Spawner
 from traitlets import Float, List, Unicode
 
 from genesis_hub.availability import Free, Places
+from genesis_hub.names import server_name
 from genesis_hub.spawners._base import DASHBOARD_VARIABLE, SERVER, WorkbenchSpawner, ended_at_once, refused
 from genesis_workbench.core.errors import BY_CODE, DeadlineExceeded, GenesisError, Unavailable
 from genesis_workbench.core.homes import Home
@@ -176,7 +177,7 @@ class SlurmSpawner(WorkbenchSpawner, Spawner):
         """
         words = [each.replace("{person}", self.user.name) for each in self.become]
         words += [self._python(), "-m", _PROGRAM, verb, "--site", self.site_file]
-        name = f"server-{self.name or 'lab'}"
+        name = f"server-{server_name(self.name)}"
         text = json.dumps({"name": name, "start": self._start_id, "job": self.job, **asked})
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, stderr=pipe)
