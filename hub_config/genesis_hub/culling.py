@@ -16,6 +16,7 @@ from urllib.parse import quote
 import httpx
 
 from genesis_hub import profiles, teams
+from genesis_hub.names import dashboard_of
 from genesis_hub.tuning import ACTIVITY_INTERVAL_S
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.site import ProfileSection
@@ -45,10 +46,15 @@ def overdue(
     """
     for user in users:
         for name, server in (user.get("servers") or {}).items():
-            mine = teams.offered(offered, user["name"])
-            idle_s = _idle_s(server.get("user_options") or {}, user.get("groups", ()), mine)
             last = server.get("last_activity") or server.get("started")
-            if not idle_s or not last or not server.get("ready") or server.get("pending"):
+            # What one that is only starting was asked for with nobody has looked at yet.
+            if not last or not server.get("ready") or server.get("pending"):
+                continue
+            options = server.get("user_options") or {}
+            if dashboard_of(options, name):
+                continue
+            idle_s = _idle_s(options, user.get("groups", ()), teams.offered(offered, user["name"]))
+            if not idle_s:
                 continue
             silent = (now - datetime.fromisoformat(last)).total_seconds()
             if silent > idle_s + _REPORTS_MISSED * report_every_s(idle_s):
@@ -85,8 +91,6 @@ def _ready(hub: httpx.Client) -> Iterator[dict[str, Any]]:
 
 
 def _idle_s(options: dict[str, Any], groups: Sequence[str], offered: Sequence[ProfileSection]) -> float:
-    if options.get("dashboard"):
-        return 0.0
     try:
         return profiles.chosen(offered, groups, options).idle_s
     except InvalidInput:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import html
-import re
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from traitlets.config import Configurable
 
 from genesis_hub import choosing, homes, profiles, resources, teams
 from genesis_hub.availability import Look, Places
+from genesis_hub.names import dashboard_of
 from genesis_workbench.core.errors import GenesisError, InvalidInput
 from genesis_workbench.core.homes import Home, rescue_variables
 from genesis_workbench.core.site import ProfileSection
@@ -25,7 +25,6 @@ from genesis_workbench.core.site import ProfileSection
 DASHBOARD_VARIABLE = "GENESIS_DASHBOARD"
 SERVER = "jupyterhub.singleuser"
 """What a person's server runs."""
-_DASHBOARD = re.compile(r"dsh-[0-9a-f]{16}")
 
 
 class WorkbenchSpawner(Configurable):
@@ -98,8 +97,7 @@ class WorkbenchSpawner(Configurable):
     @property
     def dashboard(self) -> str:
         """Identifier of the dashboard that this server is for; empty where it is a person's Lab."""
-        wanted = str((self.user_options or {}).get("dashboard", ""))
-        return wanted if wanted == self.name and _DASHBOARD.fullmatch(wanted) else ""
+        return dashboard_of(self.user_options or {}, self.name)
 
     @property
     def idle_s(self) -> float:
@@ -113,10 +111,14 @@ class WorkbenchSpawner(Configurable):
 
     def profile(self) -> ProfileSection:
         """Return the profile that was chosen; SpawnException where the person may not use it."""
-        if self.rescue:
-            return homes.RESCUE
+        # Whoever may start no server has no home to rescue.
+        rescued = self.rescue and profiles.permitted(self.offered, self.groups)
         try:
-            return profiles.chosen(self.offered, self.groups, self.user_options or {})
+            return (
+                homes.RESCUE
+                if rescued
+                else profiles.chosen(self.offered, self.groups, self.user_options or {})
+            )
         except InvalidInput as error:
             raise refused("profile", error) from error
 
@@ -124,7 +126,7 @@ class WorkbenchSpawner(Configurable):
         """Return the fields of the page on which the person chooses; empty where there is nothing to choose or to say."""
         choices, home = profiles.permitted(self.offered, self.groups), await self.home()
         choices = [self.sized(each) for each in choices]
-        full = home is not None and home.full
+        full = bool(choices) and home is not None and home.full
         if full:
             # Where it was full when it was last looked at, things may have been deleted since.
             choices = [*choices, homes.RESCUE] if home and home.seen else [homes.RESCUE]

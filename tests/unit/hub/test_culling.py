@@ -47,13 +47,37 @@ def test_only_a_server_that_has_missed_its_own_end_is_overdue():
     [
         {"user_options": {"profile": "long"}},
         {"user_options": {"profile": "kept"}},
-        {"user_options": {"dashboard": "dsh-0123456789abcdef"}},
         {"pending": "stop"},
         {"ready": False},
     ],
 )
 def test_what_runs_on_is_left_alone(more):
     assert found(server(300, **more)) == []
+
+
+def test_a_dashboard_is_left_alone_and_a_lab_that_says_it_is_one_is_not():
+    dashboard = "dsh-0123456789abcdef"
+    said = {"user_options": {"profile": "brief", "dashboard": dashboard}}
+    user = {
+        "name": "alice",
+        "groups": [],
+        "servers": {dashboard: server(300, **said), "x": server(300, **said)},
+    }
+    assert [name for _, name, _ in culling.overdue([user], OFFERED, NOW)] == ["x"]
+
+
+def test_no_options_that_anybody_can_send_break_the_look():
+    sized = ProfileSection(name="sized", title="Sized", idle_s=60, limits={"memory_bytes": (2**30, 2**33)})
+    options = {"profile": "sized", "memory_bytes": int("9" * 400)}
+    user = {
+        "name": "alice",
+        "groups": [],
+        "servers": {
+            "starting": server(300, ready=False, user_options=options),
+            "runs": server(300, user_options=options),
+        },
+    }
+    assert [name for _, name, _ in culling.overdue([user], [sized], NOW)] == ["runs"]
 
 
 def test_whoever_lost_the_profile_is_not_ended_sooner_for_it():

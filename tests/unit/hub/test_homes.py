@@ -179,3 +179,11 @@ async def test_who_has_deleted_files_since_their_home_was_seen_full_may_start_ag
     assert 'value="small"' in page
     assert 'value="rescue"' in page
     assert "Your home was full when your last server started, just now: 0.00 GiB" in page
+
+
+async def test_whoever_may_start_no_server_may_start_no_rescue_server(spawner):
+    spawner.profiles = [ProfileSection(name="small", title="Small", groups=["lab"])]
+    spawner.user_options = {"profile": "rescue"}
+    with pytest.raises(SpawnException, match="open to your groups"):
+        spawner.profile()
+    assert 'value="rescue"' not in await spawner.page()
