@@ -30,7 +30,10 @@ class Quantity:
 
     def shown(self, value: float) -> str:
         """Return the number as the page shows it, without its unit."""
-        return f"{value / self.per_unit:.2f}".rstrip("0").rstrip(".")
+        try:
+            return f"{value / self.per_unit:.2f}".rstrip("0").rstrip(".")
+        except OverflowError:  # an integer of hundreds of digits
+            return "a number that no machine has"
 
     def read(self, text: str) -> int:
         """Return what somebody typed, in the profile's units; InvalidInput where it is no number."""

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -81,6 +82,7 @@ class Supervisor:
     _culled_at: float = field(default_factory=time.monotonic)
     _shortened_at: float = 0.0
     _faced: tuple[int, ...] = ()
+    _said: str = ""
 
     @classmethod
     def prepare(
@@ -126,7 +128,10 @@ class Supervisor:
                 self._welcome(password)
             while not self._stopping:
                 self._revive()
-                self._keep_house()
+                try:
+                    self._keep_house()
+                except Exception as error:  # noqa: BLE001 - whatever it was, everybody's work goes on
+                    self._trouble(error)
                 time.sleep(0.3)
         finally:
             self.say("Stopping ...")
@@ -243,11 +248,16 @@ class Supervisor:
             if lived < min(2.0**program.deaths, 30):
                 continue  # wait longer each time it dies young
             program.deaths += 1
+            program.started = time.monotonic()
             self.say(
                 f"{program.name} ended with status {process.returncode}; starting it again. Last in {program.log}: "
                 f"{last_words(program.log)}"
             )
-            program.start()
+            try:
+                program.start()
+            except OSError as error:  # a disk that is full, too many processes
+                self.say(f"{program.name} cannot be started now: {error}")
+                continue
             self._proxy_forgot |= program.name == "proxy"
 
     def _keep_house(self) -> None:
@@ -271,6 +281,15 @@ class Supervisor:
                     culling.cull(hub, self.site.servers.profiles)
             except httpx.HTTPError as error:
                 self.say(f"Silent servers cannot be looked for now: {error!r}")  # again in a minute
+
+    def _trouble(self, error: Exception) -> None:
+        """Say what went wrong with the house, once where it goes wrong again and again."""
+        words = f"Something that is done now and then went wrong, and is tried again: {type(error).__name__}: {error}"[
+            :_LONGEST_WORDS
+        ]
+        if words != self._said:
+            self.say(words)
+        self._said = words
 
     def _take_up_certificate(self) -> None:
         """Start the proxy again where its certificate was renewed; people's servers and the hub go on."""
@@ -356,9 +375,12 @@ class Supervisor:
 
 def last_words(log: Path) -> str:
     """Return the last line of a log that says anything: mostly why its program ended."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 8192))
-        lines = file.read().decode("utf-8", "replace").splitlines()
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 8192))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError as error:
+        return f"nothing that can be read ({error.strerror})"
     found = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
     return found if len(found) <= _LONGEST_WORDS else found[: _LONGEST_WORDS - 3] + "..."
 
@@ -410,6 +432,10 @@ def _die_with_parent() -> None:
 def _make_folders(state: State) -> None:
     try:
         state.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        about = state.folder.stat()
+        if about.st_uid == os.geteuid() and stat.S_IMODE(about.st_mode) & 0o077:
+            # Made by somebody else's command: ledger and hub's database rely on nobody else getting in here.
+            state.folder.chmod(0o700)
         for folder in (state.run, state.logs, state.homes, state.blobs, state.jobs):
             folder.mkdir(exist_ok=True, mode=0o700)
         (state.run / ".writable").touch()
