@@ -1,8 +1,9 @@
 """`workbench backup`: a copy of the state folder that is whole although the workbench runs, and that `workbench up` starts.
 
 Files that are copied while databases are written do not fit together, and what SQLite has written ahead lies beside its file.
-So databases are copied by SQLite itself, and first: the files by their hash that a ledger names were there before it named
-them. The copy is then looked at: the ledger's chain, and every file by its hash.
+So the workbench's own databases are copied by SQLite itself, and first: the files by their hash that a ledger names were there
+before it named them. Whatever else people keep is copied as it lies there. The copy is then looked at: the ledger's chain, and
+every file by its hash.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sqlite3
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +25,9 @@ from genesis_workbench.core.site import Site
 from genesis_workbench.core.state import MADE_AGAIN, State
 from genesis_workbench.core.storage import BlobStore
 
-_DATABASE = ".sqlite"
 _BESIDE = ("-wal", "-shm", "-journal", ".lock")  # of a database: part of what SQLite reads, or of who writes
+
+_TOLD = 5
 
 
 @dataclass
@@ -53,7 +55,8 @@ def back_up(site: Site, state: State, target: Path, *, homes: bool, say: Callabl
     Unavailable
         If something cannot be read or written; nothing is left of the copy.
     VerificationFailed
-        If the copy is there, but its ledger or a file by its hash is damaged, as it is in the folder itself.
+        If the copy is there, but its ledger or a file by its hash is damaged, as it is in the folder itself, or something of a
+        person's could not be read.
     """
     source, target = state.folder.resolve(), target.resolve()
     if not state.secrets.exists():
@@ -67,8 +70,8 @@ def back_up(site: Site, state: State, target: Path, *, homes: bool, say: Callabl
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))  # mode 0700
         try:
-            _copy(source, unfinished, left_out, say)
-            faults = _looked_at(site, State(unfinished), say)
+            faults = _copy(state, source, unfinished, left_out, say)
+            faults += _looked_at(site, State(unfinished), say)
             unfinished.replace(target)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -80,52 +83,84 @@ def back_up(site: Site, state: State, target: Path, *, homes: bool, say: Callabl
         say("People's homes are not in it; --homes adds those that are in this folder.")
     if faults:
         raise VerificationFailed(
-            f"The copy is what is there, and what is there is damaged: {'; '.join(faults)}. Keep the backup before this one."
+            f"The copy is there, and not all is well with it: {'; '.join(faults[:_TOLD])}"
+            f"{f', and {len(faults) - _TOLD} more' if len(faults) > _TOLD else ''}. Keep the backup before this one."
         )
 
 
-def _copy(source: Path, target: Path, left_out: set[str], say: Callable[[str], None]) -> None:
+def _copy(
+    state: State, source: Path, target: Path, left_out: set[str], say: Callable[[str], None]
+) -> list[str]:
+    """Copy everything, and return what of people's own could not be."""
     parts: dict[str, Copied] = {}
-    for databases in (True, False):
-        for path in _entries(source, left_out):
-            where = path.relative_to(source)
+    theirs = {folder.name for folder in (state.homes, state.groups, state.jobs)}
+    faults: list[str] = []
+    databases = _databases(source)
+    beside = {path.with_name(path.name + end) for path in databases for end in _BESIDE}
+    # Databases first, wherever they are.
+    for path in [*databases, *_entries(source, left_out, theirs, faults)]:
+        where = path.relative_to(source)
+        to = target / where
+        if path in beside or to.is_file():
+            continue
+        try:
             if path.is_dir() and not path.is_symlink():
-                (target / where).mkdir(exist_ok=True)
-                (target / where).chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IRWXU)
+                _folder(path, to)
                 continue
-            if (path.suffix == _DATABASE) is not databases:
-                continue
-            try:
-                size = (_database if databases else _file)(path, target / where)
-            except FileNotFoundError:
-                continue  # it was deleted meanwhile
-            part = parts.setdefault(where.parts[0], Copied())
-            part.files, part.size_bytes = part.files + 1, part.size_bytes + size
+            for parent in reversed(where.parents[:-1]):
+                _folder(source / parent, target / parent)
+            size = _database(path, to) if path in databases else _file(path, to)
+        except FileNotFoundError:
+            continue  # it was deleted meanwhile
+        except PermissionError as error:
+            if where.parts[0] not in theirs:
+                raise
+            faults.append(f"{where} cannot be read ({error.strerror})")
+            continue
+        part = parts.setdefault(where.parts[0], Copied())
+        part.files, part.size_bytes = part.files + 1, part.size_bytes + size
     for name, part in sorted(parts.items()):
         say(f"{name:20} {part.files:8,} files {part.size_bytes / 1e6:12,.1f} MB")
+    return faults
 
 
-def _entries(source: Path, left_out: set[str]) -> Iterator[Path]:
+def _databases(source: Path) -> list[Path]:
+    """Return the workbench's own databases; a file of somebody's that looks like one is a file."""
+    state = State(source)
+    own = [state.hub_database, Path(state.ledger_url().removeprefix("sqlite:///"))]
+    own += sorted(state.laboratories.glob("*/journal.sqlite"))
+    return [path for path in own if path.is_file() and not path.is_symlink()]
+
+
+def _entries(source: Path, left_out: set[str], theirs: set[str], faults: list[str]) -> Iterator[Path]:
     """Iterate over folders, each before what is in it, files and links; anything else, such as a socket, is of a process that runs."""
 
     def unreadable(error: OSError) -> None:
-        raise error
+        where = Path(error.filename).relative_to(source)
+        if where.parts and where.parts[0] not in theirs:
+            raise error
+        faults.append(f"{where} cannot be read ({error.strerror})")
 
     for folder, names, files in os.walk(source, onerror=unreadable):
         here = Path(folder)
         if here == source:
             names[:] = [name for name in names if name not in left_out]
         for path in (here / name for name in (*names, *files)):
-            if _DATABASE in path.name and path.name.endswith(_BESIDE):
-                continue
-            if path.is_symlink() or path.is_dir() or path.is_file():
-                yield path
+            with suppress(FileNotFoundError):
+                mode = path.lstat().st_mode
+                if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode):
+                    yield path
+
+
+def _folder(path: Path, to: Path) -> None:
+    """Make a folder that is as open as the one it is a copy of, and that its owner can write."""
+    if not to.is_dir():
+        to.mkdir()
+        to.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IRWXU)
 
 
 def _database(path: Path, to: Path) -> int:
     """Copy a database as one moment has it."""
-    if not path.exists():
-        raise FileNotFoundError(path)
     to.touch(mode=0o600)
     with (
         closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=60)) as here,
@@ -136,7 +171,10 @@ def _database(path: Path, to: Path) -> int:
 
 
 def _file(path: Path, to: Path) -> int:
-    shutil.copy2(path, to, follow_symlinks=False)
+    if path.is_symlink():
+        to.symlink_to(path.readlink())
+    else:
+        shutil.copy2(path, to)
     return to.lstat().st_size
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -63,6 +64,7 @@ def backup(
     """Copy everything that the workbench keeps, while it runs; the copy is a state folder that `up` starts."""
     from genesis_hub.backup import back_up
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as by Ctrl-C: nothing is left of what was begun
     back_up(
         load_site(site or resources.site_file("laptop")), _state(state), folder, homes=homes, say=typer.echo
     )

@@ -7,6 +7,9 @@ import re
 import socket
 import sqlite3
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -94,13 +97,77 @@ def test_homes_come_along_where_asked_for_with_their_links_as_links(state, tmp_p
 
 def test_a_database_is_copied_before_the_files_that_it_names(state, tmp_path, monkeypatch):
     order = []
-    monkeypatch.setattr(backup, "_database", lambda path, to: order.append(path.name) or 0)
-    monkeypatch.setattr(backup, "_file", lambda path, to: order.append(path.name) or 0)
-    monkeypatch.setattr(backup, "_looked_at", lambda *_: [])
-    made(state, tmp_path / "today")
-    assert set(order[:2]) == {"hub.sqlite", "workbench.sqlite"}
-    assert len(order) > 4
+
+    def seen(name):
+        copy = getattr(backup, name)
+
+        def copied(path, to):
+            order.append(path.name)
+            return copy(path, to)
+
+        return copied
+
+    for name in ("_database", "_file"):
+        monkeypatch.setattr(backup, name, seen(name))
+    laboratory = state.laboratories / "films"
+    laboratory.mkdir(parents=True)
+    with sqlite3.connect(laboratory / "journal.sqlite") as journal:
+        journal.execute("CREATE TABLE plans (key TEXT)")
+    journal.close()
+    copy, _ = made(state, tmp_path / "today")
+    assert set(order[:3]) == {"hub.sqlite", "workbench.sqlite", "journal.sqlite"}
+    assert len(order) == len(set(order)) > 4
     assert not any("-wal" in name or "-shm" in name for name in order)
+    assert (copy.laboratories / "films/journal.sqlite").exists()
+
+
+def test_whatever_people_keep_is_copied_as_it_lies_there_and_breaks_nothing(state, tmp_path):
+    (state.jobs / "j1").mkdir(parents=True)
+    (state.jobs / "j1/result.sqlite").write_text("x,y")  # no database
+    os.mkfifo(tmp_path / "pipe")
+    home = state.homes / "alice"
+    (home / "a.sqlite").symlink_to(tmp_path / "pipe")
+    os.mkfifo(home / "never")  # is left out, and not waited for
+    (home / "b.sqlite-wal").write_text("kept")
+    copy, _ = made(state, tmp_path / "today", homes=True)
+    assert (copy.jobs / "j1/result.sqlite").read_text() == "x,y"
+    assert (copy.homes / "alice/a.sqlite").is_symlink()
+    assert (copy.homes / "alice/b.sqlite-wal").read_text() == "kept"
+
+
+def test_what_of_people_cannot_be_read_is_named_and_the_rest_is_there(state, tmp_path, monkeypatch):
+    (state.homes / "alice/private.txt").write_text("x")
+    copy_one = backup._file
+
+    def closed(path, to):
+        if path.name == "private.txt":
+            raise PermissionError(13, "Permission denied")
+        return copy_one(path, to)
+
+    monkeypatch.setattr(backup, "_file", closed)
+    with pytest.raises(
+        VerificationFailed, match=r"homes/alice/private.txt cannot be read \(Permission denied\)"
+    ):
+        made(state, tmp_path / "today", homes=True)
+    assert (tmp_path / "today/homes/alice/notes.txt").read_text() == "kept"
+    assert not (tmp_path / "today/homes/alice/private.txt").exists()
+
+
+def test_a_backup_that_is_ended_leaves_nothing(state, tmp_path):
+    slow = (
+        "import sys, time; from genesis_hub import backup, command; backup._file = lambda *_: time.sleep(60); "
+        "sys.argv[0] = 'workbench'; command.main()"
+    )
+    words = ["backup", str(tmp_path / "backups/today"), "--state", str(state.folder)]
+    process = subprocess.Popen([sys.executable, "-c", slow, *words], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("backups/.today-*/hub.sqlite")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(60) != 0
+    assert list((tmp_path / "backups").iterdir()) == []
 
 
 @pytest.mark.parametrize(
