@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub.auth import Authenticator
+from jupyterhub.utils import new_token
 from traitlets import Unicode
 
 from genesis_hub.people import Account, People
@@ -54,6 +55,7 @@ class PeopleAuthenticator(Authenticator):
         super().__init__(**kwargs)
         self._guesses = Guesses()
         self._people = People(Path(self.people_file))
+        self._known: dict[str, str] = {}  # by name, whose tokens and cookies the hub has
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> dict[str, Any] | None:
         """Check name and password; at most 10 wrong ones a minute for one name."""
@@ -67,12 +69,34 @@ class PeopleAuthenticator(Authenticator):
             self._guesses.wrong(name)
             return None
         self._guesses.right(name)
+        user = handler.find_user(name) if handler is not None else None
+        if user is not None:
+            await self._is_the_same(user, account)
         return _model(account)
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> dict[str, Any] | bool:
         """Return the person as the file has them now; False ends their rights."""
         account = self._people.get(user.name)
-        return unless_known(user, _model(account)) if account else False
+        if account is None or not await self._is_the_same(user, account):
+            return False
+        return unless_known(user, _model(account))
+
+    async def _is_the_same(self, user: Any, account: Account) -> bool:
+        """Whether the hub's person is who has the name now; if not, nothing that the other one was given is good any more."""
+        if user.name not in self._known:
+            self._known[user.name] = str((await user.get_auth_state() or {}).get("account", ""))
+        if self._known[user.name] == account.id:
+            return True
+        self.log.warning(
+            "%s is another person than before: tokens and cookies of before are not good", user.name
+        )
+        for token in list(user.orm_user.api_tokens):
+            user.db.delete(token)
+        user.orm_user.cookie_id = new_token()
+        user.db.commit()
+        await user.save_auth_state({"account": account.id})
+        self._known[user.name] = account.id
+        return False
 
 
 def unless_known(user: Any, model: dict[str, Any]) -> dict[str, Any] | bool:
@@ -83,4 +107,10 @@ def unless_known(user: Any, model: dict[str, Any]) -> dict[str, Any] | bool:
 
 def _model(account: Account) -> dict[str, Any]:
     stewards = [STEWARDS] if account.admin else []
-    return {"name": account.name, "admin": account.admin, "groups": sorted({*account.groups, *stewards})}
+    groups = sorted({*account.groups, *stewards})
+    return {
+        "name": account.name,
+        "admin": account.admin,
+        "groups": groups,
+        "auth_state": {"account": account.id},
+    }

@@ -25,12 +25,13 @@ _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 @dataclass(frozen=True)
 class Account:
-    """One person who may sign in."""
+    """One person who may sign in. `id` tells them from who had the name before; empty in files of before it was there."""
 
     name: str
     password: str = field(repr=False)
     groups: tuple[str, ...] = ()
     admin: bool = False
+    id: str = ""
 
 
 class People:
@@ -60,7 +61,9 @@ class People:
                 raise Conflict(
                     f"{name!r} is there already. `workbench users password {name}` gives a new password."
                 )
-            accounts[name] = Account(name, hash_password(password), tuple(sorted(set(groups))), admin)
+            accounts[name] = Account(
+                name, hash_password(password), tuple(sorted(set(groups))), admin, secrets.token_hex(8)
+            )
         return password
 
     def remove(self, name: str) -> None:

@@ -59,6 +59,8 @@ class Settings:
         c.JupyterHub.bind_url = f"{'https' if hub.certificate_file else 'http'}://{hub.address}:{hub.port}"
         c.JupyterHub.hub_bind_url = self._inside(self.ports.hub)
         c.JupyterHub.db_url = f"sqlite:///{self.state.hub_database}"
+        tuning.put_together(self.state.hub_database)
+        c.JupyterHub.upgrade_db = True  # a newer JupyterHub's tables; it keeps a copy of the file first
         c.JupyterHub.cookie_secret = bytes.fromhex(self.secrets.cookie_secret)
         # The proxy runs beside the hub: a hub that restarts cuts nobody off.
         c.ConfigurableHTTPProxy.should_start = False
@@ -125,6 +127,7 @@ class Settings:
             )
         c.JupyterHub.authenticator_class = PeopleAuthenticator
         c.PeopleAuthenticator.people_file = str(self.state.people)
+        c.PeopleAuthenticator.enable_auth_state = True  # who has a name, where somebody else had it before
         c.Authenticator.allow_all = True  # whoever is in the file; nobody else has a password
 
     def _oidc(self, c: Any) -> None:

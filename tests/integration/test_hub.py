@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 
 import httpx
 import pytest
@@ -83,6 +84,14 @@ def test_whoever_is_removed_loses_token_and_sign_in(workbench, browser):
     late = Browser(workbench)
     assert late.sign_in("leaver", workbench.passwords["leaver"]).status_code == 403
     late.close()
+    # Whoever comes by that name later is another person: what the first one was given is good for nothing.
+    workbench.add("leaver", "solar")
+    assert httpx.get(**ask, trust_env=False).status_code in (401, 403)
+    newcomer = browser("leaver")
+    assert newcomer.make_token("leaver")
+    time.sleep(31)  # as long as anybody keeps what the hub said
+    assert httpx.get(**ask, trust_env=False).status_code in (401, 403)
+    assert newcomer.hub("GET", "users/leaver").json()["groups"] == ["solar"]
 
 
 @pytest.fixture

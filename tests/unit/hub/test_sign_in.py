@@ -85,7 +85,12 @@ def test_the_hub_writes_of_a_person_only_what_has_changed(tmp_path):
     people = People(tmp_path / "people.json")
     people.add("alice", groups=("solar",))
     authenticator = PeopleAuthenticator(people_file=str(tmp_path / "people.json"))
-    alice = SimpleNamespace(name="alice", admin=False, groups=[SimpleNamespace(name="solar")])
+
+    async def kept():
+        return {"account": people.get("alice").id}
+
+    groups = [SimpleNamespace(name="solar")]
+    alice = SimpleNamespace(name="alice", admin=False, groups=groups, get_auth_state=kept)
 
     def refreshed():
         return asyncio.run(authenticator.refresh_user(alice))
