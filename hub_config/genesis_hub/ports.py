@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from genesis_workbench.core.site import Site
+from genesis_workbench.core.storage import write_whole
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,18 @@ class Ports:
 
     def write(self, path: Path) -> None:
         """Keep them: servers that outlive a restart know the hub by its port."""
-        path.write_text(json.dumps(asdict(self)))
+        write_whole(path, json.dumps(asdict(self)).encode())
 
     @classmethod
     def read(cls, path: Path) -> Ports:
-        """Read what :meth:`write` kept."""
-        return cls(**json.loads(path.read_text()))
+        """Read what :meth:`write` kept.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If it is not there, or not whole.
+        """
+        try:
+            return cls(**json.loads(path.read_text()))
+        except TypeError as error:
+            raise ValueError(str(error)) from error

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -103,6 +104,7 @@ class Supervisor:
         supervisor._take_lock()
         try:
             _claim(site.hub.address, site.hub.port)
+            _settle_ports(site, state)
             supervisor._faced = supervisor._front.stamp()
             supervisor._front.check()
             if tls := internal_tls(site, state):
@@ -472,13 +474,51 @@ def _claim(address: str, port: int) -> None:
 
 def _ports(state: State, hub: HubSection) -> Ports:
     """Return the ports of our own processes: those that the site names, else free ones that are kept."""
-    file = state.run / "ports.json"
-    kept = Ports.read(file) if file.exists() else None
+    file, kept = state.run / "ports.json", None
+    with suppress(FileNotFoundError, ValueError):
+        kept = Ports.read(file)
     found = kept or Ports(*_free_ports(hub.private_address, 3))
     found = replace(found, hub=hub.hub_port or found.hub, service=hub.service_port or found.service)
     if found != kept:
         found.write(file)
     return found
+
+
+def _settle_ports(site: Site, state: State) -> None:
+    """Look that the ports of our own processes are free; where nobody else knows them, take others instead.
+
+    Raises
+    ------
+    Conflict
+        If one is taken by which servers that run know the hub, or which the site names.
+    """
+    hub, ports = site.hub, _ports(state, site.hub)
+    wanted = [
+        ("127.0.0.1", ports.proxy_api, 0),
+        (hub.private_address, ports.hub, hub.hub_port),
+        (hub.private_address, ports.service, hub.service_port),
+    ]
+    taken = [each for each in wanted if not _is_free(each[0], each[1])]
+    if not taken:
+        return
+    address, port, named = taken[0]
+    if named or site.servers.spawner != "local":
+        raise Conflict(
+            f"Port {port} on {address} is taken, by which the workbench's own processes find each other"
+            f"{', as the site file says' if named else ', and servers that run know it'}. Stop what uses it."
+        )
+    (state.run / "ports.json").unlink()
+    _ports(state, hub)
+
+
+def _is_free(address: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
 
 
 def _free_ports(address: str, count: int) -> list[int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -69,6 +72,38 @@ def test_a_backup_of_a_workbench_that_runs_is_one_that_starts(tmp_path, site):
             again.start_server("alice")
             again.close()
             assert (tmp_path / "copy/homes/alice/notes.txt").read_text() == "kept"
+
+
+def test_a_hubs_database_of_an_older_jupyterhub_is_upgraded_and_a_copy_kept(tmp_path, site):
+    with Workbench(tmp_path / "state", site) as first:
+        password = first.passwords["admin"]
+        browser = Browser(first)
+        assert browser.sign_in("admin", password).status_code == 200
+        browser.close()
+    with sqlite3.connect(tmp_path / "state/hub.sqlite") as database:
+        database.execute("ALTER TABLE spawners DROP COLUMN display_name")
+        database.execute("UPDATE alembic_version SET version_num = 'ff1860e38070'")
+    database.close()
+    with Workbench(tmp_path / "state", site) as second:
+        browser = Browser(second)
+        assert browser.sign_in("admin", password).status_code == 200
+        browser.start_server("admin")
+        browser.close()
+    (copy,) = (tmp_path / "state").glob("hub.sqlite.2*")
+    with sqlite3.connect(copy) as database:
+        assert database.execute("SELECT name FROM users").fetchall() == [("admin",)]
+    database.close()
+
+
+def test_ports_between_its_own_processes_that_are_taken_or_forgotten_are_chosen_anew(tmp_path, site):
+    with Workbench(tmp_path / "state", site):
+        ports = json.loads((tmp_path / "state/run/ports.json").read_text())
+    with socket.create_server(("127.0.0.1", ports["hub"])), Workbench(tmp_path / "state", site) as second:
+        assert json.loads((tmp_path / "state/run/ports.json").read_text())["hub"] != ports["hub"]
+        assert second.public_url
+    (tmp_path / "state/run/ports.json").write_text("")
+    with Workbench(tmp_path / "state", site) as third:
+        assert third.public_url
 
 
 def test_a_supervisor_that_is_killed_takes_everything_with_it(tmp_path, site):
