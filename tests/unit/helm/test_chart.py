@@ -94,8 +94,10 @@ def render(helm):
         # The servers' own network policy stands beside the hub's; of other kinds there is one.
         found: dict[str, dict] = {}
         for each in filter(None, yaml.safe_load_all(done.stdout)):
-            policy = each["kind"] == "NetworkPolicy" and each["metadata"]["name"].endswith("-servers")
-            kind = "NetworkPolicy of servers" if policy else each["kind"]
+            kind = each["kind"]
+            for whose in ("servers", "compute"):
+                if kind == "NetworkPolicy" and each["metadata"]["name"].endswith(f"-{whose}"):
+                    kind = f"NetworkPolicy of {whose}"
             assert kind not in found
             found[kind] = each
         return found
@@ -208,7 +210,15 @@ def test_what_notebooks_may_do_is_what_jobs_and_workers_need_and_no_more(render)
 
 
 def test_the_network_policy_knows_the_workers_as_the_library_labels_them(render):
-    policy = render("compute.enabled=true", USER_IMAGE)["NetworkPolicy"]["spec"]
+    rendered = render("compute.enabled=true", USER_IMAGE)
+    theirs = rendered["NetworkPolicy of compute"]["spec"]
+    (chosen,) = theirs["podSelector"]["matchExpressions"]
+    assert all(labels(kind, "alice")[chosen["key"]] in chosen["values"] for kind in ("worker", "job"))
+    assert theirs["podSelector"]["matchLabels"].items() <= labels("job", "alice").items()
+    (public,) = (to["ipBlock"] for rule in theirs["egress"] for to in rule.get("to", []) if "ipBlock" in to)
+    assert {"169.254.0.0/16", "100.64.0.0/10"} <= set(public["except"])
+    assert not any({"port": 6443, "protocol": "TCP"} in rule.get("ports", []) for rule in theirs["egress"])
+    policy = rendered["NetworkPolicy"]["spec"]
     (peer,) = policy["ingress"][0]["from"]
     assert peer["podSelector"]["matchLabels"].items() <= labels("worker", "x").items()
     assert {"to": [peer]} in policy["egress"]
