@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import json
 import os
 import shutil
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -27,6 +29,7 @@ from genesis_hub.people import People
 from genesis_hub.ports import Ports
 from genesis_hub.roles import SERVICE
 from genesis_hub.secrets import Secrets
+from genesis_workbench.core import processes
 from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, MissingDependency, Unavailable
 from genesis_workbench.core.site import HubSection, Site, load_site
 from genesis_workbench.core.state import State
@@ -137,7 +140,7 @@ class Supervisor:
                 time.sleep(0.3)
         finally:
             self.say("Stopping ...")
-            end_descendants()
+            end_descendants(taken_up(self.state))
             self.say("Stopped. Nothing is left running; the state is kept in " + str(self.state.folder))
 
     @property
@@ -405,14 +408,28 @@ def proxy_command() -> list[str]:
     return [node, str(script)]
 
 
-def end_descendants(grace_s: float = 10.0) -> None:
-    """End every process below this one: first politely, after `grace_s` seconds for good.
+def taken_up(state: State) -> list[psutil.Process]:
+    """Return servers that this hub knows and that an earlier `up` started, which was killed: they are not below this one."""
+    found = []
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(f"{state.hub_database.as_uri()}?mode=ro", uri=True)) as hub,
+    ):
+        for (text,) in hub.execute("SELECT state FROM spawners WHERE server_id IS NOT NULL"):
+            kept = json.loads(text or "{}")
+            if kept.get("homes") == str(state.homes) and processes.lives(kept.get("process")):
+                found.append(psutil.Process(kept["pid"]))
+    return found
+
+
+def end_descendants(besides: Sequence[psutil.Process] = (), grace_s: float = 10.0) -> None:
+    """End every process below this one, and those `besides`: first politely, after `grace_s` seconds for good.
 
     As this process is the subreaper of its tree, servers and kernels whose parents died are below it too.
     """
     deadline = time.monotonic() + grace_s
     me = psutil.Process()
-    while children := me.children(recursive=True):
+    while children := _family(me, besides):
         for child in children:
             try:
                 child.terminate() if time.monotonic() < deadline else child.kill()
@@ -425,6 +442,15 @@ def end_descendants(grace_s: float = 10.0) -> None:
                     break
             except ChildProcessError:
                 break
+
+
+def _family(me: psutil.Process, besides: Sequence[psutil.Process]) -> list[psutil.Process]:
+    found = me.children(recursive=True)
+    for each in besides:
+        with suppress(psutil.NoSuchProcess):
+            if each.is_running() and each.status() != psutil.STATUS_ZOMBIE:
+                found += [each, *each.children(recursive=True)]
+    return found
 
 
 def _die_with_parent() -> None:

@@ -120,6 +120,28 @@ def test_a_supervisor_that_is_killed_takes_everything_with_it(tmp_path, site):
         assert httpx.get(f"{again.public_url}/hub/login", trust_env=False).status_code == 200
 
 
+def test_a_server_that_outlived_a_killed_up_is_taken_up_and_ends_with_the_next(tmp_path, site):
+    first = Workbench(tmp_path / "state", site).start()
+    browser = Browser(first)
+    browser.sign_in("admin", first.passwords["admin"])
+    browser.start_server("admin")
+    browser.close()
+    (server,) = (each for each in first.processes() if "singleuser" in " ".join(each.cmdline()))
+    first.process.kill()
+    first.process.wait()
+    first.process.stdout.close()
+    with Workbench(tmp_path / "state", site) as second:
+        browser = Browser(second)
+        browser.sign_in("admin", first.passwords["admin"])
+        second.until(lambda: browser.hub("GET", "users/admin").json()["servers"][""]["ready"], timeout_s=60)
+        browser.close()
+        assert server.is_running()
+    gone, left = psutil.wait_procs([server], timeout=1)
+    for process in left:
+        process.kill()
+    assert gone == [server], "Ctrl-C said that nothing is left"
+
+
 def test_a_proxy_that_dies_comes_back_and_knows_the_way_to_every_server(tmp_path, site):
     with Workbench(tmp_path / "state", site) as workbench:
         browser = Browser(workbench)

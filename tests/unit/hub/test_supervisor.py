@@ -79,7 +79,7 @@ def test_what_goes_wrong_with_the_house_ends_nothing_and_is_said_once(tmp_path, 
     monkeypatch.setattr(supervisor, "_programs", list)
     monkeypatch.setattr(supervisor, "_wait_until_ready", lambda: False)
     monkeypatch.setattr(supervisor, "_keep_house", keep_house)
-    monkeypatch.setattr("genesis_hub.supervisor.end_descendants", lambda: None)
+    monkeypatch.setattr("genesis_hub.supervisor.end_descendants", lambda _: None)
     monkeypatch.setattr("genesis_hub.supervisor.signal.signal", lambda *_: None)
     supervisor.run()
     assert len(looks) == 3
