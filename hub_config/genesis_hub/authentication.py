@@ -55,6 +55,7 @@ class PeopleAuthenticator(Authenticator):
         super().__init__(**kwargs)
         self._guesses = Guesses()
         self._people = People(Path(self.people_file))
+        self._ending: set[asyncio.Future[Any]] = set()
         self._known: dict[str, str] = {}  # by name, whose tokens and cookies the hub has
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> dict[str, Any] | None:
@@ -78,8 +79,25 @@ class PeopleAuthenticator(Authenticator):
         """Return the person as the file has them now; False ends their rights."""
         account = self._people.get(user.name)
         if account is None or not await self._is_the_same(user, account):
+            self._end_servers(user, handler)
             return False
         return unless_known(user, _model(account))
+
+    def _end_servers(self, user: Any, handler: Any) -> None:
+        """End the servers of somebody who was removed: in them they would go on working, by nobody's leave."""
+        if handler is None:
+            return
+        for name, spawner in user.spawners.items():
+            if spawner.ready and not spawner.pending:
+                self.log.warning("%s was removed: their server %r is ended", user.name, name)
+                task = asyncio.ensure_future(handler.stop_single_user(user, name))
+                self._ending.add(task)
+                task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Future[Any]) -> None:
+        self._ending.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.log.error("A server of somebody who was removed could not be ended: %r", task.exception())
 
     async def _is_the_same(self, user: Any, account: Account) -> bool:
         """Whether the hub's person is who has the name now; if not, nothing that the other one was given is good any more."""

@@ -75,7 +75,15 @@ def test_a_server_has_an_origin_of_its_own_and_is_for_its_owner(workbench, brows
 
 def test_whoever_is_removed_loses_token_and_sign_in(workbench, browser):
     workbench.add("leaver")
-    token = browser("leaver").make_token("leaver")
+    leaver = browser("leaver")
+    token = leaver.make_token("leaver")
+    leaver.start_server("leaver")
+    server = f"{workbench.user_origin('leaver')}/user/leaver/api"
+    assert leaver.http.get(server).status_code == 200
+    home = str(workbench.state / "homes/leaver")
+    (process,) = (
+        each for each in workbench.processes() if "singleuser" in str(each.cmdline()) and each.cwd() == home
+    )
     ask = {"url": f"{workbench.service_url}/api/me", "headers": {"Authorization": f"Bearer {token}"}}
     assert httpx.get(**ask, trust_env=False).status_code == 200
     workbench.run("users", "remove", "leaver")
@@ -84,6 +92,7 @@ def test_whoever_is_removed_loses_token_and_sign_in(workbench, browser):
     late = Browser(workbench)
     assert late.sign_in("leaver", workbench.passwords["leaver"]).status_code == 403
     late.close()
+    process.wait(60)  # in their server they would go on working
     # Whoever comes by that name later is another person: what the first one was given is good for nothing.
     workbench.add("leaver", "solar")
     assert httpx.get(**ask, trust_env=False).status_code in (401, 403)
