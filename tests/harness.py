@@ -166,6 +166,17 @@ class Workbench:
         root = psutil.Process(self.process.pid)
         return [root, *root.children(recursive=True)]
 
+    def server(self, name: str) -> psutil.Process:
+        """Return the process of a person's only server; among the family may be some that end at this moment."""
+        home = str(self.state / "homes" / name)
+        about = ((each, each.as_dict(["cmdline", "cwd"])) for each in self.processes())
+        (found,) = (
+            each
+            for each, facts in about
+            if facts["cwd"] == home and "singleuser" in " ".join(facts["cmdline"] or ())
+        )
+        return found
+
     def listening(self) -> list[tuple[psutil.Process, Any]]:
         """Return each process of the family with each address that it listens at; UDP sockets listen always."""
         found = []

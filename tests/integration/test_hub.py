@@ -80,10 +80,7 @@ def test_whoever_is_removed_loses_token_and_sign_in(workbench, browser):
     leaver.start_server("leaver")
     server = f"{workbench.user_origin('leaver')}/user/leaver/api"
     assert leaver.http.get(server).status_code == 200
-    home = str(workbench.state / "homes/leaver")
-    (process,) = (
-        each for each in workbench.processes() if "singleuser" in str(each.cmdline()) and each.cwd() == home
-    )
+    process = workbench.server("leaver")
     ask = {"url": f"{workbench.service_url}/api/me", "headers": {"Authorization": f"Bearer {token}"}}
     assert httpx.get(**ask, trust_env=False).status_code == 200
     workbench.run("users", "remove", "leaver")

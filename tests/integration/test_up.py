@@ -126,7 +126,7 @@ def test_a_server_that_outlived_a_killed_up_is_taken_up_and_ends_with_the_next(t
     browser.sign_in("admin", first.passwords["admin"])
     browser.start_server("admin")
     browser.close()
-    (server,) = (each for each in first.processes() if "singleuser" in " ".join(each.cmdline()))
+    server = first.server("admin")
     first.process.kill()
     first.process.wait()
     first.process.stdout.close()
