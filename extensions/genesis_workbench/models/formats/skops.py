@@ -126,8 +126,8 @@ class SkopsModel:
             raise VerificationFailed(
                 f"The estimator was fitted on {expected} columns; the signature has {len(signature.inputs)}."
             )
-        for tree in _trees(estimator):
-            _check_tree(tree)
+        for tree, columns in _trees(estimator):
+            _check_tree(tree, columns)
         self._estimator = estimator
         self.inputs = tuple(Tensor(spec.name, "float64", (None,)) for spec in signature.inputs)
         self.outputs = tuple(Tensor(spec.name, "float64", (None,)) for spec in signature.outputs)
@@ -252,6 +252,9 @@ def _check_node(node: dict[str, Any]) -> None:
         raise VerificationFailed(f"The file rebuilds a {kind[:160]} by __reduce__, which is not taken.")
 
 
+_FORESTS = ("RandomForest", "ExtraTrees", "IsolationForest")
+
+
 def _check_array(name: str, content: bytes) -> None:
     import numpy as np
 
@@ -273,22 +276,34 @@ def _check_array(name: str, content: bytes) -> None:
         )
 
 
-def _trees(estimator: Any, depth: int = 0) -> Iterator[Any]:
-    """Walk through the decision trees inside an estimator."""
+def _trees(estimator: Any, columns: Any = None, depth: int = 0) -> Iterator[tuple[Any, Any]]:
+    """Walk through the decision trees inside an estimator, each with how many columns it will be given.
+
+    An estimator that predicts alone looks at what it is given by its own ``n_features_in_``. A forest does so once, for all of
+    its trees.
+    """
     if depth > 6:
         return
     if type(estimator).__name__ == "Tree":
-        yield estimator
+        yield estimator, columns
     elif isinstance(estimator, list | tuple):
         for each in estimator:
-            yield from _trees(each, depth + 1)
+            yield from _trees(each, columns, depth + 1)
     elif hasattr(estimator, "__dict__"):
-        for each in vars(estimator).values():
-            yield from _trees(each, depth + 1)
+        own = getattr(estimator, "n_features_in_", None)
+        forest = type(estimator).__name__.startswith(_FORESTS)
+        for name, each in vars(estimator).items():
+            if name == "tree_" and columns is not None and own != columns:
+                yield each, None  # within a forest that hands on another number of columns
+            else:
+                yield from _trees(each, own if forest or name == "tree_" else None, depth + 1)
 
 
-def _check_tree(tree: Any) -> None:
-    """Refuse a tree whose compiled walk would leave its arrays, or never end: children come after their parent."""
+def _check_tree(tree: Any, columns: Any) -> None:
+    """Refuse a tree whose compiled walk would leave its arrays, or never end: children come after their parent.
+
+    Which columns it looks at is held against how many it is given: how many it says that it has is a number of the file's.
+    """
     import numpy as np
 
     count = tree.node_count
@@ -298,6 +313,8 @@ def _check_tree(tree: Any) -> None:
     inner = ~leaf
     sound = (
         count > 0
+        and isinstance(columns, int | np.integer)
+        and tree.n_features == columns
         and len(tree.value) == count
         and bool(((left[inner] > parents[inner]) & (left[inner] < count)).all())
         and bool(((right[inner] > parents[inner]) & (right[inner] < count)).all())

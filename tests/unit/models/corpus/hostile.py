@@ -315,6 +315,7 @@ def skops_cases(canary, good):
     renamed[renamed.find(first.encode())] = ord("9") if first[0] != "9" else ord("8")
     yield Case("skops-two-names", "skops", bytes(renamed), dtype="float64")
     yield Case("skops-tree-out-of-bounds", "skops", _tree(good, 10**6), dtype="float64", quarantined=True)
+    yield Case("skops-tree-of-other-columns", "skops", _column(10**9), dtype="float64", quarantined=True)
     yield Case("skops-tree-without-end", "skops", _tree(good, 0), dtype="float64", quarantined=True)
 
 
@@ -333,6 +334,22 @@ def _tree(good, child):
                     content = out.getvalue()
             files[info.filename] = content
     return zipped(files)
+
+
+def _column(column):
+    """Let a decision tree look at a column that nobody will give it, and say itself that it has as many."""
+    from sklearn.tree import DecisionTreeRegressor
+    from sklearn.tree._tree import Tree
+    from skops import io as skops_io
+
+    model = DecisionTreeRegressor(max_depth=2).fit(np.array([[0.0], [1.0], [2.0], [3.0]]), np.arange(4.0))
+    state = model.tree_.__getstate__()
+    nodes = state["nodes"].copy()
+    nodes["feature"][nodes["right_child"][0]] = column
+    tree = Tree(2 * column, np.array([1], dtype=np.intp), 1)
+    tree.__setstate__({**state, "nodes": nodes})
+    model.tree_ = tree
+    return skops_io.dumps(model)
 
 
 def table_cases():
