@@ -62,7 +62,9 @@ sources:
 
 def test_intake_is_read_as_plain_data() -> None:
     text = b"sources: {x: !!python/object/apply:os.system ['true']}"
-    with pytest.raises(InvalidInput, match="no readable YAML"):
+    with pytest.raises(
+        InvalidInput, match=r"The catalog of .* cannot be read: could not determine a constructor"
+    ):
         first_records("intake", text)
     with pytest.raises(InvalidInput, match="aliases"):
         first_records("intake", b"a: &a [x]\nsources: {one: *a}")

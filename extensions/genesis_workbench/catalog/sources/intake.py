@@ -10,12 +10,12 @@ from genesis_workbench.catalog.dataset import Dataset, Distribution
 from genesis_workbench.catalog.sources._base import Page, make_dataset, read_page, validators
 from genesis_workbench.catalog.sources._files import Documents
 from genesis_workbench.catalog.sources._values import clean, format_name, kind_of, web_address
+from genesis_workbench.core import plain_yaml
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.http import Fetcher
 from genesis_workbench.core.site import SourceSection
 
 MAX_BYTES = 2 * 2**20
-MAX_DEPTH = 50
 _DRIVER_FORMAT = {
     "csv": "csv",
     "parquet": "parquet",
@@ -27,13 +27,6 @@ _DRIVER_FORMAT = {
     "jsonl": "json",
     "hdf5": "hdf5",
 }
-_OPENING = (
-    "FlowSequenceStartToken",
-    "FlowMappingStartToken",
-    "BlockSequenceStartToken",
-    "BlockMappingStartToken",
-)
-_CLOSING = ("FlowSequenceEndToken", "FlowMappingEndToken", "BlockEndToken")
 _OBJECTS = ("s3://", "gs://", "gcs://", "abfs://", "file://")
 
 
@@ -99,38 +92,14 @@ class IntakeSource:
 
 
 def _yaml(body: bytes, section: SourceSection) -> Mapping[str, Any]:
-    import yaml
-
     if len(body) > MAX_BYTES:
         raise InvalidInput(f"An Intake catalog of {len(body):,} bytes is too large; {MAX_BYTES:,} are read.")
-    try:
-        text = body.decode("utf-8-sig")
-        _check_tokens(yaml.scan(text, Loader=yaml.SafeLoader))
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(
-            f"The source {section.name!r} sent no readable YAML.", detail=str(error)
-        ) from error
+    content = plain_yaml.load(body.removeprefix(b"\xef\xbb\xbf"), f"The catalog of {section.name!r}")
     if not isinstance(content, Mapping):
         raise InvalidInput(
             f"The source {section.name!r} sent {kind_of(content)}, where an Intake catalog was expected."
         )
     return content
-
-
-def _check_tokens(tokens: Iterator[Any]) -> None:
-    """Refuse what could grow without bound: parts repeated by aliases, and deep nesting."""
-    depth = 0
-    for token in tokens:
-        name = type(token).__name__
-        if name == "AliasToken":
-            raise InvalidInput(
-                "The catalog repeats parts of itself by aliases, which can grow without bound; refused."
-            )
-        depth += name in _OPENING
-        depth -= name in _CLOSING
-        if depth > MAX_DEPTH:
-            raise InvalidInput(f"The catalog is nested more than {MAX_DEPTH} levels deep; refused.")
 
 
 def _address(value: Any, folder: str) -> str:

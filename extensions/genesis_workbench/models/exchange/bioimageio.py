@@ -16,6 +16,7 @@ import numpy as np
 import yaml
 from pydantic import ValidationError
 
+from genesis_workbench.core import plain_yaml
 from genesis_workbench.core.errors import GenesisError, InvalidInput, VerificationFailed
 from genesis_workbench.core.identifiers import digest
 from genesis_workbench.core.units import check_unit
@@ -118,10 +119,7 @@ def write(version: ModelVersion, artifact: bytes, folder: Path) -> None:
 
 
 def _description(content: bytes) -> dict[str, Any]:
-    try:
-        told = yaml.safe_load(content)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InvalidInput(f"{_ABOUT[0]} cannot be read: {str(error)[:200]}.") from error
+    told = plain_yaml.load(content, _ABOUT[0])
     if not isinstance(told, dict) or told.get("type") != "model":
         raise InvalidInput(f"{_ABOUT[0]} describes no model.")
     if not str(told.get("format_version")).startswith("0.5."):

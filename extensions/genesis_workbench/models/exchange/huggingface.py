@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from genesis_workbench.core import plain_yaml
 from genesis_workbench.core.errors import InvalidInput, VerificationFailed
 from genesis_workbench.core.identifiers import digest
 from genesis_workbench.models.exchange._base import (
@@ -136,10 +137,7 @@ def _card(readme: str) -> ModelCard | None:
     found = re.match(r"---\n(.*?)\n---\n(.*)", readme, re.DOTALL)
     if found is None:
         return None
-    try:
-        front = yaml.safe_load(found[1])
-    except yaml.YAMLError as error:
-        raise InvalidInput(f"The YAML in front of README.md cannot be read: {str(error)[:200]}.") from error
+    front = plain_yaml.load(found[1], "The YAML in front of README.md")
     licence = front.get("license") if isinstance(front, dict) else None
     title = re.search(r"^# (.+)$", found[2], re.MULTILINE)
     if not licence or title is None:
@@ -152,7 +150,7 @@ def _card(readme: str) -> ModelCard | None:
         or title[1],
         trained_on=_section(text, "training data", "training") or "Its card does not say.",
         limits=_section(text, "limits", "limitation", "bias") or "Its card names none.",
-        licence=str(licence),
+        licence=str(licence)[:300],
         citation=_section(text, "citation") or "",
     )
 

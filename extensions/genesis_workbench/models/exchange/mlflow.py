@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from genesis_workbench.core import plain_yaml
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.identifiers import digest
 from genesis_workbench.models.exchange._base import (
@@ -41,10 +42,7 @@ def read(folder: Path) -> Incoming:
         If its flavours are none that the zoo takes, or it cannot be read.
     """
     about = read_file(folder, _ABOUT, MOST_TEXT_BYTES)
-    try:
-        told = yaml.safe_load(about)
-    except yaml.YAMLError as error:
-        raise InvalidInput(f"{_ABOUT} cannot be read: {str(error)[:200]}.") from error
+    told = plain_yaml.load(about, _ABOUT)
     if not isinstance(told, dict) or not isinstance(told.get("flavors"), dict):
         raise InvalidInput(f"{_ABOUT} names no flavours: {folder} is no model of MLflow.")
     name, format_name = _artifact(told["flavors"])
