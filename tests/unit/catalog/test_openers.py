@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -389,3 +390,63 @@ def test_a_column_of_a_table_keeps_the_label_of_its_data(form: str, tmp_path: Pa
     opened = open_dataset(record, places=Places(data_folders=(str(tmp_path),)))
     assert opened.attrs["label"] == "controlled"
     assert opened[["a"]]._meta.attrs["label"] == "controlled"
+
+
+def test_a_tile_that_is_not_there_is_missing_and_no_zero(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    data = np.full((32, 32), 5, "i2")
+    data[:16, :16] = 0  # all zeros: a sparse file has no such tile
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(data, tile=(16, 16), extratags=[(42113, 2, 6, "-9999", True)])
+    raw = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        counts = file.pages[0].tags[325]
+        place, size = counts.valueoffset, {3: 2, 4: 4, 16: 8}[int(counts.dtype)]
+    raw[place : place + size] = bytes(size)
+    (tmp_path / "a.tif").write_bytes(raw)
+    found = opened(tmp_path / "a.tif")["band_data"].values
+    assert int(np.isnan(found).sum()) == 256
+    assert float(np.nanmean(found)) == 5
+
+
+def test_a_value_for_missing_ones_that_the_type_cannot_be_makes_nothing_missing(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    data = np.array([[0, 1], [2, 3]], "u1")
+    tifffile.imwrite(tmp_path / "a.tif", data, extratags=[(42113, 2, 6, "-9999", True)])
+    np.testing.assert_array_equal(opened(tmp_path / "a.tif")["band_data"].values[0], data)
+
+
+def test_missing_values_of_a_fits_table_are_no_numbers(tmp_path: Path) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    counts = fits.Column("counts", "J", null=-999, array=np.array([10, 20, -999]))
+    plain = fits.Column("plain", "J", array=np.array([1, 2, -999]))
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([counts, plain])]).writeto(
+        tmp_path / "a.fits"
+    )
+    found = opened(tmp_path / "a.fits")
+    np.testing.assert_array_equal(found["counts"].values, [10, 20, np.nan])
+    np.testing.assert_array_equal(found["plain"].values, [1, 2, -999])
+
+
+@pytest.mark.parametrize(("separator", "encoding"), [("\t", "utf-8"), (";", "latin-1"), (",", "utf-8-sig")])
+def test_a_table_in_gzip_is_read_as_the_same_table_without(
+    tmp_path: Path, separator: str, encoding: str
+) -> None:
+    text = f"a{separator}b\n1{separator}café\n3{separator}4\n"
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    (tmp_path / "u.csv.gz").write_bytes(gzip.compress(text.encode(encoding)))
+    plain, packed = opened(tmp_path / "t.csv").compute(), opened(tmp_path / "u.csv.gz")
+    packed = packed.compute() if hasattr(packed, "compute") else packed
+    assert list(packed.columns) == ["a", "b"]
+    assert packed["b"].tolist() == plain["b"].tolist() == ["café", "4"]
+
+
+def test_a_table_whose_lines_end_in_cr_alone_is_refused_and_not_read_as_empty(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"a,b\r" + b"1,2\r" * 100)
+    with pytest.raises(InvalidInput, match="CR alone"):
+        opened(tmp_path / "t.csv")
+
+
+def test_a_text_that_is_never_closed_is_one_text() -> None:
+    assert list(parse_das('Attributes { x { String a "' + '\\"' * 50_000)) == ["x"]
+    assert parse_das('Attributes {\n x {\n String a "one\ntwo";\n }\n}')["x"]["a"] == "one\ntwo"

@@ -58,12 +58,12 @@ def describe(content: Content, dtype: dict[str, str]) -> tuple[Table, pd.DataFra
             f"{content.name!r} should be a CSV table, but is {found if found != 'something else' else 'binary'}. Look at "
             "the dataset's page, and open another of its distributions."
         )
-    encoding = "utf-8-sig"
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(raw) - 4 or len(raw) == content.size:
-            encoding = "latin-1"
+    encoding = _encoding(raw, len(raw) == content.size)
+    if b"\r" in raw and b"\n" not in raw:
+        raise InvalidInput(
+            f"The lines of {content.name!r} end as those of old Macintoshes did, with CR alone, which is not read in parts. Open it "
+            "with pandas by hand, or another distribution of the dataset."
+        )
     if len(raw) < content.size:
         end = raw.rfind(b"\n")
         if end < 0:
@@ -125,9 +125,23 @@ def unpacked_frame(content: Content, attrs: dict[str, Any], limit: int = 256 * 2
     import pandas as pd
 
     with reading(content.name):
-        frame = pd.read_csv(io.BytesIO(unpacked(content, limit)), low_memory=False)
+        raw = unpacked(content, limit)
+        encoding = _encoding(raw[:_SAMPLE_BYTES], len(raw) <= _SAMPLE_BYTES)
+        head = raw[:LINE_BYTES].splitlines()[:1]
+        separator = _separator(head[0].decode(encoding, "replace")) if head else ","
+        frame = pd.read_csv(io.BytesIO(raw), sep=separator, encoding=encoding, low_memory=False)
     frame.attrs.update(attrs)
     return frame
+
+
+def _encoding(raw: bytes, whole: bool) -> str:
+    """Return how the beginning of a table, or all of it, is encoded: UTF-8, unless it cannot be."""
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(raw) - 4 or whole:  # a letter may be cut off at the end of what was read
+            return "latin-1"
+    return "utf-8-sig"
 
 
 def _rows(table: Table, start: int, end: int) -> bytes:

@@ -156,10 +156,16 @@ def _dataset(content: Content, number: int, unit: Any) -> Any:
             )
             names = ("row", *(f"{column.name}_{n}" for n in range(len(inner))))
             values = lazy(array, array.shape, f"{content.state}/{number}/{column.name}")
-            variables[column.name] = (names, values, {"units": str(column.unit)} if column.unit else {})
+            facts: dict[str, Any] = {"units": str(column.unit)} if column.unit else {}
+            # Of scaled columns it is a stored value, which the reader has turned into another.
+            if isinstance(column.null, int) and base.kind in "iu":
+                facts["_FillValue"] = base.type(column.null)
+            variables[column.name] = (names, values, facts)
         if left_out:
             known["columns_not_read"] = ", ".join(left_out)
-    return xr.Dataset(variables, attrs=known)
+    opened = xr.Dataset(variables, attrs=known)
+    missing = any("_FillValue" in each.attrs for each in opened.variables.values())
+    return xr.decode_cf(opened, decode_times=False, decode_coords=False) if missing else opened
 
 
 def _header(header: Any) -> dict[str, Any]:

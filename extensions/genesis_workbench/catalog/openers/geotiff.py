@@ -30,6 +30,7 @@ class Tiles:
     page: int
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
+    missing: float = 0
 
     @property
     def ndim(self) -> int:
@@ -42,7 +43,8 @@ class Tiles:
         if rows.size == 0 or columns.size == 0:
             return np.asarray(np.empty(self.shape, self.dtype)[key])
         low, high = (int(rows.min()), int(columns.min())), (int(rows.max()) + 1, int(columns.max()) + 1)
-        out = np.zeros((self.shape[0], high[0] - low[0], high[1] - low[1]), self.dtype)
+        # What of the image has no tile is missing.
+        out = np.full((self.shape[0], high[0] - low[0], high[1] - low[1]), self.missing, self.dtype)
         with reading(self.content.name), self.content.open() as stream, _open(stream) as file:
             page: Any = file.pages[self.page]
             for number in range(len(page.dataoffsets)):
@@ -147,12 +149,12 @@ class GeotiffOpener:
             if page.dtype is None or page.imagedepth > 1:
                 raise InvalidInput(f"{content.name!r} holds values of a kind that is not read here.")
             shape = (page.samplesperpixel, page.imagelength, page.imagewidth)
-            array = Tiles(content, pages[overview], shape, np.dtype(page.dtype))
+            nodata = _nodata(page)
+            array = Tiles(content, pages[overview], shape, np.dtype(page.dtype), nodata or 0)
             known, coordinates = _georeference(file.pages[0], shape)
             tile = (
                 (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
             )
-            nodata = page.nodata if page.tags.get(42113) is not None else None
         blocks = block_sizes(
             shape,
             array.dtype.itemsize,
@@ -162,6 +164,21 @@ class GeotiffOpener:
         attributes = {} if nodata is None else {"_FillValue": array.dtype.type(nodata)}
         opened = xr.Dataset({"band_data": (("band", "y", "x"), values, attributes)}, coordinates, known)
         return cut(xr.decode_cf(opened) if attributes else opened, chunks)
+
+
+def _nodata(page: Any) -> float | int | None:
+    """Return the value that stands for missing ones; None where there is none, or the type of the values cannot be it."""
+    tag, dtype = page.tags.get(42113), np.dtype(page.dtype)
+    try:
+        value = float(str(tag.value).strip("\x00 ")) if tag is not None else None
+    except ValueError:
+        return None
+    if value is None or dtype.kind == "f":
+        return value
+    if dtype.kind not in "iu" or not value.is_integer():
+        return None
+    limits = np.iinfo(dtype)
+    return int(value) if limits.min <= value <= limits.max else None
 
 
 def _georeference(page: Any, shape: tuple[int, int, int]) -> tuple[dict[str, Any], dict[str, Any]]:

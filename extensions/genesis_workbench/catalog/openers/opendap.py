@@ -32,7 +32,8 @@ _BLOCK = 16 * 2**20
 _TYPES = {
     "byte": "u1", "int16": ">i4", "uint16": ">u4", "int32": ">i4", "uint32": ">u4", "float32": ">f4", "float64": ">f8",
 }  # fmt: skip
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{};=:,\[\]]|[^\s{};=:,\[\]"]+')
+# A text that is never closed ends with the answer: looked for anew from each quotation mark it would take for ever.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*\\?(?:"|\Z)|[{};=:,\[\]]|[^\s{};=:,\[\]"]+', re.DOTALL)
 _ESCAPED = "._~-!*'()"
 
 
@@ -205,7 +206,7 @@ def _declare(
         return
     dims, shape = [], []
     text = " ".join(axes)
-    for number, found in enumerate(re.findall(r"\[ ([^\]]*) \]", text)):
+    for number, found in enumerate(re.findall(r"\[ ([^\[\]]*) \]", text)):
         label, mark, length = found.rpartition(" = ")
         dims.append(label.strip() if mark else f"{name}_{number}")
         shape.append(int(length))
