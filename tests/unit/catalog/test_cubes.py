@@ -468,3 +468,24 @@ def test_contiguous_files_of_different_lengths_are_one_cube(places: Places) -> N
     cube = opened(places)
     assert cube.attrs["cube"] == "references to 3 files"
     assert list(cube["t"][:, 4].values) == [0] * 3 + [1] * 2 + [2] * 4
+
+
+def test_bounds_that_count_from_their_own_files_day_are_not_taken_for_the_first_files(places: Places) -> None:
+    folder = Path(places.data_folders[0])
+    for year in (2000, 2001):
+        units = {"units": f"days since {year}-01-01"}
+        made = xr.Dataset(
+            {
+                "t": (("time", "x"), np.zeros((2, 3))),
+                "time_bnds": (("time", "nv"), np.array([[0.0, 1.0], [1.0, 2.0]])),
+            },
+            {"time": ("time", np.array([0.5, 1.5]), {**units, "bounds": "time_bnds"})},
+        )
+        made.to_netcdf(folder / f"day-{year}.nc", engine="h5netcdf")
+        rested(folder / f"day-{year}.nc")
+    with pytest.warns(UserWarning, match="one by one.*its bounds"):
+        cube = opened(places)
+    bounds = cube["time_bnds"].values.ravel()
+    times = np.repeat(cube["time"].values, 2)
+    assert [str(moment)[:4] for moment in bounds[-4:]] == ["2001"] * 4
+    assert len(bounds) == len(times)

@@ -276,7 +276,14 @@ def counted_alike(found: FileScan, first: FileScan) -> None:
         wanted = first.units.get(name)
         if units == wanted:
             continue
-        calendar = str(first.attributes.get(name, {}).get("calendar", "standard"))
+        facts = first.attributes.get(name, {})
+        for kind in ("bounds", "climatology"):
+            if str(facts.get(kind, "")) in found.layouts and str(facts[kind]) not in found.units:
+                # CF: they count as what they bound, in the units of their own file, and stay where they are.
+                raise Unsuitable(
+                    f"{name!r} is in {units!r} in one file and in {wanted!r} in the first, and so are its {kind}, which are not re-counted"
+                )
+        calendar = str(facts.get("calendar", "standard"))
         try:
             moments = decode_cf_datetime(found.loaded[name], units, calendar)
             values, _units, _calendar = encode_cf_datetime(moments, wanted, calendar)

@@ -33,7 +33,7 @@ from genesis_workbench.core.errors import DeadlineExceeded
 icechunk.set_logs_filter("error")
 _LOCK_S = 900.0
 CubeFile = LocalContent | HttpContent
-FORM = 1
+FORM = 2
 """Changes with what is kept: a cube of another form is made anew."""
 
 
