@@ -215,6 +215,12 @@ def _close(catalog: LocalCatalog, ending: _Ending, known: SourceRow | None) -> i
     if ending.unchanged and not run.pages:
         ending.run = writing.unchanged(store, run)
         return 0
+    if ending.complete and run.whole and not run.records and known is not None and known.records:
+        # Far more often a server that has lost its index than one whose owner deleted all: nothing is lost by waiting.
+        ending.fail(
+            f"it sent no record at all, where {known.records:,} are known; they are kept. If it is empty on purpose, disable it"
+        )
+        ending.complete = False
     removed = writing.remove_unseen(store, run) if ending.complete and run.whole else 0
     failures = (known.failures if known is not None else 0) + 1
     writing.finish(

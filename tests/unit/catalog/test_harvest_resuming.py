@@ -392,3 +392,20 @@ def test_tables_are_made_once_by_many(ledger: Ledger) -> None:
 def test_an_error_of_ours_is_still_one(catalog: LocalCatalog) -> None:
     with pytest.raises(GenesisError):
         catalog.section("absent")
+
+
+def test_a_source_that_suddenly_sends_nothing_keeps_what_is_known(
+    catalog: LocalCatalog, section: SourceSection, scripted: Any
+) -> None:
+    answers = [[record("a"), record("b")], []]
+
+    def script(_cursor: Any, _state: Any) -> Iterator[Page]:
+        yield Page(answers.pop(0))
+
+    scripted(script)
+    harvest(catalog, section)
+    report = harvest(catalog, section)
+    assert (report.ok, report.removed) == (False, 0)
+    assert "sent no record at all, where 2 are known" in report.reason
+    assert ids(catalog) == ["lab.a", "lab.b"]
+    assert "kept" in status(catalog).reason

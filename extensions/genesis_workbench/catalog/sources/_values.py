@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -103,6 +104,9 @@ def period(start: Any, end: Any) -> tuple[str | None, str | None] | None:
     return found if any(found) else None
 
 
+_ROUNDED = 1e-4  # degrees by which a limit may be passed in single precision
+
+
 def box(values: Any) -> tuple[float, float, float, float] | None:
     """Return west, south, east, north from numbers (six where heights are among them), or None."""
     if isinstance(values, str):
@@ -114,8 +118,21 @@ def box(values: Any) -> tuple[float, float, float, float] | None:
     except (TypeError, ValueError):
         return None
     west, south, east, north = numbers if len(numbers) == 4 else (*numbers[:2], *numbers[3:5])
+    if west >= 0 and 180 < east <= 360 + _ROUNDED:  # many count 0 to 360 degrees east
+        west, east = (-180.0, 180.0) if east - west > 359 else (_turned(west), _turned(east))
+    west, east = _clipped(west, 180), _clipped(east, 180)
+    south, north = _clipped(south, 90), _clipped(north, 90)
     inside = -180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90
     return (west, south, east, north) if inside else None
+
+
+def _turned(longitude: float) -> float:
+    return longitude - 360 if longitude > 180 else longitude
+
+
+def _clipped(degrees: float, most: float) -> float:
+    """Return a number that rounding has put beyond its limits within them."""
+    return math.copysign(most, degrees) if most < abs(degrees) <= most + _ROUNDED else degrees
 
 
 def box_of_geometry(geometry: Any) -> tuple[float, float, float, float] | None:

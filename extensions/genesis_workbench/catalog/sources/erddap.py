@@ -154,13 +154,7 @@ def _box(record: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
         west, south, east, north = (float(edge) for edge in edges)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
-    if west >= 0 and 180 < east <= 360:  # many servers count 0 to 360 degrees east
-        west, east = (-180.0, 180.0) if east - west > 359 else (_turned(west), _turned(east))
     return box([west, south, east, north])
-
-
-def _turned(longitude: float) -> float:
-    return longitude - 360 if longitude > 180 else longitude
 
 
 def _described(rows: list[Any], name: str) -> dict[str, Any]:

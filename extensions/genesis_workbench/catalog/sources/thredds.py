@@ -211,9 +211,10 @@ def _spatial(element: Any, inherited: list[Any]) -> tuple[float, float, float, f
             south, height = (float(xml.text(covered, "northsouth", n)) for n in ("start", "size"))
         except ValueError:
             return None
-        west = west - 360 if west > 180 else west
         east = west + width
-        return box([west, south, east - 360 if east > 180 else east, south + height])
+        if width < 359 and (east > 360 or west < 0) and east > 180:  # over the meridian where counting begins
+            west, east = (west - 360 if west > 180 else west), east - 360
+        return box([west, south, east, south + height])
     return None
 
 
