@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,8 @@ from genesis_workbench.models.signature import TensorSpec
 if TYPE_CHECKING:
     import xarray as xr
 
+_POWER = re.compile(r"(?<=[A-Za-z])([+-]?\d+)(?=$|[\s*/.)])")
+_BESIDE = re.compile(r"(?<=[\w)])\s+(?=[A-Za-z])")
 # The CF conventions write these; pint does not know them.
 _CF_UNITS = {
     **dict.fromkeys(
@@ -51,7 +54,7 @@ def conversion(given: object, spec: TensorSpec) -> tuple[float, float]:
         If it is no unit, or measures something else.
     """
     text = "" if given is None else str(given).strip()
-    unit = spec.unit if given is None else check_unit(_CF_UNITS.get(text, text))
+    unit = spec.unit if given is None else _unit(_CF_UNITS.get(text, text))
     if unit == spec.unit:
         return 1.0, 0.0
     # Also keeps angles and pure numbers apart, which pint converts into each other.
@@ -65,6 +68,17 @@ def conversion(given: object, spec: TensorSpec) -> tuple[float, float]:
     if not np.isclose(three, 3 * scale + zero, rtol=1e-9):
         raise InvalidInput(f"{spec.name} is given in {text!r}, a scale that is not linear. Convert it first.")
     return scale, zero
+
+
+def _unit(text: str) -> str:
+    """Return a unit as pint has it; of one that is none there, as UDUNITS writes it: "W m-2" is "W*m**-2"."""
+    try:
+        return check_unit(text)
+    except InvalidInput:
+        raised = _BESIDE.sub("*", _POWER.sub(r"**\1", text))
+        if raised == text:
+            raise
+        return check_unit(raised)
 
 
 def _root(unit: str) -> str:

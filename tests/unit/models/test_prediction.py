@@ -133,6 +133,11 @@ def test_offsets_cf_names_and_angles():
     assert converted(np.pi, "radian", "degree") == pytest.approx(180)
     assert converted(50.0, "percent", "") == pytest.approx(0.5)
     assert converted(3, "1", "") == 3
+    # As CF and UDUNITS write them.
+    assert converted(2.0, "kW m-2", "W/m**2") == pytest.approx(2000)
+    assert converted(36.0, "km h-1", "m/s") == pytest.approx(10)
+    assert converted(1.0, "m3 m-3", "") == 1
+    assert converted(5.0, "kg m-2 s-1", "kg/m**2/s") == 5
     for unit, to in [("1", "degree"), ("degrees_east", ""), ("degC", "m")]:
         with pytest.raises(InvalidInput):
             converted(1.0, unit, to)
