@@ -86,7 +86,13 @@ class Courier:
         offset = self._offsets.get(now.run, 0)
         while here < len(lines):
             part = {"report": told, "offset": offset, "lines": lines[offset : offset + _LINES]}
-            here = self._remote.post("training/runs", part)["offset"]
+            try:
+                here = self._remote.post("training/runs", part)["offset"]
+            except Conflict:  # it has fewer lines than it said: it was restored, or a line was cut off
+                if not offset:
+                    raise
+                offset = self._offsets[now.run] = 0
+                continue
             if here == offset < len(lines):
                 raise Conflict(f"The service took no line after {here}.")
             offset = self._offsets[now.run] = here

@@ -7,6 +7,7 @@ server does both (courier.py): it brings reports and curves, and takes along wha
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -215,6 +216,7 @@ class ToldRuns:
                     f"The curve of {run} is larger than {MOST_BYTES:,} bytes. Raise log_steps in the next run."
                 )
             with path.open("ab") as file:
+                _end_at_a_line(path)
                 file.write(data)
             return here + len(fresh)
 
@@ -223,6 +225,13 @@ class ToldRuns:
         with (self._folder / f"{run}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield self._folder / f"{run}.jsonl"
+
+
+def _end_at_a_line(path: Path) -> None:
+    """Take away what a kill or a full disk has left of a line: the next one would be glued to it."""
+    text = path.read_bytes()
+    if text and not text.endswith(b"\n"):
+        os.truncate(path, text.rfind(b"\n") + 1)
 
 
 def _first(report: Report, person: Person) -> NewEvent:

@@ -104,3 +104,13 @@ def test_the_ledger_keeps_changes_and_not_every_second(runs):
     runs.tell(active(state="completed", ended="finished", can_stop=False), [], 5, ALICE)
     events = runs._events(RUN)
     assert [each.kind for each in events] == ["training.told", "training.changed", "training.changed"]
+
+
+def test_a_line_that_a_kill_cut_off_costs_itself_and_no_other(runs, tmp_path):
+    curve = [line(0, "start", samples=10), *(line(step, loss=1.0) for step in range(1, 4))]
+    assert runs.tell(active(), curve, 0, ALICE) == 4
+    (file,) = (tmp_path / "told").glob("*.jsonl")
+    with file.open("ab") as half:
+        half.write(b'{"kind": "step", "st')
+    assert runs.tell(active(), [line(4, loss=0.9)], 4, ALICE) == 5
+    assert [each["step"] for each in runs.lines(RUN, ALICE)] == [0, 1, 2, 3, 4]

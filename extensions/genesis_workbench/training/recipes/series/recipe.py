@@ -184,9 +184,13 @@ def _signature(config: SeriesConfig, unit: str) -> Signature:
 
 def _card(config: SeriesConfig, data: Data, errors: Mapping[str, float], unit: str) -> ModelCard:
     pretrain = config.task == "pretrain"
-    where = f"{sum(data.test.counts)} windows that it had not seen" + (
-        ", units of their spread" if pretrain else ""
+    # Windows of one long series begin a month after each other: those that were held out share values with others.
+    seen = (
+        "held out; of long series they overlap those it was trained on, units of their spread"
+        if pretrain
+        else "of a time after all that it was trained on"
     )
+    where = f"{sum(data.test.counts)} windows {seen}"
     doing = (
         f"fill in series of {config.length} values"
         if pretrain

@@ -200,7 +200,7 @@ def _card(data: Data, mean: np.ndarray, spread: np.ndarray, y: np.ndarray) -> Mo
     error = mean - y
     metrics = [
         Metric(name="RMSE", value=float(np.sqrt(np.mean(error**2))), unit="W", data=where),
-        Metric(name="R²", value=float(1 - np.var(error) / np.var(y)), data=where),
+        Metric(name="R²", value=float(1 - np.mean(error**2) / np.var(y)), data=where),
     ]
     for level in (0.5, 0.9):
         share = coverage(mean, spread, y, level)
