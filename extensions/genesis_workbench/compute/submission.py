@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from genesis_workbench.core import plugins
-from genesis_workbench.core.errors import DeadlineExceeded, NotFound
+from genesis_workbench.core.errors import DeadlineExceeded, NotFound, Unavailable
 from genesis_workbench.core.identifiers import check_slug
 from genesis_workbench.core.service import local_state
 from genesis_workbench.core.site import this_site
@@ -68,6 +68,9 @@ def submit(spec: JobSpec, facility: str = "") -> Job:
     return scheduler(facility).submit(spec)
 
 
+_AWAY_S = 2.0
+
+
 def wait(job: Job, timeout_s: float = 3600, facility: str = "") -> Job:
     """Wait until a job has ended, and return it as it ended.
 
@@ -75,10 +78,21 @@ def wait(job: Job, timeout_s: float = 3600, facility: str = "") -> Job:
     ------
     DeadlineExceeded
         If it has not ended within `timeout_s` seconds; it goes on.
+    Unavailable
+        If its scheduler does not answer, and has not for the rest of that time.
     """
     here, deadline, pause_s = scheduler(facility), time.monotonic() + timeout_s, 0.05
     while True:
-        now = here.status(job.key)
+        try:
+            now = here.status(job.key)
+        except (Unavailable, DeadlineExceeded) as error:
+            # A controller that fails over says nothing of the job, which goes on.
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"{error.message} The job {job.name!r} goes on; wait again.", detail=error.detail
+                ) from error
+            time.sleep(_AWAY_S)
+            continue
         if now is None:
             raise NotFound(f"The job {job.key} was never submitted here.")
         if now.state.final:

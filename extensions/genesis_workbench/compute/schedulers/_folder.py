@@ -60,7 +60,8 @@ class JobFolders:
         if not target.exists():
             self._publish(spec, target)
         kept = self.spec(spec.key)
-        if kept != spec:
+        # As JSON has it: there a tuple is a list, and a number that is a key is text.
+        if kept != JobSpec.model_validate_json(spec.model_dump_json()):
             raise Conflict(
                 f"The key {spec.key} belongs to another job ({kept.name!r}). Use a key of its own for each job."
             )

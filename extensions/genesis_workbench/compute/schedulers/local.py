@@ -22,7 +22,7 @@ import psutil
 
 from genesis_workbench.compute.job import Job, JobSpec, JobState, Queue
 from genesis_workbench.compute.schedulers import wrapper
-from genesis_workbench.compute.schedulers._folder import STARTED, JobFolders, read
+from genesis_workbench.compute.schedulers._folder import ENDED, STARTED, JobFolders, read
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.site import ComputeSection
 
@@ -87,13 +87,20 @@ class LocalScheduler:
     def cancel(self, key: str) -> None:
         """End the job. See :class:`Scheduler`."""
         folder = self._jobs.path(key)
+        if (folder / ENDED).exists():
+            return
         started = read(folder / STARTED)
         if started is None:
             # Not started: take its place, so that it never does.
             if folder.exists() and wrapper.claim(folder):
-                wrapper.end(folder, JobState.CANCELED, "It was canceled before it started.", None)
+                try:
+                    wrapper.end(folder, JobState.CANCELED, "It was canceled before it started.", None)
+                finally:
+                    wrapper.release(folder)
             return
-        if wrapper.locked(folder) and psutil.pid_exists(started["pid"]):
+        # Who is canceling it at this moment, in another thread, is no watcher of it.
+        watched = wrapper.locked(folder) and started["pid"] != os.getpid()
+        if watched and psutil.pid_exists(started["pid"]):
             os.kill(started["pid"], signal.SIGTERM)
 
     def result(self, key: str) -> Any:
