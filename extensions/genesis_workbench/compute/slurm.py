@@ -32,6 +32,8 @@ _UNREACHABLE = (
     "Transport endpoint is not connected", "Unexpected missing socket", "Zero Bytes were transmitted", "communication",
     "Message receive failure", "Message send failure",
 )  # fmt: skip
+# The queue is full for this person: a state of the moment, and none of the job's.
+_FULL = ("MaxSubmitJob", "AssocMaxSubmit", "QOSMaxSubmit", "Resource temporarily unavailable")
 # Asked for what nobody can refuse: where they fail, whatever they say, nothing is known.
 _TELL = ("squeue", "sinfo")
 _FINISHED = "invalid job id"
@@ -120,6 +122,10 @@ class Slurm:
         # squeue exits with 0 also where it was told a part only; a submission that has a number was taken.
         if (away and (failed or program != "sbatch")) or (failed and program in _TELL):
             raise Unavailable(f"Slurm's controller does not answer: {words or program}")
+        if failed and program == "sbatch" and any(each in words for each in _FULL):
+            raise Unavailable(
+                f"Slurm takes no more of your jobs now: {words}. Try again when others have ended."
+            )
         if failed:
             raise InvalidInput(f"Slurm's {program} refused: {words or f'exit status {done.returncode}'}")
         return done.stdout

@@ -207,6 +207,9 @@ class Hands:
         wanted = self._uncanceled.pop(name)
         try:
             self._within(name, self._cancel, wanted)
+        except (Unavailable, DeadlineExceeded) as error:
+            log.warning("Executions of %s cannot be ended now, and are asked to again: %s", name, error)
+            self._uncanceled.setdefault(name, []).extend(wanted)
         except Exception:  # what is left runs to its own end, and no experiment asks for it any more
             log.exception("executions of %s could not be ended", name)
 

@@ -68,7 +68,8 @@ class ComputePanel(Widget):
             self._wake.clear()
             try:
                 self._look()
-                silent_since, self.message = None, ""
+                if silent_since is not None:  # what a command was refused for stays until the next
+                    silent_since, self.message = None, ""
             except Conflict as error:  # closed in this notebook
                 self._end(error.message)
                 return
@@ -97,6 +98,7 @@ class ComputePanel(Widget):
 
     def _command(self, _widget: Any, content: Any, _buffers: Any) -> None:
         content = content if isinstance(content, dict) else {}
+        self.message = ""
         try:
             if content.get("command") == "stop":
                 self._cluster.stop()

@@ -31,6 +31,9 @@ LOCK = "lock"
 _CGROUP = Path("/sys/fs/cgroup")
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
+_GRACE_S = 5.0
+_SAVE_S = 25.0
+"""Below the 30 s that Slurm and our own pods give between the word to end and the end."""
 _HEAR_S = 10.0
 """Slurm tells the steps of a job to end before the batch script, on a busy machine by seconds: a command that ended so is not
 taken for one that failed before this process could have heard of it."""
@@ -86,6 +89,13 @@ def claim(folder: Path, *, again: bool = False) -> bool:
         raise
     _held.append(file)
     return True
+
+
+def release(folder: Path) -> None:
+    """Let go of a job that :func:`claim` gave to this process, which goes on with other work."""
+    for file in [each for each in _held if Path(each.name) == folder / LOCK]:
+        _held.remove(file)
+        file.close()
 
 
 def _pod() -> str:
@@ -146,7 +156,8 @@ def run(folder: Path, launcher: Sequence[str] = ()) -> None:
         try:
             state, reason = _watch(process, spec, memory=not launcher)
         except _ToldToEnd:
-            _end_tree(process)
+            # What is started again, or was promised a warning, may be saving where it stands.
+            _end_tree(process, _SAVE_S if spec.requeue or spec.warning_s else _GRACE_S)
             native, _ = _native()
             if native and spec.requeue and not (folder / CANCELED).exists():
                 # Taken off its machine: it is started again, and goes on. Kubernetes does so only where it failed.
@@ -209,25 +220,28 @@ def _watch(process: subprocess.Popen[bytes], spec: JobSpec, *, memory: bool = Tr
             )
         used = _memory(process.pid) if limit else 0
         if used > limit:
+            # What processes share was counted once for each; to count it once is dearer.
+            used = _memory(process.pid, shared_once=True)
+        if used > limit:
             _end_tree(process)
             return JobState.FAILED, f"It used {used} bytes of memory; it had asked for {limit}. Ask for more."
 
 
-def _memory(pid: int) -> int:
+def _memory(pid: int, *, shared_once: bool = False) -> int:
     used = 0
     with contextlib.suppress(psutil.NoSuchProcess):
         root = psutil.Process(pid)
         for process in [root, *root.children(recursive=True)]:
             with contextlib.suppress(psutil.NoSuchProcess):
-                used += process.memory_info().rss
+                used += process.memory_full_info().pss if shared_once else process.memory_info().rss
     return used
 
 
-def _end_tree(process: subprocess.Popen[bytes]) -> None:
+def _end_tree(process: subprocess.Popen[bytes], grace_s: float = _GRACE_S) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     try:
-        process.wait(timeout=5)
+        process.wait(timeout=grace_s)
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
