@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import stat
 import subprocess
@@ -16,14 +15,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import httpx
 import psutil
 
-from genesis_hub import culling, logs, resources
+from genesis_hub import culling, logs, ports, resources
 from genesis_hub.front import Front
 from genesis_hub.people import People
 from genesis_hub.ports import Ports
@@ -31,7 +30,7 @@ from genesis_hub.roles import SERVICE
 from genesis_hub.secrets import Secrets
 from genesis_workbench.core import processes
 from genesis_workbench.core.errors import Conflict, GenesisError, InvalidInput, MissingDependency, Unavailable
-from genesis_workbench.core.site import HubSection, Site, load_site
+from genesis_workbench.core.site import Site, load_site
 from genesis_workbench.core.state import State
 
 if TYPE_CHECKING:
@@ -100,14 +99,14 @@ class Supervisor:
             One sentence that says what to do.
         """
         site = load_site(site_file)
-        site = site.at_port(_port(site.hub.address, site.hub.port if port is None else port))
+        site = site.at_port(ports.chosen(site.hub.address, site.hub.port if port is None else port))
         state = State(folder)
         _make_folders(state)
         supervisor = cls(site, site_file, state, say)
         supervisor._take_lock()
         try:
-            _claim(site.hub.address, site.hub.port)
-            _settle_ports(site, state)
+            ports.claim(site.hub.address, site.hub.port)
+            ports.settle(site, state)
             supervisor._faced = supervisor._front.stamp()
             supervisor._front.check()
             if tls := internal_tls(site, state):
@@ -156,7 +155,7 @@ class Supervisor:
     def _programs(self) -> list[Program]:
         secrets = Secrets.load_or_make(self.state.secrets)
         inside = self.site.hub.private_address
-        ports = _ports(self.state, self.site.hub)
+        inner = ports.kept(self.state, self.site.hub)
         tls = internal_tls(self.site, self.state)
         environment = {
             **os.environ,
@@ -169,14 +168,14 @@ class Supervisor:
         proxy = [
             *proxy_command(),
             *self._front.proxy_options(),
-            *("--api-ip", "127.0.0.1", "--api-port", str(ports.proxy_api)),
-            *("--error-target", f"{self._hub_url(ports)}/hub/error"),
+            *("--api-ip", "127.0.0.1", "--api-port", str(inner.proxy_api)),
+            *("--error-target", f"{self._hub_url(inner)}/hub/error"),
             *("--log-level", "warn"),
             *(tls.proxy_options() if tls else ()),
         ]
         if self.site.hub.origin_domain:
             # Hosts that the hub does not know are dashboards' origins: the service is their gate.
-            proxy += ["--host-routing", "--default-target", ports.service_beside(self.site)]
+            proxy += ["--host-routing", "--default-target", inner.service_beside(self.site)]
 
         def program(name: str, command: list[str], **more: str) -> Program:
             return Program(name, command, {**environment, **more}, self.state.logs / f"{name}.log")
@@ -205,21 +204,21 @@ class Supervisor:
                     "--address",
                     inside,
                     "--port",
-                    str(ports.service),
+                    str(inner.service),
                     *(tls.service_options() if tls else ()),
                 ],
-                **self._as_service(ports, secrets),
+                **self._as_service(inner, secrets),
                 **(tls.service_variables() if tls else {}),
             ),
             program("runner", [sys.executable, "-m", "genesis_services", "runner"]),
         ]
 
-    def _as_service(self, ports: Ports, secrets: Secrets) -> dict[str, str]:
+    def _as_service(self, inner: Ports, secrets: Secrets) -> dict[str, str]:
         """Return what JupyterHub would give to a service that it starts itself."""
         prefix = f"/services/{SERVICE}/"
         return {
             "JUPYTERHUB_API_TOKEN": secrets.service_token,
-            "JUPYTERHUB_API_URL": f"{self._hub_url(ports)}/hub/api",
+            "JUPYTERHUB_API_URL": f"{self._hub_url(inner)}/hub/api",
             "JUPYTERHUB_BASE_URL": "/",
             "JUPYTERHUB_HOST": self.site.public_url,
             "JUPYTERHUB_SERVICE_NAME": SERVICE,
@@ -274,10 +273,7 @@ class Supervisor:
             self._routes_at = now
         if now - self._shortened_at > _SHORTEN_EVERY_S:
             self._shortened_at = now
-            try:
-                logs.shorten(self.state.logs)
-            except OSError as error:
-                self.say(f"The logs cannot be shortened now: {error}")  # again in a minute
+            logs.shorten(self.state.logs)
         if now - self._culled_at > _CULL_EVERY_S:
             self._culled_at = now
             token = Secrets.load_or_make(self.state.secrets).culler_token
@@ -316,17 +312,17 @@ class Supervisor:
         """Return a client of the hub's API."""
         tls = internal_tls(self.site, self.state)
         return httpx.Client(
-            base_url=f"{self._hub_url(_ports(self.state, self.site.hub))}/hub/api",
+            base_url=f"{self._hub_url(ports.kept(self.state, self.site.hub))}/hub/api",
             headers={"Authorization": f"token {token}"},
             trust_env=False,
             timeout=20,
             verify=tls.calling_hub() if tls else True,
         )
 
-    def _hub_url(self, ports: Ports) -> str:
+    def _hub_url(self, inner: Ports) -> str:
         """Return where the hub listens."""
         scheme = "https" if self.site.internal_tls else "http"
-        return f"{scheme}://{self.site.hub.private_address}:{ports.hub}"
+        return f"{scheme}://{self.site.hub.private_address}:{inner.hub}"
 
     def _routes_restored(self) -> bool:
         """Ask the hub to compare the proxy's routes with its servers, and to mend what differs."""
@@ -480,79 +476,3 @@ def internal_tls(site: Site, state: State) -> InternalTls | None:
     from genesis_hub.internal_tls import InternalTls  # slow to import
 
     return InternalTls(state.internal_tls, site)
-
-
-def _port(address: str, port: int) -> int:
-    return port or _free_ports(address, 1)[0]
-
-
-def _claim(address: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError as error:
-            raise Conflict(
-                f"Port {port} on {address} cannot be used ({error.strerror}). Stop what uses it, or choose another: "
-                "`workbench up --port N` or `make up PORT=N`."
-            ) from error
-
-
-def _ports(state: State, hub: HubSection) -> Ports:
-    """Return the ports of our own processes: those that the site names, else free ones that are kept."""
-    file, kept = state.run / "ports.json", None
-    with suppress(FileNotFoundError, ValueError):
-        kept = Ports.read(file)
-    found = kept or Ports(*_free_ports(hub.private_address, 3))
-    found = replace(found, hub=hub.hub_port or found.hub, service=hub.service_port or found.service)
-    if found != kept:
-        found.write(file)
-    return found
-
-
-def _settle_ports(site: Site, state: State) -> None:
-    """Look that the ports of our own processes are free; where nobody else knows them, take others instead.
-
-    Raises
-    ------
-    Conflict
-        If one is taken by which servers that run know the hub, or which the site names.
-    """
-    hub, ports = site.hub, _ports(state, site.hub)
-    wanted = [
-        ("127.0.0.1", ports.proxy_api, 0),
-        (hub.private_address, ports.hub, hub.hub_port),
-        (hub.private_address, ports.service, hub.service_port),
-    ]
-    taken = [each for each in wanted if not _is_free(each[0], each[1])]
-    if not taken:
-        return
-    address, port, named = taken[0]
-    if named or site.servers.spawner != "local":
-        raise Conflict(
-            f"Port {port} on {address} is taken, by which the workbench's own processes find each other"
-            f"{', as the site file says' if named else ', and servers that run know it'}. Stop what uses it."
-        )
-    (state.run / "ports.json").unlink()
-    _ports(state, hub)
-
-
-def _is_free(address: str, port: int) -> bool:
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return False
-    return True
-
-
-def _free_ports(address: str, count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind((address, 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

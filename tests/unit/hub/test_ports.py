@@ -6,8 +6,7 @@ import socket
 
 import pytest
 
-from genesis_hub.ports import Ports
-from genesis_hub.supervisor import _free_ports, _ports, _settle_ports
+from genesis_hub.ports import Ports, free, kept, settle
 from genesis_workbench.core.errors import Conflict
 from genesis_workbench.core.site import HubSection, Site
 from genesis_workbench.core.state import State
@@ -16,11 +15,11 @@ from genesis_workbench.core.state import State
 def test_free_ports_are_kept_and_named_ones_go_before_them(tmp_path):
     state = State(tmp_path)
     state.run.mkdir()
-    free = _ports(state, HubSection())
-    assert len({free.proxy_api, free.hub, free.service} - {0}) == 3
-    assert _ports(state, HubSection()) == free
-    named = _ports(state, HubSection(hub_port=8081, service_port=8082))
-    assert named == Ports(free.proxy_api, 8081, 8082)
+    found = kept(state, HubSection())
+    assert len({found.proxy_api, found.hub, found.service} - {0}) == 3
+    assert kept(state, HubSection()) == found
+    named = kept(state, HubSection(hub_port=8081, service_port=8082))
+    assert named == Ports(found.proxy_api, 8081, 8082)
     assert Ports.read(state.run / "ports.json") == named  # where the hub itself reads them
 
 
@@ -29,7 +28,7 @@ def test_ports_that_cannot_be_read_are_forgotten(tmp_path, text):
     state = State(tmp_path)
     state.run.mkdir()
     (state.run / "ports.json").write_text(text)
-    found = _ports(state, HubSection())
+    found = kept(state, HubSection())
     assert Ports.read(state.run / "ports.json") == found
 
 
@@ -47,8 +46,6 @@ def test_a_port_that_others_know_is_not_changed_but_named(tmp_path, more, words)
         port = listening.getsockname()[1]
         if "hub" in more:
             more = {"hub": {"hub_port": port}}
-        Ports(*_free_ports("127.0.0.1", 1), port, *_free_ports("127.0.0.1", 1)).write(
-            state.run / "ports.json"
-        )
+        Ports(*free("127.0.0.1", 1), port, *free("127.0.0.1", 1)).write(state.run / "ports.json")
         with pytest.raises(Conflict, match=f"Port {port} on 127.0.0.1 is taken.*{words}"):
-            _settle_ports(Site(name="x", **more), state)
+            settle(Site(name="x", **more), state)
