@@ -71,7 +71,9 @@ class PeopleAuthenticator(Authenticator):
             return None
         self._guesses.right(name)
         user = handler.find_user(name) if handler is not None else None
-        if user is not None:
+        if user is None:
+            self._known.pop(name, None)  # what it knew of was deleted
+        else:
             await self._is_the_same(user, account)
         return _model(account)
 

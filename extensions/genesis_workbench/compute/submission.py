@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from genesis_workbench.core import plugins
 from genesis_workbench.core.errors import DeadlineExceeded, NotFound, Unavailable
@@ -69,6 +70,24 @@ def submit(spec: JobSpec, facility: str = "") -> Job:
 
 
 _AWAY_S = 2.0
+T = TypeVar("T")
+
+
+def patiently(look: Callable[[], T], deadline: float) -> T:
+    """Return what a look at a job gives, asked again while its scheduler is away: that says nothing of the job, which goes on.
+
+    Parameters
+    ----------
+    deadline : float
+        Until when, as :func:`time.monotonic` counts.
+    """
+    while True:
+        try:
+            return look()
+        except (Unavailable, DeadlineExceeded) as error:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{error.message} It goes on; wait again.", detail=error.detail) from error
+            time.sleep(_AWAY_S)
 
 
 def wait(job: Job, timeout_s: float = 3600, facility: str = "") -> Job:
@@ -83,16 +102,7 @@ def wait(job: Job, timeout_s: float = 3600, facility: str = "") -> Job:
     """
     here, deadline, pause_s = scheduler(facility), time.monotonic() + timeout_s, 0.05
     while True:
-        try:
-            now = here.status(job.key)
-        except (Unavailable, DeadlineExceeded) as error:
-            # A controller that fails over says nothing of the job, which goes on.
-            if time.monotonic() > deadline:
-                raise Unavailable(
-                    f"{error.message} The job {job.name!r} goes on; wait again.", detail=error.detail
-                ) from error
-            time.sleep(_AWAY_S)
-            continue
+        now = patiently(lambda: here.status(job.key), deadline)
         if now is None:
             raise NotFound(f"The job {job.key} was never submitted here.")
         if now.state.final:

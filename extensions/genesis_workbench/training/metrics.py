@@ -25,7 +25,7 @@ class MetricsLog:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("ab", buffering=0)
-        if self._file.tell() and not _ends_line(path):
+        if self._file.tell() and not ends_line(path):
             self._file.write(b"\n")
 
     def write(self, kind: str, step: int, **values: Any) -> None:
@@ -69,7 +69,8 @@ def current(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _ends_line(path: Path) -> bool:
+def ends_line(path: Path) -> bool:
+    """Whether a file, which is not empty, ends with a whole line."""
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read() == b"\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesis_workbench.compute.job import Job, JobState
-from genesis_workbench.core.errors import Conflict, DeadlineExceeded, GenesisError, NotFound, Unavailable
+from genesis_workbench.core.errors import Conflict, DeadlineExceeded, GenesisError, NotFound
 from genesis_workbench.training import metrics, record, registration
 from genesis_workbench.training.recipe import Code
 from genesis_workbench.training.record import RunRecord
@@ -124,20 +124,10 @@ class TrainingRun:
         Conflict
             If it ended without a model: it failed, was stopped, or its budget is spent; with the reason.
         """
+        from genesis_workbench.compute.submission import patiently
+
         deadline, pause_s = time.monotonic() + timeout_s, 0.1
-        while True:
-            try:
-                job = self.status()
-            except (
-                Unavailable,
-                DeadlineExceeded,
-            ):  # a controller that fails over says nothing of the run, which goes on
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(2)
-                continue
-            if job.state.final:
-                break
+        while not (job := patiently(self.status, deadline)).state.final:
             if time.monotonic() > deadline:
                 raise DeadlineExceeded(
                     f"The run {self.id} is still {job.state} after {timeout_s:g} s. It goes on; wait again."

@@ -215,8 +215,10 @@ class ToldRuns:
                 raise TooLarge(
                     f"The curve of {run} is larger than {MOST_BYTES:,} bytes. Raise log_steps in the next run."
                 )
+            if size and not metrics.ends_line(path):
+                # What a kill or a full disk has left of a line: the next one would be glued to it.
+                os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
             with path.open("ab") as file:
-                _end_at_a_line(path)
                 file.write(data)
             return here + len(fresh)
 
@@ -225,13 +227,6 @@ class ToldRuns:
         with (self._folder / f"{run}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield self._folder / f"{run}.jsonl"
-
-
-def _end_at_a_line(path: Path) -> None:
-    """Take away what a kill or a full disk has left of a line: the next one would be glued to it."""
-    text = path.read_bytes()
-    if text and not text.endswith(b"\n"):
-        os.truncate(path, text.rfind(b"\n") + 1)
 
 
 def _first(report: Report, person: Person) -> NewEvent:

@@ -397,7 +397,7 @@ def test_an_error_of_ours_is_still_one(catalog: LocalCatalog) -> None:
 def test_a_source_that_suddenly_sends_nothing_keeps_what_is_known(
     catalog: LocalCatalog, section: SourceSection, scripted: Any
 ) -> None:
-    answers = [[record("a"), record("b")], []]
+    answers = [[record("a"), record("b")], [], []]
 
     def script(_cursor: Any, _state: Any) -> Iterator[Page]:
         yield Page(answers.pop(0))
@@ -409,3 +409,5 @@ def test_a_source_that_suddenly_sends_nothing_keeps_what_is_known(
     assert "sent no record at all, where 2 are known" in report.reason
     assert ids(catalog) == ["lab.a", "lab.b"]
     assert "kept" in status(catalog).reason
+    assert harvest(catalog, section).removed == 0  # nor the second time
+    assert ids(catalog) == ["lab.a", "lab.b"]

@@ -94,7 +94,7 @@ class IntakeSource:
 def _yaml(body: bytes, section: SourceSection) -> Mapping[str, Any]:
     if len(body) > MAX_BYTES:
         raise InvalidInput(f"An Intake catalog of {len(body):,} bytes is too large; {MAX_BYTES:,} are read.")
-    content = plain_yaml.load(body.removeprefix(b"\xef\xbb\xbf"), f"The catalog of {section.name!r}")
+    content = plain_yaml.load(body, f"The catalog of {section.name!r}")
     if not isinstance(content, Mapping):
         raise InvalidInput(
             f"The source {section.name!r} sent {kind_of(content)}, where an Intake catalog was expected."

@@ -233,8 +233,15 @@ def _memory(pid: int, *, shared_once: bool = False) -> int:
         root = psutil.Process(pid)
         for process in [root, *root.children(recursive=True)]:
             with contextlib.suppress(psutil.NoSuchProcess):
-                used += process.memory_full_info().pss if shared_once else process.memory_info().rss
+                used += _shares(process) if shared_once else process.memory_info().rss
     return used
+
+
+def _shares(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except psutil.AccessDenied:  # of one that has become another account's
+        return int(process.memory_info().rss)
 
 
 def _end_tree(process: subprocess.Popen[bytes], grace_s: float = _GRACE_S) -> None:
