@@ -236,6 +236,9 @@ class _Owner:
                 if state in tasks:
                     tasks[state] += count
         http = scheduler.http_server
+        refused = keeper.refusal.message if keeper.refusal else ""
+        # A queue that is full or away is asked again: what waits for workers goes on waiting.
+        passing = refused if isinstance(keeper.refusal, Unavailable | DeadlineExceeded) else ""
         return {
             "name": self._name,
             "scheduler": self._site.scheduler,
@@ -246,8 +249,8 @@ class _Owner:
             "workers": keeper.workers(),
             "tasks": tasks,
             "finished": finished,
-            "trouble": keeper.trouble,
-            "refusal": keeper.refusal.message if keeper.refusal else "",
+            "trouble": keeper.trouble or passing,
+            "refusal": "" if passing else refused,
             "released": keeper.released,
             "replaced": keeper.replaced,
             "renewed": keeper.renewed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -174,6 +175,31 @@ def test_what_sbatch_itself_refuses_is_raised_with_its_words(site, slurm):
             compute.cluster(workers=1, queue="tiny", walltime=60)
     finally:
         slurm.run("scontrol", "update", "PartitionName=tiny", "State=UP", "AllowGroups=ALL")
+
+
+def test_a_worker_whose_submission_was_taken_without_an_answer_is_ended(site, slurm, tmp_path):
+    folder, lose = tmp_path / "programs", tmp_path / "lose"
+    folder.mkdir()
+    for name in ("squeue", "sinfo", "scancel", "scontrol"):
+        (folder / name).symlink_to(shutil.which(name))
+    # Slurm takes the job, and then the connection is gone.
+    (folder / "sbatch").write_text(
+        f'#!/bin/sh\nset -e\nnumber=$({shutil.which("sbatch")} "$@")\nif [ -e {lose} ]; then echo $number >> {lose}\n'
+        "echo 'sbatch: error: Batch job submission failed: Socket timed out' >&2; exit 1; fi\necho $number\n"
+    )
+    (folder / "sbatch").chmod(0o755)
+    with (tmp_path / "site.toml").open("a") as file:
+        file.write(f'programs = "{folder}"\n')
+    with compute.cluster(workers=1) as cluster:
+        cluster.wait(timeout_s=60)
+        lose.touch()
+        cluster.scale(2)
+        until(lambda: "Socket timed out" in cluster.status()["trouble"])
+        (stray,) = until(lambda: lose.read_text().split())
+        until(lambda: stray not in slurm.jobs())
+        lose.unlink()
+        cluster.wait(2, timeout_s=60)
+        assert len(slurm.jobs()) == 2
 
 
 def test_a_full_queue_is_told_and_the_work_waits(site, slurm):
