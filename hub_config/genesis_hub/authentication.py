@@ -45,8 +45,8 @@ class Guesses:
 class PeopleAuthenticator(Authenticator):
     """Names and passwords of `workbench users`.
 
-    The file is looked at with each sign-in and each refresh, so that a change needs no restart, and somebody who was
-    removed loses browser, token and spawn at the next refresh.
+    The file is looked at with each sign-in and each refresh, so that a change needs no restart: somebody who was removed
+    loses browser, token and spawn at the next refresh, and a new password signs out every browser.
     """
 
     people_file = Unicode(help="Path of the people file.").tag(config=True)
@@ -56,7 +56,7 @@ class PeopleAuthenticator(Authenticator):
         self._guesses = Guesses()
         self._people = People(Path(self.people_file))
         self._ending: set[asyncio.Future[Any]] = set()
-        self._known: dict[str, str] = {}  # by name, whose tokens and cookies the hub has
+        self._known: dict[str, dict[str, str]] = {}  # by name, whose tokens and cookies the hub has
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> dict[str, Any] | None:
         """Check name and password; at most 10 wrong ones a minute for one name."""
@@ -103,20 +103,28 @@ class PeopleAuthenticator(Authenticator):
 
     async def _is_the_same(self, user: Any, account: Account) -> bool:
         """Whether the hub's person is who has the name now; if not, nothing that the other one was given is good any more."""
+        now = _who(account)
         if user.name not in self._known:
-            self._known[user.name] = str((await user.get_auth_state() or {}).get("account", ""))
-        if self._known[user.name] == account.id:
+            self._known[user.name] = await user.get_auth_state() or {}
+        before = self._known[user.name]
+        if before == now:
             return True
-        self.log.warning(
-            "%s is another person than before: tokens and cookies of before are not good", user.name
-        )
-        for token in list(user.orm_user.api_tokens):
-            user.db.delete(token)
-        user.orm_user.cookie_id = new_token()
-        user.db.commit()
-        await user.save_auth_state({"account": account.id})
-        self._known[user.name] = account.id
-        return False
+        same = before.get("account", "") == account.id
+        if not same:
+            self.log.warning(
+                "%s is another person than before: tokens and cookies of before are not good", user.name
+            )
+        # Of before passwords were told apart, nobody is signed out for it.
+        if not same or "password" in before:
+            for token in list(user.orm_user.api_tokens):
+                # A new password ends what browsers were let in with. Servers and the person's own tokens go on.
+                if not same or token.client_id != "jupyterhub":
+                    user.db.delete(token)
+            user.orm_user.cookie_id = new_token()
+            user.db.commit()
+        await user.save_auth_state(now)
+        self._known[user.name] = now
+        return same
 
 
 def unless_known(user: Any, model: dict[str, Any]) -> dict[str, Any] | bool:
@@ -132,5 +140,10 @@ def _model(account: Account) -> dict[str, Any]:
         "name": account.name,
         "admin": account.admin,
         "groups": groups,
-        "auth_state": {"account": account.id},
+        "auth_state": _who(account),
     }
+
+
+def _who(account: Account) -> dict[str, str]:
+    """Return what tells a person from who had the name before, and their password from the one before: its salt."""
+    return {"account": account.id, "password": account.password.split("$")[1]}

@@ -231,7 +231,10 @@ def remove(name: str, state: StateOption = None) -> None:
 
 @users.command(epilog="Example: workbench users password alice")
 def password(name: str, state: StateOption = None) -> None:
-    """Give a person a new password and print it, once."""
+    """Give a person a new password and print it, once; browsers signed in with the old one are signed out within minutes.
+
+    Their server and the tokens that they made themselves go on: those are ended on the page Tokens.
+    """
     typer.echo(f"{name} can sign in with the password {_people(state).new_password(name)} (shown only now).")
 
 

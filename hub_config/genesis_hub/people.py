@@ -73,7 +73,7 @@ class People:
             del accounts[name]
 
     def new_password(self, name: str) -> str:
-        """Give a person a new password and return it."""
+        """Give a person a new password and return it. It signs out every browser that the old one let in."""
         password = new_password()
         with self._changing() as accounts:
             accounts[name] = replace(self._known(accounts, name), password=hash_password(password))

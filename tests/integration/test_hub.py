@@ -101,6 +101,23 @@ def test_whoever_is_removed_loses_token_and_sign_in(workbench, browser):
     assert newcomer.hub("GET", "users/leaver").json()["groups"] == ["solar"]
 
 
+def test_a_new_password_signs_out_browsers_and_ends_no_server(workbench, browser):
+    workbench.add("forgetful")
+    thief, theirs = browser("forgetful"), f"{workbench.user_origin('forgetful')}/user/forgetful/api"
+    token = thief.make_token("forgetful")
+    thief.start_server("forgetful")
+    assert thief.http.get(theirs).status_code == 200
+    process = workbench.server("forgetful")
+    told = workbench.run("users", "password", "forgetful")
+    workbench.passwords["forgetful"] = told.partition("password ")[2].split()[0]
+    # The hub asks the file again after 25 s.
+    workbench.until(lambda: thief.hub("GET", "users/forgetful").status_code == 403, timeout_s=90)
+    assert browser("forgetful").hub("GET", "users/forgetful").json()["servers"][""]["ready"]
+    assert process.is_running()
+    own = {"Authorization": f"token {token}"}
+    assert httpx.get(f"{workbench.public_url}/hub/api/user", headers=own, trust_env=False).status_code == 200
+
+
 @pytest.fixture
 def alices_kernel(workbench, browser):
     """Alice's server runs, and a websocket to a kernel in it is open."""

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from genesis_hub import ldap, oidc
-from genesis_hub.authentication import PeopleAuthenticator
+from genesis_hub.authentication import PeopleAuthenticator, _who
 from genesis_hub.people import People
 from genesis_hub.settings import Settings
 from genesis_workbench.core.errors import InvalidInput, Unavailable
@@ -87,7 +87,7 @@ def test_the_hub_writes_of_a_person_only_what_has_changed(tmp_path):
     authenticator = PeopleAuthenticator(people_file=str(tmp_path / "people.json"))
 
     async def kept():
-        return {"account": people.get("alice").id}
+        return _who(people.get("alice"))
 
     groups = [SimpleNamespace(name="solar")]
     alice = SimpleNamespace(name="alice", admin=False, groups=groups, get_auth_state=kept)
