@@ -19,7 +19,7 @@ from genesis_workbench.training.artifact import weights_artifact
 from genesis_workbench.training.configuration import Configuration
 from genesis_workbench.training.feeding import everything
 from genesis_workbench.training.recipe import Data, Parent, Product
-from genesis_workbench.training.shards import MemoryShards, split
+from genesis_workbench.training.shards import MemoryShards
 from genesis_workbench.training.utilisation import transformer_flops
 
 from . import windows
@@ -38,7 +38,11 @@ class SeriesConfig(Configuration):
     length: int = Field(36, ge=4, le=4096, description="Values of a window.")
     horizon: int = Field(12, gt=0, description="Values that are forecast, the last of a window.")
     hidden_share: float = Field(0.4, gt=0, lt=1, description="Share of values that pretraining hides.")
-    most_windows: int = Field(2000, gt=0, description="Most windows that pretraining takes of each dataset.")
+    most_windows: int = Field(
+        2000,
+        gt=0,
+        description="Most windows that pretraining takes of each dataset, a fifth of them to validate and test.",
+    )
     labelled: int = Field(40, ge=4, description="Examples that forecasting learns from.")
     held_out: float = Field(
         0.4, gt=0, lt=1, description="Share of a series, its end, that forecasting is tested on."
@@ -116,13 +120,17 @@ class SeriesModel:
 
 def _pretraining(config: SeriesConfig, opened: Sequence[Any]) -> Data:
     random = np.random.default_rng([config.seed, 1])
-    parts: list[list[np.ndarray]] = [[], [], []]
-    for each in opened:
-        found = windows.cut(windows.series(each), config.length, config.most_windows, random)
-        for part, rows in zip(parts, split(len(found), config.seed), strict=True):
-            part.append(found[rows])
-    train, validation, test = (MemoryShards({"values": np.concatenate(part)}, 512) for part in parts)
-    return Data(train, validation, test, {"windows": [len(each) for each in parts[0]]})
+    found = [
+        windows.parts(windows.series(each), config.length, config.most_windows, random) for each in opened
+    ]
+    together = [np.concatenate(kind) for kind in zip(*found, strict=True)]
+    if not all(len(kind) for kind in together):
+        raise InvalidInput(
+            f"None of the series has {3 * config.length} values: there would be no windows of {config.length} of another time to "
+            "validate and test on. Choose a smaller length, or add a longer series."
+        )
+    train, validation, test = (MemoryShards({"values": kind}, 512) for kind in together)
+    return Data(train, validation, test, {"windows": [len(each[0]) for each in found]})
 
 
 def _forecasting(config: SeriesConfig, opened: Any) -> Data:
@@ -184,9 +192,8 @@ def _signature(config: SeriesConfig, unit: str) -> Signature:
 
 def _card(config: SeriesConfig, data: Data, errors: Mapping[str, float], unit: str) -> ModelCard:
     pretrain = config.task == "pretrain"
-    # Windows of one long series begin a month after each other: those that were held out share values with others.
     seen = (
-        "held out; of long series they overlap those it was trained on, units of their spread"
+        "of times and places that it was not trained on, units of their spread"
         if pretrain
         else "of a time after all that it was trained on"
     )

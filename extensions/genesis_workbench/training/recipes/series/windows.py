@@ -54,18 +54,53 @@ def _climatologies(dataset: Any) -> list[np.ndarray]:
     return list(values)
 
 
-def cut(found: list[np.ndarray], length: int, most: int, random: np.random.Generator) -> np.ndarray:
-    """Return at most `most` windows, shape (windows, length); a year that repeats is continued, from a random month on."""
-    windows = []
+def parts(
+    found: list[np.ndarray], length: int, most: int, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return windows for training, validation and test that have no value in common.
+
+    A long series is cut in time: its last tenth, or one window's length where that is more, is the test, what is as long before
+    it the validation. One too short for three windows is for training alone. Of years that repeat, a tenth of the places each
+    is held out; a year is continued, from a random month on.
+
+    Parameters
+    ----------
+    found : list of numpy.ndarray
+        Series, each one value a month.
+    length : int
+        Values of a window.
+    most : int
+        Most windows of all three together.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Three arrays of shape (windows, length); validation and test may be empty.
+    """
+    years = [
+        np.resize(np.roll(each, -random.integers(12)), length)[None] for each in found if len(each) == 12
+    ]
+    order = random.permutation(len(years))
+    held = len(years) // 10
+    kinds = [
+        [years[at] for at in order[2 * held :]],
+        [years[at] for at in order[held : 2 * held]],
+        [years[at] for at in order[:held]],
+    ]
     for each in found:
-        if len(each) == 12:
-            begin = random.integers(12)
-            windows.append(np.resize(np.roll(each, -begin), length)[None])
-        elif len(each) >= length:
-            windows.append(np.lib.stride_tricks.sliding_window_view(each, length))
-    if not windows:
+        if length <= len(each) != 12:
+            last = max(len(each) // 10, length)
+            ends = [len(each) - 2 * last, len(each) - last] if len(each) >= 2 * last + length else []
+            for kind, stretch in zip(kinds, np.split(each, ends), strict=False):
+                kind.append(np.lib.stride_tricks.sliding_window_view(stretch, length))
+    if not any(kinds):
         raise InvalidInput(f"No series of the data has {length} values. Choose a smaller length.")
-    together = np.concatenate(windows)
+    shares = (most - 2 * (most // 10), most // 10, most // 10)
+    return tuple(_some(kind, length, share, random) for kind, share in zip(kinds, shares, strict=True))  # type: ignore[return-value]
+
+
+def _some(windows: list[np.ndarray], length: int, most: int, random: np.random.Generator) -> np.ndarray:
+    together = np.concatenate([np.empty((0, length), "float32"), *windows])
     together = together[np.isfinite(together).all(axis=1)]
     chosen = random.permutation(len(together))[:most]
     return np.ascontiguousarray(together[chosen], "float32")
