@@ -152,6 +152,8 @@ class SlurmWorkers:
             output=str(folder / "worker-%j.log"),
             options=[*site.slurm.options, "--no-requeue"],  # the keeper replaces it, under another name
         )
+        job_name = f"gw-{name}"[:60]
+        header(job_name)  # refuses what sbatch would not understand before anything is begun
         return WorkerJobs(
             name=name,
             cores=self._threads,
@@ -169,7 +171,7 @@ class SlurmWorkers:
             death_timeout=60,
             shebang="#!/bin/sh",
             scheduler_options={"interface": site.interface, "dashboard_address": "127.0.0.1:0"},
-            job_name=f"gw-{name}"[:60],
+            job_name=job_name,
             slurm=self._slurm,
             header=header,
             unwanted=self._unwanted,
