@@ -39,6 +39,10 @@ _TELL = ("squeue", "sinfo")
 _FINISHED = "invalid job id"
 
 
+class QueueFull(Unavailable):
+    """Slurm has as many jobs of this person as it takes: what was asked for is in no queue, and can be asked again."""
+
+
 @dataclass(frozen=True)
 class Waiting:
     """A job that Slurm has now, waiting or running."""
@@ -90,6 +94,8 @@ class Slurm:
             With the program's own words, where it refuses.
         Unavailable
             If Slurm's controller does not answer, or the program is not installed.
+        QueueFull
+            If it is a submission for which the queue has no room now.
         """
         path = shutil.which(program, path=self._site.programs or None)
         if path is None:
@@ -123,7 +129,7 @@ class Slurm:
         if (away and (failed or program != "sbatch")) or (failed and program in _TELL):
             raise Unavailable(f"Slurm's controller does not answer: {words or program}")
         if failed and program == "sbatch" and any(each in words for each in _FULL):
-            raise Unavailable(
+            raise QueueFull(
                 f"Slurm takes no more of your jobs now: {words}. Try again when others have ended."
             )
         if failed:
@@ -232,7 +238,7 @@ class Slurm:
         InvalidInput
             What was asked for, what there is, and what to ask for instead.
         """
-        refuse_unsatisfiable(what, self.queues(), queue, resources, walltime_s)
+        refuse_unsatisfiable(what, self._there(), queue, resources, walltime_s)
 
     def explain(self, job: Waiting) -> str:
         """Say why a job waits, in plain words."""

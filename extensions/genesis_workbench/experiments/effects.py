@@ -63,7 +63,7 @@ class Describe:
 
 @dataclass(frozen=True)
 class Submit:
-    """Submit. The answer is {key: why it was refused}, or None where the executor is away: try again later."""
+    """Submit. The answer is {key: why it was refused, or None where it is not taken yet}, or None where the executor is away."""
 
     executor: str
     requests: tuple[Request, ...]
@@ -236,7 +236,7 @@ class Hands:
         return [[known[repr(arguments)] for arguments in each.arguments] for each in wanted]
 
     @staticmethod
-    def _submit(executor: Executor, wanted: Sequence[Submit]) -> list[dict[str, str] | None]:
+    def _submit(executor: Executor, wanted: Sequence[Submit]) -> list[dict[str, str | None] | None]:
         try:
             refused = submit_all(executor, [request for each in wanted for request in each.requests])
         except (Unavailable, DeadlineExceeded) as error:

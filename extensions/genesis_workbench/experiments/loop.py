@@ -173,7 +173,7 @@ def start(
         refused = yield Submit(name, tuple(one.request for one in each))
         if refused is None:
             continue  # the executor is away
-        entries = [one.refused(refused[one.request.key]) for one in each if one.request.key in refused]
+        entries = [one.refused(words) for one in each if (words := refused.get(one.request.key)) is not None]
         entries += [one.started() for one in each if one.request.key not in refused]
         yield from write(entries)
 

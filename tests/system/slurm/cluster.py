@@ -70,6 +70,7 @@ AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={port}
 AccountingStoragePass={folder}/munge/sock
+AccountingStorageEnforce=limits
 """
 _DBD_CONF = """\
 AuthType=auth/munge
@@ -305,6 +306,9 @@ class SlurmCluster:
             assert time.monotonic() < deadline, (self.folder / "log/slurmdbd.log").read_text()
             self.run("sacctmgr", "-i", "add", "cluster", "test", check=False)
             time.sleep(0.2)
+        self.run("sacctmgr", "-i", "add", "account", "laboratory")
+        me = pwd.getpwuid(os.geteuid()).pw_name
+        self.run("sacctmgr", "-i", "add", "user", me, "account=laboratory", "defaultaccount=laboratory")
 
     def _daemon(self, program: str, *arguments: str) -> None:
         done = subprocess.run(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 from genesis_workbench.compute import JobSpec
 from genesis_workbench.compute.job import JobState
 from genesis_workbench.compute.schedulers.slurm import SlurmScheduler
+from genesis_workbench.core.errors import Unavailable
 from genesis_workbench.core.site import ComputeSection, SlurmSection
 from system.slurm.cluster import PATH, SlurmCluster
 from system.slurm.conftest import needed
@@ -46,6 +49,28 @@ def until(true, timeout_s=90):
         assert time.monotonic() < deadline, "not in time"
         time.sleep(0.2)
     return found
+
+
+def test_a_batch_of_more_than_slurm_takes_goes_through_in_parts(accounted, tmp_path):
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    accounted.run("sacctmgr", "-i", "modify", "user", me, "set", "MaxSubmitJobs=8")
+    scheduler = SlurmScheduler(tmp_path / "jobs", SITE)
+    specs = [
+        JobSpec(name="short", command=(sys.executable, "-c", "open('ran', 'a').write('x')"))
+        for _ in range(20)
+    ]
+    jobs = scheduler.submit_all(specs)
+    assert [bool(job.native_id) for job in jobs] == [True] * 8 + [False] * 12
+    assert {job.state for job in jobs[8:]} == {JobState.NEW}
+
+    def through():
+        waiting = [spec for spec in specs if not scheduler.status(spec.key).native_id]
+        with contextlib.suppress(Unavailable):  # none of it for now
+            scheduler.submit_all(waiting)
+        return all(scheduler.status(spec.key).state is JobState.COMPLETED for spec in specs)
+
+    until(through)
+    assert [scheduler.output(spec.key, "ran").read_text() for spec in specs] == ["x"] * 20
 
 
 def test_a_job_that_slurm_itself_ended_is_told_from_its_accounts(accounted, tmp_path):

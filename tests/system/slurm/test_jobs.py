@@ -205,6 +205,54 @@ def test_many_jobs_go_as_arrays(scheduler, slurm):
         assert scheduler.result(spec.key) == number
 
 
+def test_an_array_whose_numbers_were_cut_off_is_found_by_whatever_is_submitted_next(scheduler, tmp_path):
+    code = COUNT.format(file=str(tmp_path / "ran-{number}")) + "; import time; time.sleep(3)"
+    specs = [python(code.format(number=number)) for number in range(6)]
+    killed = (
+        "import json, os, pathlib, signal, sys\n"
+        "from genesis_workbench.compute import JobSpec\n"
+        "from genesis_workbench.compute.schedulers import slurm\n"
+        "from genesis_workbench.core.site import ComputeSection\n"
+        "write = slurm.write\n"
+        "def until_the_third(path, value):\n"
+        "    if path.name == 'native.json' and value['id'].endswith('_2'):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    write(path, value)\n"
+        "slurm.write = until_the_third\n"
+        "specs = [JobSpec.model_validate(each) for each in json.load(sys.stdin)]\n"
+        "slurm.SlurmScheduler(pathlib.Path(sys.argv[1]), ComputeSection()).submit_all(specs)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", killed, str(scheduler.folder)],
+        input=json.dumps([spec.model_dump(mode="json") for spec in specs]),
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == -signal.SIGKILL
+    other = python("pass")
+    jobs = scheduler.submit_all([specs[5], other])
+    # All six are elements of the one array that was there, also those that nobody asked for.
+    number = scheduler.status(specs[0].key).native_id.partition("_")[0]
+    assert [scheduler.status(spec.key).native_id for spec in specs] == [f"{number}_{n}" for n in range(6)]
+    assert jobs[0].native_id == f"{number}_5"
+    for spec in [*specs, other]:
+        assert ended(scheduler, spec.key).state is JobState.COMPLETED
+    assert [(tmp_path / f"ran-{number}").read_text() for number in range(6)] == ["x"] * 6
+
+
+def test_a_job_that_was_submitted_twice_is_told_of_by_the_one_that_runs(scheduler, slurm):
+    spec = python("import time; time.sleep(4)")
+    first = scheduler.submit(spec).native_id
+    until(lambda: scheduler.status(spec.key).state is JobState.ACTIVE)
+    again = slurm.run("sbatch", "--parsable", "--wrap", "true").strip()
+    (scheduler.folder / spec.key / "native.json").write_text(json.dumps({"id": again}))
+    until(lambda: "COMPLETED" in slurm.run("scontrol", "show", "job", again))
+    assert scheduler.status(spec.key).state is JobState.ACTIVE
+    assert scheduler.status(spec.key).native_id == first
+    assert ended(scheduler, spec.key).state is JobState.COMPLETED
+
+
 @pytest.mark.slow  # Slurm waits two minutes before it starts a job again
 def test_a_preempted_job_goes_on_where_it_may(scheduler, tmp_path):
     progress = tmp_path / "progress"

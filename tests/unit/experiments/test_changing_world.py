@@ -204,6 +204,25 @@ def test_an_approval_that_expires_while_an_executor_is_away_is_asked_for_again(
     assert verify_in(ledger, experiment).ok
 
 
+def test_an_executor_that_takes_a_few_at_a_time_gets_the_others_later(ledger, experiments, bench):
+    experiment = experiments.create(specification(budget=Budget(trials=10), parallel=10))
+    asked = []
+
+    def submit_all(requests):
+        asked.append(len(requests))
+        for each in requests[:4]:
+            bench.submit(each.key, each.parameters, each.arguments)
+        return {each.key: None for each in requests[4:]}
+
+    bench.submit_all, bench.slow = submit_all, True
+    known = loop.advance(ledger, experiment, None, {"bench": bench})
+    assert [trial.executions[0][1].state for trial in known.trials].count("started") == 4
+    bench.slow = False  # those that were taken go on although others are not taken yet
+    known = run(ledger, experiment, bench)
+    assert asked == [10, 6, 2]
+    assert (len(known.observed), [len(each) for each in bench.ran.values()]) == (10, [1] * 10)
+
+
 def test_a_start_that_nobody_approved_after_the_change_is_found(ledger, experiments, erin, bench):
     experiment = experiments.create(specification(budget=Budget(trials=1), parallel=1))
     loop.advance(ledger, experiment, None, {"bench": bench})

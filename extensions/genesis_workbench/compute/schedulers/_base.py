@@ -41,7 +41,15 @@ class Scheduler(Protocol):
         ...
 
     def submit_all(self, specs: Sequence[JobSpec]) -> list[Job]:
-        """Submit many, in as few requests as the scheduler allows."""
+        """Submit many, in as few requests as the scheduler allows.
+
+        Where it takes some only, for now, the others are returned as new, without a `native_id`; submit them again later.
+
+        Raises
+        ------
+        Unavailable
+            If it takes none now.
+        """
         ...
 
     def status(self, key: str) -> Job | None:

@@ -12,7 +12,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,7 +27,7 @@ from genesis_workbench.compute.schedulers._folder import (
     read,
     write,
 )
-from genesis_workbench.compute.slurm import Slurm, directives
+from genesis_workbench.compute.slurm import QueueFull, Slurm, directives
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.site import ComputeSection
 
@@ -36,6 +36,7 @@ _MISSED = "missed.json"
 _VISIBLE_S = 60.0
 """As long as a client of NFS may go on not seeing a new file, by default."""
 _ARRAY_SIZE = 1000  # below Slurm's default MaxArraySize of 1001
+_FULL_S = 5.0  # a queue that was full is not asked again for so long
 
 _STATES = {
     "OUT_OF_MEMORY": "It used more memory than it had asked for. Ask for more.",
@@ -66,6 +67,8 @@ class SlurmScheduler:
         self._site = site
         self._jobs = JobFolders(folder)
         self._slurm = Slurm(site.slurm)
+        self._arrays = folder / ".arrays"  # those that are being submitted
+        self._full: tuple[float, QueueFull] | None = None
 
     def submit(self, spec: JobSpec) -> Job:
         """Submit `spec` unless its key is known. See :class:`Scheduler`."""
@@ -81,15 +84,26 @@ class SlurmScheduler:
 
     def submit_all(self, specs: Sequence[JobSpec]) -> list[Job]:
         """Submit many, those that ask for the same in arrays of up to 1,000. See :class:`Scheduler`."""
+        if self._full and time.monotonic() - self._full[0] < _FULL_S:
+            raise self._full[1]
+        if not specs:
+            return []
         groups: dict[str, list[JobSpec]] = {}
         for spec in specs:
             groups.setdefault(_request(spec), []).append(spec)
         for group in groups.values():
             self._check(group[0])
-        for group in groups.values():
-            for first in range(0, len(group), _ARRAY_SIZE):
-                self._submit_array(group[first : first + _ARRAY_SIZE])
-        return [self._job(spec.key) for spec in specs]
+        for spec in specs:
+            self._jobs.publish(spec)
+        full = None
+        try:
+            self._submit_groups(groups.values())
+        except QueueFull as error:
+            self._full, full = (time.monotonic(), error), error
+        jobs = [self._job(spec.key) for spec in specs]
+        if full and not any(job.native_id for job in jobs):
+            raise full
+        return jobs
 
     def status(self, key: str) -> Job | None:
         """Return the job with this key. See :class:`Scheduler`."""
@@ -97,20 +111,17 @@ class SlurmScheduler:
         if not folder.exists():
             return None
         spec = self._jobs.spec(key)
-        native = read(folder / NATIVE)
-        extra: dict[str, Any] = {
-            "native_id": native["id"] if native else "",
-            "queue": spec.queue or self._site.queue,
-        }
+        number = self._number(folder)
+        extra: dict[str, Any] = {"native_id": number or "", "queue": spec.queue or self._site.queue}
         # The queue is asked first: what ends meanwhile leaves its outcome below.
-        job = self._slurm.mine().get(native["id"]) if native else None
+        job = self._slurm.mine().get(number) if number else None
         if ended := self._jobs.ended(key, spec):
             return ended.model_copy(update=extra)
         facts = self._jobs.facts(key, spec) | extra
-        if native is None:
+        if number is None:
             return Job(state=JobState.NEW, reason="It has not been submitted yet.", **facts)
         if job is None:
-            return self._gone(folder, native["id"], facts)
+            return self._gone(folder, number, facts)
         facts["queue"] = job.partition
         if job.state == "PENDING":
             return Job(
@@ -154,11 +165,11 @@ class SlurmScheduler:
             return ""
         with alone(folder):
             write(folder / CANCELED, {})
-            native = read(folder / NATIVE)
-            if native is None:
+            number = self._number(folder)
+            if number is None:
                 # It must not be started by a submission that is repeated later either.
                 write(folder / NATIVE, {"id": ""})
-        return str(native["id"]) if native else ""
+        return number or ""
 
     def _check(self, spec: JobSpec) -> None:
         if spec.image and not self._site.slurm.container:
@@ -169,21 +180,54 @@ class SlurmScheduler:
         queue = spec.queue or self._site.queue
         self._slurm.check(f"The job {spec.name!r}", queue, spec.resources, spec.walltime_s)
 
+    def _submit_groups(self, groups: Iterable[list[JobSpec]]) -> None:
+        self._arrays.mkdir(mode=0o700, exist_ok=True)
+        with alone(self._arrays):
+            self._settle()
+            for group in groups:
+                waiting = [spec for spec in group if not self._known(self._jobs.path(spec.key))]
+                for first in range(0, len(waiting), _ARRAY_SIZE):
+                    self._submit_array(waiting[first : first + _ARRAY_SIZE])
+
     def _submit_array(self, specs: list[JobSpec]) -> None:
-        targets = [self._jobs.publish(spec) for spec in specs]
-        first = min(targets)
-        with alone(first):
-            if all(self._known(target) for target in targets):
-                return
-            name = _job_name(specs)
-            # The array is known by its members: the same ones again are the same array.
-            listing = first / f"{name}.json"
-            write(listing, {"folders": [str(target) for target in targets]})
-            script = self._script(specs[0], name, array=listing, size=len(specs))
-            number = (self._slurm.named(name) or [self._slurm.submit(script, name)])[-1]
-            for index, target in enumerate(targets):
-                if not self._known(target):
-                    write(target / NATIVE, {"id": f"{number}_{index}"})
+        """Submit jobs as one array, or, where the queue has no room for it, as many of them as it has room for."""
+        name, folders = _job_name(specs), [str(self._jobs.path(spec.key)) for spec in specs]
+        listing, note = Path(min(folders)) / f"{name}.json", self._arrays / f"{name}.json"
+        write(listing, {"folders": folders})
+        write(note, {"folders": folders})  # kept where the answer does not come: see _settle
+        try:
+            number = self._slurm.submit(self._script(specs[0], name, array=listing, size=len(specs)), name)
+        except (QueueFull, InvalidInput) as error:
+            note.unlink()
+            listing.unlink()
+            half = len(specs) // 2
+            if isinstance(error, InvalidInput) or not half:
+                raise
+            self._submit_array(specs[:half])
+            self._submit_array(specs[half:])
+            return
+        self._write_numbers(folders, number)
+        note.unlink()
+
+    def _settle(self) -> None:
+        """Write down the numbers of arrays that Slurm may have taken without an answer, or whose numbers were cut off."""
+        for note in sorted(self._arrays.glob("*.json")):
+            if numbers := self._slurm.named(note.stem):
+                self._write_numbers((read(note) or {})["folders"], numbers[-1])
+            note.unlink()
+
+    def _write_numbers(self, folders: Sequence[str], number: str) -> None:
+        for index, folder in enumerate(map(Path, folders)):
+            if not self._known(folder):
+                write(folder / NATIVE, {"id": f"{number}_{index}"})
+
+    @staticmethod
+    def _number(folder: Path) -> str | None:
+        """Number of its job, and of the one that began it where two were submitted; None before it is submitted."""
+        started, native = read(folder / STARTED), read(folder / NATIVE)
+        if started and started["native_id"]:
+            return str(started["native_id"])
+        return str(native["id"]) if native else None
 
     @staticmethod
     def _known(target: Path) -> bool:

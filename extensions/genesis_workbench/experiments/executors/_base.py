@@ -185,7 +185,7 @@ class Executor(Protocol):
 
     Instead of the four attributes it may have ``signature(arguments) -> Signature``, where what it takes and gives
     depends on its arguments. A class attribute ``settings``, a record of its arguments, makes a form of them; and
-    ``standing(key) -> Standing`` says where an execution stands that has not ended. It may have ``submit_all(requests) -> {key: why it was refused}`` and
+    ``standing(key) -> Standing`` says where an execution stands that has not ended. It may have ``submit_all(requests) -> {key: why it was refused, or None: later}`` and
     ``observe_all(keys) -> {key: outcome}``, and ``cancel_all(keys)``, to do many at once. A class attribute ``code_only`` says why no
     form offers it. An executor that is ``elsewhere`` hears what became of its trials from other processes, as
     ``outcome.entered`` in the ledger.
@@ -228,8 +228,8 @@ def signature(executor: Executor, arguments: Mapping[str, Any]) -> Signature:
     )
 
 
-def submit_all(executor: Executor, requests: Sequence[Request]) -> dict[str, str]:
-    """Submit many and return why keys were refused; those of an executor that is away are left for later.
+def submit_all(executor: Executor, requests: Sequence[Request]) -> dict[str, str | None]:
+    """Submit many and return why keys were refused, or None for those that are to be submitted again later.
 
     Raises
     ------
@@ -238,9 +238,9 @@ def submit_all(executor: Executor, requests: Sequence[Request]) -> dict[str, str
     """
     many = getattr(executor, "submit_all", None)
     if many is not None:
-        found: dict[str, str] = many(requests)
+        found: dict[str, str | None] = many(requests)
         return found
-    refused = {}
+    refused: dict[str, str | None] = {}
     for request in requests:
         try:
             executor.submit(request.key, request.parameters, request.arguments)
@@ -322,7 +322,7 @@ class ProcessSimulator:
         """Submit the job. See :class:`Executor`."""
         self._place.scheduler.submit(self._job(Request(key, parameters, arguments)))
 
-    def submit_all(self, requests: Sequence[Request]) -> dict[str, str]:
+    def submit_all(self, requests: Sequence[Request]) -> dict[str, str | None]:
         """Submit the jobs, together. See :class:`Executor`."""
         return submit_jobs(self._place.scheduler, requests, self._job)
 
@@ -409,9 +409,10 @@ def allow_own_code(place: Place, name: str) -> None:
 
 def submit_jobs(
     scheduler: Scheduler, requests: Sequence[Request], describe: Callable[[Request], JobSpec]
-) -> dict[str, str]:
-    """Submit a job for each request, in as few calls as the scheduler allows; return why single ones were refused, by key."""
-    jobs, refused = [], {}
+) -> dict[str, str | None]:
+    """Submit a job for each request, in as few calls as the scheduler allows; return what :func:`submit_all` does."""
+    jobs: list[JobSpec] = []
+    refused: dict[str, str | None] = {}
     for request in requests:
         try:
             jobs.append(describe(request))
@@ -420,9 +421,9 @@ def submit_jobs(
     return refused | (_submit(scheduler, jobs) if jobs else {})
 
 
-def _submit(scheduler: Scheduler, jobs: Sequence[JobSpec]) -> dict[str, str]:
+def _submit(scheduler: Scheduler, jobs: Sequence[JobSpec]) -> dict[str, str | None]:
     try:
-        scheduler.submit_all(jobs)
+        made = scheduler.submit_all(jobs)
     except (Unavailable, DeadlineExceeded):
         raise
     except GenesisError as error:
@@ -431,7 +432,7 @@ def _submit(scheduler: Scheduler, jobs: Sequence[JobSpec]) -> dict[str, str]:
         # One that is refused must not hold up the others: find it. What was submitted already stays so.
         half = len(jobs) // 2
         return _submit(scheduler, jobs[:half]) | _submit(scheduler, jobs[half:])
-    return {}
+    return {job.key: None for job in made if job.state == "new" and not job.native_id}
 
 
 def job_standing(scheduler: Scheduler, key: str) -> Standing:

@@ -86,7 +86,7 @@ class JobExecutor:
         request = Request(key, parameters, arguments)
         self._place.scheduler.submit(self._spec(_read(arguments), request))
 
-    def submit_all(self, requests: Sequence[Request]) -> dict[str, str]:
+    def submit_all(self, requests: Sequence[Request]) -> dict[str, str | None]:
         """Submit many. See :class:`Executor`."""
         return submit_jobs(
             self._place.scheduler, requests, lambda each: self._spec(_read(each.arguments), each)

@@ -89,7 +89,7 @@ class TrainingExecutor:
         """Submit one run. See :class:`Executor`."""
         self._place.scheduler.submit(self._spec(Request(key, parameters, arguments)))
 
-    def submit_all(self, requests: Sequence[Request]) -> dict[str, str]:
+    def submit_all(self, requests: Sequence[Request]) -> dict[str, str | None]:
         """Submit many. See :class:`Executor`."""
         return submit_jobs(self._place.scheduler, requests, self._spec)
 
