@@ -10,6 +10,7 @@ import pytest
 from genesis_workbench.compute import Resources
 from genesis_workbench.compute.iri import client
 from genesis_workbench.compute.job import JobState
+from genesis_workbench.compute.schedulers import iri
 from genesis_workbench.compute.schedulers.iri import IriScheduler
 from genesis_workbench.core.errors import (
     InvalidInput,
@@ -160,15 +161,40 @@ def test_files_that_could_not_be_taken_there_start_nothing_and_go_again(facility
     runs_once(scheduler, spec)
 
 
-def test_a_facility_that_forgot_the_job(facility, scheduler):
-    spec = python("import time; time.sleep(60)")
+def test_a_facility_that_does_not_find_a_job_for_a_moment(facility, scheduler):
+    spec = counted()
     scheduler.submit(spec)
-    job = facility.machine.jobs.popitem()[1]
+    (number, job), *_ = facility.machine.jobs.items()
+    del facility.machine.jobs[number]
+    time.sleep(0.02)
+    now = scheduler.status(spec.key)
+    assert not now.state.final
+    assert now.reason == "The facility does not find it at the moment."
+    facility.machine.jobs[number] = job
+    runs_once(scheduler, spec)
+    assert not (scheduler.folder / spec.key / "missed.json").exists()
+
+
+def test_a_facility_that_forgot_the_job(facility, scheduler, monkeypatch):
+    monkeypatch.setattr(iri, "_FORGOTTEN_S", 0.0)
+    spec = python("import json, time; json.dump(7, open('result.json', 'w')); time.sleep(60)")
+    scheduler.submit(spec)
+    ((_, job),) = facility.machine.jobs.items()
+    left = facility.folder / "jobs" / spec.key / "result.json"
+    deadline = time.monotonic() + 60
+    while not (left.exists() and left.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    facility.machine.jobs.clear()
     facility.machine.end(job)
+    time.sleep(0.02)
+    assert not scheduler.status(spec.key).state.final
     time.sleep(0.02)
     found = scheduler.status(spec.key)
     assert found.state is JobState.FAILED
     assert "no longer knows it; whether the work was done is not known" in found.reason
+    assert "The result that it left was brought back" in found.reason
+    assert scheduler.result(spec.key) == 7
 
 
 def test_held_and_unknown_states(facility, scheduler):

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound
 from genesis_workbench.core.identifiers import canonical_json, check_slug
 
 SUBMITTED, STARTED, ENDED, CANCELED = "submitted.json", "started.json", "ended.json", "canceled.json"
+MISSED = "missed.json"
 _RESULT_LIMIT = 16 * 2**20
 
 
@@ -156,6 +158,20 @@ def alone(folder: Path) -> Iterator[None]:
     with (folder / "submission.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def missed_for(folder: Path, seconds: float) -> bool:
+    """Whether a job has been missed for so long, counted from the first such look; :func:`is_there` ends it."""
+    first = read(folder / MISSED)
+    if first is None:
+        write(folder / MISSED, {"time": time.time()})
+        return False
+    return bool(time.time() - float(first["time"]) > seconds)
+
+
+def is_there(folder: Path) -> None:
+    """Write down that a job is there, whether it was missed or not."""
+    (folder / MISSED).unlink(missing_ok=True)
 
 
 def read(path: Path) -> dict[str, Any] | None:

@@ -28,6 +28,8 @@ from genesis_workbench.compute.schedulers._folder import (
     STARTED,
     JobFolders,
     alone,
+    is_there,
+    missed_for,
     read,
     write,
 )
@@ -48,6 +50,7 @@ from genesis_workbench.core.site import ComputeSection
 NATIVE, ASKED, FETCHED = "native.json", "asked.json", "fetched.json"
 _OUTPUTS = ("stdout", "stderr", "result.json")
 _TAIL_BYTES = 2**20
+_FORGOTTEN_S = 60.0  # a facility that says for so long that there is no such job has none
 _LISTED_S = 600  # how far a facility's list of jobs may be behind
 
 
@@ -108,8 +111,8 @@ class IriScheduler:
         try:
             said = self._look(native)
         except NotFound:
-            words = "The facility no longer knows it; whether the work was done is not known."
-            return Job(state=JobState.FAILED, reason=words, **facts)
+            return self._gone(folder, spec, facts)
+        is_there(folder)
         if said.get("exit_code") == SECOND and (read(folder / ASKED) or {}).get("again"):
             return self._second(folder, spec, native, said, facts)
         return self._job(folder, spec, said, facts)
@@ -309,6 +312,21 @@ class IriScheduler:
             return self._job(folder, spec, said, facts)
         words = "Another copy of it took its place; the facility does not list that one yet."
         return Job(state=JobState.ACTIVE, reason=words, **facts)
+
+    def _gone(self, folder: Path, spec: JobSpec, facts: dict[str, Any]) -> Job:
+        """Say what became of a job that the facility has forgotten, or does not find for a moment."""
+        if (folder / CANCELED).exists():
+            return Job(state=JobState.CANCELED, reason="It was canceled.", **facts)
+        if not missed_for(folder, _FORGOTTEN_S):
+            state = JobState.ACTIVE if facts["started"] else JobState.QUEUED
+            return Job(state=state, reason="The facility does not find it at the moment.", **facts)
+        words = "The facility no longer knows it; whether the work was done is not known."
+        with contextlib.suppress(GenesisError):
+            if not (folder / FETCHED).exists():
+                self._fetch(folder, spec)
+            if (folder / "result.json").exists():
+                words += f" The result that it left was brought back, {folder / 'result.json'}: look at it."
+        return Job(state=JobState.FAILED, reason=words, **facts)
 
     def _job(self, folder: Path, spec: JobSpec, said: dict[str, Any], facts: dict[str, Any]) -> Job:
         state, when = outcome.state_of(said, canceled=(folder / CANCELED).exists()), outcome.moment(said)

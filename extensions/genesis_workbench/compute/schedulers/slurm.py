@@ -24,6 +24,7 @@ from genesis_workbench.compute.schedulers._folder import (
     STARTED,
     JobFolders,
     alone,
+    missed_for,
     read,
     write,
 )
@@ -32,7 +33,6 @@ from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.site import ComputeSection
 
 NATIVE = "native.json"
-_MISSED = "missed.json"
 _VISIBLE_S = 60.0
 """As long as a client of NFS may go on not seeing a new file, by default."""
 _ARRAY_SIZE = 1000  # below Slurm's default MaxArraySize of 1001
@@ -253,22 +253,13 @@ class SlurmScheduler:
             return Job(state=JobState.FAILED, reason=words, **facts)
         if ended.state in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "REQUEUED", "SUSPENDED"):
             return Job(state=JobState.ACTIVE if facts["started"] else JobState.QUEUED, **facts)
-        if ended.state == "COMPLETED" and not self._waited_for(folder):
+        if ended.state == "COMPLETED" and not missed_for(folder, _VISIBLE_S):
             # Another machine wrote it: a network's file system may show it here some time later.
             reason = "It has ended; its outcome is about to appear."
             return Job(state=JobState.ACTIVE, reason=reason, **facts)
         words = _STATES.get(ended.state, f"It ended as {ended.state} and left no outcome.")
         state = JobState.CANCELED if ended.state == "CANCELLED" else JobState.FAILED
         return Job(state=state, reason=words, exit_code=ended.exit_code, **facts)
-
-    @staticmethod
-    def _waited_for(folder: Path) -> bool:
-        """Whether what a job wrote would be visible by now, counted from when it was first missed."""
-        missed = read(folder / _MISSED)
-        if missed is None:
-            write(folder / _MISSED, {"time": time.time()})
-            return False
-        return bool(time.time() - float(missed["time"]) > _VISIBLE_S)
 
     def _script(self, spec: JobSpec, name: str, array: Path | None = None, size: int = 0) -> str:
         slurm = self._site.slurm
