@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from genesis_workbench.core.errors import Unavailable
 from genesis_workbench.core.identifiers import check_slug, idempotency_key, new_id
 
 RESERVED = frozenset(
@@ -137,6 +138,10 @@ class Job(Record):
         None, description="When the scheduler expects to start it, if it says."
     )
     restarts: int = Field(0, description="How often it was started again after preemption or a lost machine.")
+
+
+class QueueFull(Unavailable):
+    """There is no room for more jobs of this person now: what was asked for is in no queue, and can be asked for again."""
 
 
 class Queue(Record):

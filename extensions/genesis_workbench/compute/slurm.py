@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 
-from genesis_workbench.compute.job import Queue, Resources
+from genesis_workbench.compute.job import Queue, QueueFull, Resources
 from genesis_workbench.core.errors import DeadlineExceeded, InvalidInput, Unavailable
 from genesis_workbench.core.site import SlurmSection
 
@@ -37,10 +37,6 @@ _FULL = ("MaxSubmitJob", "AssocMaxSubmit", "QOSMaxSubmit", "Resource temporarily
 # Asked for what nobody can refuse: where they fail, whatever they say, nothing is known.
 _TELL = ("squeue", "sinfo")
 _FINISHED = "invalid job id"
-
-
-class QueueFull(Unavailable):
-    """Slurm has as many jobs of this person as it takes: what was asked for is in no queue, and can be asked again."""
 
 
 @dataclass(frozen=True)

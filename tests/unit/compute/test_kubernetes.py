@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genesis_workbench.compute.clusters.kubernetes import KubernetesWorkers, WorkerPod
-from genesis_workbench.compute.job import JobSpec, JobState, Resources
+from genesis_workbench.compute.job import JobSpec, JobState, QueueFull, Resources
 from genesis_workbench.compute.kubernetes import access, words
-from genesis_workbench.compute.kubernetes.api import Kubernetes
+from genesis_workbench.compute.kubernetes.api import Kubernetes, QuotaFull
 from genesis_workbench.compute.kubernetes.nodes import Nodes
 from genesis_workbench.compute.schedulers import wrapper
 from genesis_workbench.compute.schedulers.kubernetes import KubernetesScheduler
@@ -458,6 +458,31 @@ def test_what_no_machine_can_ever_run_is_refused(api, tmp_path, queue, resources
         return
     with pytest.raises(InvalidInput, match=words):
         there.check("It", queue, resources, walltime_s)
+
+
+def test_jobs_that_a_quota_has_room_for_are_made_and_the_others_later(monkeypatch, tmp_path):
+    full = 'jobs.batch "x" is forbidden: exceeded quota: q, requested: count/jobs.batch=1, limited: count/jobs.batch=2'
+    made = []
+
+    def create(_client, _kind, manifest):
+        if len(made) == room:
+            raise QuotaFull(f"Kubernetes refused: {full}")
+        made.append(manifest["metadata"]["name"])
+
+    place = KubernetesScheduler(tmp_path, section(tmp_path))
+    monkeypatch.setattr(place, "_check", lambda _spec: None)
+    monkeypatch.setattr(Kubernetes, "create", create)
+    monkeypatch.setattr(Kubernetes, "list", lambda *_arguments, **_more: [])
+    specs = [JobSpec(name="t", command=("true",)) for _ in range(4)]
+    room = 0
+    with pytest.raises(QueueFull, match=r"exceeded quota: q.*Try again when others have ended"):
+        place.submit_all(specs)
+    room = 2
+    jobs = place.submit_all(specs)
+    assert [job.native_id for job in jobs] == [*made, "", ""]
+    assert jobs[3].state is JobState.NEW
+    room = 4
+    assert [job.native_id for job in place.submit_all(specs)] == made
 
 
 def test_a_quota_that_is_too_small_is_told(api, tmp_path):

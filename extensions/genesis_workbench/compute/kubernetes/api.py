@@ -48,6 +48,10 @@ _GROUPS = {
 }
 
 
+class QuotaFull(InvalidInput):
+    """A quota of the namespace is used up, or too small."""
+
+
 class Kubernetes:
     """One namespace of one cluster.
 
@@ -93,7 +97,9 @@ class Kubernetes:
         Conflict
             If there is one of that name.
         InvalidInput
-            With Kubernetes' own words, where it refuses: not valid, a quota is full, a policy forbids it.
+            With Kubernetes' own words, where it refuses: not valid, a policy forbids it.
+        QuotaFull
+            If a quota leaves no room for it now.
         PermissionRefused
             If this account may not.
         """
@@ -194,6 +200,8 @@ def _refusal(status: int, answer: Object) -> GenesisError:
             f"Kubernetes does not let this account do it: {words}. Ask the operator for the rights that the chart gives "
             "notebooks with compute.enabled."
         )
+    if status == 403 and "exceeded quota" in words:
+        return QuotaFull(f"Kubernetes refused: {words}")
     if status == 404:
         return NotFound(f"Kubernetes has no such thing: {words}")
     if status == 409 and answer.get("reason") == "AlreadyExists":
@@ -203,4 +211,4 @@ def _refusal(status: int, answer: Object) -> GenesisError:
     return InvalidInput(f"Kubernetes refused: {words}")
 
 
-__all__ = ["Kubernetes", "Object"]
+__all__ = ["Kubernetes", "Object", "QuotaFull"]

@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from genesis_workbench.compute.job import Job, JobSpec, JobState, Queue, Resources
+from genesis_workbench.compute.job import Job, JobSpec, JobState, Queue, QueueFull, Resources
 from genesis_workbench.compute.kubernetes import pods, words
-from genesis_workbench.compute.kubernetes.api import Kubernetes, Object
+from genesis_workbench.compute.kubernetes.api import Kubernetes, Object, QuotaFull
 from genesis_workbench.compute.kubernetes.nodes import Nodes
 from genesis_workbench.compute.kubernetes.volume import Shared, shared_folder
 from genesis_workbench.compute.schedulers import wrapper
@@ -81,11 +81,21 @@ class KubernetesScheduler:
         """Submit one after the other, all checked before the first is made. See :class:`Scheduler`."""
         for spec in {_request(spec): spec for spec in specs}.values():
             self._check(spec)
-        for spec in specs:
-            self._make(spec)
+        manifests = [self._manifest(spec) for spec in specs]
+        folders = [self._jobs.publish(spec) for spec in specs]
+        full = None
+        try:
+            for folder, manifest in zip(folders, manifests, strict=True):
+                self._make(folder, manifest)
+        except QuotaFull as error:
+            words = f"{error.message}. Try again when others have ended."
+            full = QueueFull(words)
+            full.__cause__ = error
         self._seen = None
-        jobs = [self.status(spec.key) for spec in specs]
-        return [job for job in jobs if job is not None]  # each is: its folder was written
+        jobs = [job for spec in specs if (job := self.status(spec.key)) is not None]  # its folder was written
+        if full and not any(job.native_id for job in jobs):
+            raise full
+        return jobs
 
     def status(self, key: str) -> Job | None:
         """Return the job with this key. See :class:`Scheduler`."""
@@ -156,15 +166,13 @@ class KubernetesScheduler:
             )
         self._nodes.check(what, spec.queue, self._size(spec), spec.walltime_s)
 
-    def _make(self, spec: JobSpec) -> None:
-        manifest = self._manifest(spec)
-        target = self._jobs.publish(spec)
-        with alone(target):
-            if not self._known(target):
+    def _make(self, folder: Path, manifest: Object) -> None:
+        with alone(folder):
+            if not self._known(folder):
                 # One of that name is this job, from a submission whose answer was lost.
                 with contextlib.suppress(Conflict):
                     self._kubernetes.create("jobs", manifest)
-                write(target / NATIVE, {"id": manifest["metadata"]["name"]})
+                write(folder / NATIVE, {"id": manifest["metadata"]["name"]})
 
     def _size(self, spec: JobSpec) -> Resources:
         asked = spec.resources

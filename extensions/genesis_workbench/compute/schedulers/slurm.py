@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from genesis_workbench.compute.job import Job, JobSpec, JobState, Queue
+from genesis_workbench.compute.job import Job, JobSpec, JobState, Queue, QueueFull
 from genesis_workbench.compute.schedulers import wrapper
 from genesis_workbench.compute.schedulers._folder import (
     CANCELED,
@@ -28,7 +28,7 @@ from genesis_workbench.compute.schedulers._folder import (
     read,
     write,
 )
-from genesis_workbench.compute.slurm import QueueFull, Slurm, directives
+from genesis_workbench.compute.slurm import Slurm, directives
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.site import ComputeSection
 
