@@ -19,7 +19,7 @@ from genesis_workbench.core.units import check_unit, convert
 from genesis_workbench.experiments.approval import expiry
 from genesis_workbench.experiments.checking import APPROVE
 from genesis_workbench.experiments.domain import Domain
-from genesis_workbench.experiments.executing import RETURNED, attempt_cost, running
+from genesis_workbench.experiments.executing import RETURNED, Running, attempt_cost, ready, running
 from genesis_workbench.experiments.executors._base import Executor, Standing, signature
 from genesis_workbench.experiments.reach import planned
 from genesis_workbench.experiments.record import Record
@@ -31,6 +31,7 @@ from genesis_workbench.experiments.writing import Entry
 
 Became = Literal["observed", "failed", "again"]
 _MOST_POINTS = 10_000
+_LATE_S, _MOST_LATE = 10.0, 20
 
 
 def command(state: ExperimentState, person: Person, what: str, reason: str) -> Entry | None:
@@ -80,25 +81,31 @@ def waits(state: ExperimentState) -> bool:
 
 
 def queue(state: ExperimentState, executors: Mapping[str, Executor]) -> list[dict[str, Any]]:
-    """Return the executions under way, each with where its executor says that it stands."""
-    found = []
-    for each in running(state):
-        standing = Standing()
-        if (ask := getattr(executors[each.step.executor], "standing", None)) is not None:
-            try:
-                standing = ask(each.execution.key)
-            except GenesisError as error:
-                standing = Standing(error.message)
-        about = {**each.place, "executor": each.step.executor, "state": each.execution.state}
-        found.append(
-            {
-                **about,
-                "since": each.execution.started,
-                "words": standing.words,
-                "laboratory": standing.laboratory,
-            }
-        )
+    """Return the executions under way, and those that are late to begin, each with where its executor says that it stands."""
+    late = [each for each in ready(state) if clock.seconds_since(each.trial.proposed) > _LATE_S]
+    if state.state != "running":
+        late = []  # they wait for a person
+    found = [_standing(each, executors) for each in [*running(state), *late[:_MOST_LATE]]]
+    if more := late[_MOST_LATE:]:
+        found.append({"words": f"{len(more)} more that have not begun"})
     return found
+
+
+def _standing(each: Running, executors: Mapping[str, Executor]) -> dict[str, Any]:
+    standing = Standing()
+    if (ask := getattr(executors[each.step.executor], "standing", None)) is not None:
+        try:
+            standing = ask(each.execution.key)
+        except GenesisError as error:
+            standing = Standing(error.message)
+    return {
+        **each.place,
+        "executor": each.step.executor,
+        "state": each.execution.state,
+        "since": each.execution.started,
+        "words": standing.words,
+        "laboratory": standing.laboratory,
+    }
 
 
 def approve(state: ExperimentState, person: Person, number: int, digest: str, *, alone: bool) -> Entry:

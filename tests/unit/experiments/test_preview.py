@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from genesis_workbench.core.units import check_unit
-from genesis_workbench.experiments import Approval, Budget, Categorical, Integer, Real, loop
+from genesis_workbench.experiments import Approval, Budget, Categorical, Integer, Real, loop, people
 from genesis_workbench.experiments.choices import choices
+from genesis_workbench.experiments.executors._base import Standing
 from genesis_workbench.experiments.preview import faults, preview
 from genesis_workbench.experiments.store import local_executors
 from genesis_workbench.experiments.surrogate import slices
@@ -259,6 +260,28 @@ def test_what_is_under_way_says_where_it_stands(experiments, ledger, bench):
         (1, "started", "place 3"),
         (2, "started", "place 3"),
     ]
+
+
+def test_what_an_executor_does_not_take_for_now_is_told(experiments, ledger, bench, monkeypatch):
+    bench.slow = True
+    bench.standing = lambda key: Standing("there is no room in the queue" if key not in bench.ran else "")
+
+    def submit_all(requests):
+        bench.submit(requests[0].key, requests[0].parameters, {})
+        return {each.key: None for each in requests[1:]}
+
+    bench.submit_all = submit_all
+    experiment = experiments.create(specification(parallel=30, budget=Budget(trials=30)))
+    loop.advance(ledger, experiment, None, {"bench": bench})
+    assert len(experiments.queue(experiment)) == 1  # the others have been proposed just now
+    monkeypatch.setattr(people, "_LATE_S", 0.0)
+    found = experiments.queue(experiment)
+    assert (found[0]["state"], found[0]["words"]) == ("started", "")
+    told = {(each["state"], each["words"]) for each in found[1:21]}
+    assert told == {("proposed", "there is no room in the queue")}
+    assert found[21:] == [{"words": "9 more that have not begun"}]
+    experiments.command(experiment, "pause")
+    assert len(experiments.queue(experiment)) == 1  # nothing is late that a person holds back
 
 
 def _plain(changes):

@@ -440,6 +440,8 @@ def job_standing(scheduler: Scheduler, key: str) -> Standing:
     job = scheduler.status(key)
     if job is None:
         return Standing("not yet submitted")
+    if job.state == "new" and not job.native_id:
+        return Standing("not yet submitted: its queue has no room for now, or does not answer")
     place = f", place {job.position}" if job.position else ""
     machine = f" ({job.queue})" if job.queue else ""
     return Standing(f"job {job.state}{machine}{place}" + (f": {job.reason}" if job.reason else ""))
