@@ -124,7 +124,7 @@ class Slurm:
         # squeue exits with 0 also where it was told a part only; a submission that has a number was taken.
         if (away and (failed or program != "sbatch")) or (failed and program in _TELL):
             raise Unavailable(f"Slurm's controller does not answer: {words or program}")
-        if failed and program == "sbatch" and any(each in words for each in _FULL):
+        if failed and program == "sbatch" and says_full(words):
             raise QueueFull(
                 f"Slurm takes no more of your jobs now: {words}. Try again when others have ended."
             )
@@ -271,6 +271,11 @@ class Slurm:
             return None
         state, code = lines[-1].split("|")
         return Ended(state.split()[0], int(code.partition(":")[0]), "")
+
+
+def says_full(words: str) -> bool:
+    """Whether a refusal means that there is no room for more jobs of this person now."""
+    return any(each in words for each in _FULL)
 
 
 def refuse_unsatisfiable(

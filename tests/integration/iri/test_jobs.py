@@ -9,7 +9,7 @@ import pytest
 
 from genesis_workbench.compute import Resources
 from genesis_workbench.compute.iri import client
-from genesis_workbench.compute.job import JobState
+from genesis_workbench.compute.job import JobState, QueueFull
 from genesis_workbench.compute.schedulers import iri
 from genesis_workbench.compute.schedulers.iri import IriScheduler
 from genesis_workbench.core.errors import (
@@ -159,6 +159,31 @@ def test_files_that_could_not_be_taken_there_start_nothing_and_go_again(facility
     assert not facility.machine.jobs
     scheduler.submit(spec)
     runs_once(scheduler, spec)
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_jobs_for_which_the_facility_has_no_room_wait_and_the_others_go_on(facility, scheduler, status):
+    words = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
+    facility.fail("launchJob", status, detail=words)
+    specs = [counted() for _ in range(3)]
+    with pytest.raises(QueueFull, match="QOSMaxSubmitJobPerUserLimit"):
+        scheduler.submit_all(specs)
+    submit = scheduler.submit
+
+    def then_full(spec):
+        if spec is specs[2]:
+            facility.fail("launchJob", status, detail=words)
+        return submit(spec)
+
+    scheduler.submit = then_full
+    jobs = scheduler.submit_all(specs)
+    assert [bool(job.native_id) for job in jobs] == [True, True, False]
+    assert jobs[2].state is JobState.NEW
+    assert "not been submitted yet" in jobs[2].reason
+    scheduler.submit = submit
+    scheduler.submit_all(specs)
+    for spec in specs:
+        runs_once(scheduler, spec)
 
 
 def test_a_facility_that_does_not_find_a_job_for_a_moment(facility, scheduler):

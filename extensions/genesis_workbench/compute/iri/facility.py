@@ -16,8 +16,10 @@ from typing import Any
 
 from genesis_workbench.compute.iri import client as http
 from genesis_workbench.compute.iri.files import Files, objects, segment, whole
-from genesis_workbench.compute.job import Queue
+from genesis_workbench.compute.job import Queue, QueueFull
+from genesis_workbench.compute.slurm import says_full
 from genesis_workbench.core.errors import (
+    GenesisError,
     InvalidInput,
     NotFound,
     Unavailable,
@@ -163,11 +165,18 @@ class Facility:
         ------
         AnswerLost
             If it may or may not have been taken.
+        QueueFull
+            If there is no room for it now.
         """
         link = resource.submit_link or self.client.at(f"compute/job/{segment(resource.id)}")
-        said = self.client.call(
-            "POST", link, what=f"submit the job {body.get('name')!r}", body=body, key=key, repeat=False
-        )
+        try:
+            said = self.client.call(
+                "POST", link, what=f"submit the job {body.get('name')!r}", body=body, key=key, repeat=False
+            )
+        except GenesisError as error:
+            if says_full(error.message):  # the words of the scheduler behind it, under whatever status
+                raise QueueFull(error.message) from error
+            raise
         return self._identity(resource, said.value)
 
     def job(self, link: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from genesis_workbench.compute.iri.client import AnswerLost, NotOffered
 from genesis_workbench.compute.iri.facility import Facility, Resource
 from genesis_workbench.compute.iri.files import MAX_FILE_BYTES, TaskFailed
 from genesis_workbench.compute.iri.request import CLAIMED, SECOND, body, headers, job_name
-from genesis_workbench.compute.job import Job, JobSpec, JobState, Queue
+from genesis_workbench.compute.job import Job, JobSpec, JobState, Queue, QueueFull
 from genesis_workbench.compute.schedulers._folder import (
     CANCELED,
     ENDED,
@@ -91,7 +91,17 @@ class IriScheduler:
         """Submit one after the other: the API takes single jobs. See :class:`Scheduler`."""
         for spec in specs:
             self._check(spec)
-        return [self.submit(spec) for spec in specs]
+        jobs: list[Job] = []
+        for spec in specs:
+            try:
+                jobs.append(self.submit(spec))
+            except QueueFull:
+                if not jobs:
+                    raise
+                break
+        for spec in specs[len(jobs) :]:
+            self._jobs.publish(spec)
+        return [*jobs, *(job for spec in specs[len(jobs) :] if (job := self.status(spec.key)) is not None)]
 
     def status(self, key: str) -> Job | None:
         """Return the job with this key. See :class:`Scheduler`."""
@@ -244,7 +254,7 @@ class IriScheduler:
         write(target / ASKED, asked)
         try:
             native = self._send(target, asked)
-        except (InvalidInput, PermissionRefused, SignInRequired):
+        except (InvalidInput, PermissionRefused, QueueFull, SignInRequired):
             if not (read(target / ASKED) or {}).get("again"):
                 (target / ASKED).unlink()  # refused for certain: the next request may be another
             raise
