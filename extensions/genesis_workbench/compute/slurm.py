@@ -160,8 +160,8 @@ class Slurm:
         return self._mine[1]
 
     def named(self, name: str) -> list[str]:
-        """Return the numbers of this account's jobs with this name that Slurm still knows."""
-        lines = self.run("squeue", "--me", "-h", "-t", "all", f"--name={name}", "-o", "%A").split()
+        """Return the numbers of this account's jobs with this name that Slurm still knows; of an array its own."""
+        lines = self.run("squeue", "--me", "-h", "-t", "all", f"--name={name}", "-o", "%F").split()
         return sorted(set(lines), key=int)
 
     def position(self, job: Waiting) -> int | None:

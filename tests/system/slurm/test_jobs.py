@@ -207,7 +207,8 @@ def test_many_jobs_go_as_arrays(scheduler, slurm):
 
 def test_an_array_whose_numbers_were_cut_off_is_found_by_whatever_is_submitted_next(scheduler, tmp_path):
     code = COUNT.format(file=str(tmp_path / "ran-{number}")) + "; import time; time.sleep(3)"
-    specs = [python(code.format(number=number)) for number in range(6)]
+    whole = Resources(cpu_cores=4)  # four of them run at once, two wait
+    specs = [python(code.format(number=number), resources=whole) for number in range(6)]
     killed = (
         "import json, os, pathlib, signal, sys\n"
         "from genesis_workbench.compute import JobSpec\n"
@@ -230,6 +231,7 @@ def test_an_array_whose_numbers_were_cut_off_is_found_by_whatever_is_submitted_n
         timeout=60,
     )
     assert done.returncode == -signal.SIGKILL
+    until((tmp_path / "ran-0").exists)  # elements that run have numbers of their own
     other = python("pass")
     jobs = scheduler.submit_all([specs[5], other])
     # All six are elements of the one array that was there, also those that nobody asked for.
