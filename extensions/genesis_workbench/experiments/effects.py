@@ -12,8 +12,10 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as StillRunning
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from genesis_workbench.compute.job import QueueFull
 from genesis_workbench.core.errors import Conflict, DeadlineExceeded, Unavailable
 from genesis_workbench.core.leases import Lease
 from genesis_workbench.core.ledger import Event, Ledger, NewEvent
@@ -237,8 +239,12 @@ class Hands:
 
     @staticmethod
     def _submit(executor: Executor, wanted: Sequence[Submit]) -> list[dict[str, str | None] | None]:
+        # In turns, so that where some only are taken, one experiment's thousands do not keep out another's two.
+        turns = zip_longest(*(each.requests for each in wanted))
         try:
-            refused = submit_all(executor, [request for each in wanted for request in each.requests])
+            refused = submit_all(executor, [one for turn in turns for one in turn if one is not None])
+        except QueueFull:  # nothing to warn of: they wait for their turn
+            return [None for _ in wanted]
         except (Unavailable, DeadlineExceeded) as error:
             log.warning("The executor %s is away: %s", executor.name, error)
             return [None for _ in wanted]

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from genesis_workbench.compute import JobSpec, Resources
-from genesis_workbench.compute.job import JobState
+from genesis_workbench.compute.job import JobState, QueueFull
 from genesis_workbench.compute.schedulers import local, wrapper
 from genesis_workbench.compute.schedulers.local import LocalScheduler
 from genesis_workbench.core.errors import Conflict, InvalidInput, NotFound
@@ -64,7 +64,7 @@ def test_a_submission_killed_between_intent_and_start_runs_once_when_repeated(sc
         "import os, signal, sys, pathlib\n"
         "from genesis_workbench.compute import JobSpec\n"
         "from genesis_workbench.compute.schedulers.local import LocalScheduler\n"
-        "LocalScheduler._start = lambda self, target: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "LocalScheduler._start = lambda self, *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "LocalScheduler(pathlib.Path(sys.argv[1])).submit(JobSpec.model_validate_json(sys.argv[2]))\n"
     )
     command = [sys.executable, "-c", killed, str(scheduler.folder), spec.model_dump_json()]
@@ -152,6 +152,49 @@ def test_a_watcher_that_was_killed_is_not_taken_for_success(scheduler):
 def test_what_no_machine_here_can_hold_is_refused_before_it_is_queued(scheduler):
     with pytest.raises(InvalidInput, match="this machine has"):
         scheduler.submit(python("pass", resources=Resources(cpu_cores=1000)))
+
+
+def test_a_machine_takes_a_few_jobs_for_each_core_and_the_others_when_those_have_ended(
+    scheduler, monkeypatch
+):
+    monkeypatch.setattr(local, "_PLACES_A_CORE", 0)
+    monkeypatch.setattr(local, "_LEAST_PLACES", 2)
+    specs = [python("import time; time.sleep(60)") for _ in range(4)]
+    jobs = scheduler.submit_all(specs)
+    assert [job.state is JobState.NEW for job in jobs] == [False, False, True, True]
+    assert "Jobs for 2 cores run here, as many as may" in jobs[2].reason
+    with pytest.raises(QueueFull, match="Wait until some have ended"):
+        LocalScheduler(scheduler.folder).submit(specs[2])
+    assert scheduler.status(specs[2].key) is None  # nothing of it is left
+    scheduler.cancel(specs[0].key)
+    wait(scheduler, specs[0].key)
+    until(lambda: submitted(scheduler, specs[2]))
+    # A watcher that is killed holds its place no longer.
+    until(lambda: scheduler.status(specs[1].key).state is JobState.ACTIVE)
+    started = json.loads((scheduler.folder / specs[1].key / "started.json").read_text())
+    watcher = psutil.Process(started["pid"])
+    children = watcher.children()
+    watcher.kill()
+    for child in children:
+        child.kill()
+    until(lambda: submitted(scheduler, specs[3]))
+    for spec in specs[2:]:
+        scheduler.cancel(spec.key)
+        wait(scheduler, spec.key)
+
+
+def submitted(scheduler, spec):
+    try:
+        return scheduler.submit(spec)
+    except QueueFull:
+        return None
+
+
+def until(true, timeout_s=30):
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.05)
 
 
 def test_a_key_cannot_leave_the_folder():

@@ -12,8 +12,10 @@ from genesis_workbench.core.access import Person
 from genesis_workbench.core.errors import InvalidInput, Unavailable
 from genesis_workbench.experiments import Approval, Budget, loop, store
 from genesis_workbench.experiments.checking import APPROVE
+from genesis_workbench.experiments.effects import Hands, Turn
 from genesis_workbench.experiments.executors._base import Unknown
 from genesis_workbench.experiments.folding import state_of, to_plain
+from genesis_workbench.experiments.planning import plan
 from genesis_workbench.experiments.showing import Finding
 from genesis_workbench.experiments.state import fold, stream
 from genesis_workbench.experiments.verification import verify, verify_in
@@ -221,6 +223,22 @@ def test_an_executor_that_takes_a_few_at_a_time_gets_the_others_later(ledger, ex
     known = run(ledger, experiment, bench)
     assert asked == [10, 6, 2]
     assert (len(known.observed), [len(each) for each in bench.ran.values()]) == (10, [1] * 10)
+
+
+def test_one_experiments_many_trials_do_not_keep_out_anothers_few(ledger, experiments, bench):
+    many = experiments.create(specification(budget=Budget(trials=50), parallel=50))
+    few = experiments.create(specification(budget=Budget(trials=2), parallel=2))
+
+    def submit_all(requests):
+        for each in requests[:4]:
+            bench.submit(each.key, each.parameters, each.arguments)
+        return {each.key: None for each in requests[4:]}
+
+    bench.submit_all, bench.slow = submit_all, True
+    states = [fold(ledger.all(stream=stream(each))) for each in (many, few)]
+    hands = Hands(ledger, {"bench": bench}, plan)
+    hands.run([Turn(loop.turn(state, {"bench": bench})) for state in states])
+    assert [sum(trial.state == "started" for trial in state.trials) for state in states] == [2, 2]
 
 
 def test_a_start_that_nobody_approved_after_the_change_is_found(ledger, experiments, erin, bench):

@@ -37,6 +37,8 @@ class Scheduler(Protocol):
         InvalidInput
             If no machine of the site could ever run it, with the nearest that would do; or with the scheduler's own
             words where it refuses. Nothing is queued then.
+        QueueFull
+            If there is no room for it now.
         """
         ...
 

@@ -7,31 +7,34 @@ leaves a folder from which the next one goes on, and nothing starts twice.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 import psutil
 
-from genesis_workbench.compute.job import Job, JobSpec, JobState, Queue
+from genesis_workbench.compute.job import Job, JobSpec, JobState, Queue, QueueFull
 from genesis_workbench.compute.schedulers import wrapper
 from genesis_workbench.compute.schedulers._folder import ENDED, STARTED, JobFolders, read
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.site import ComputeSection
 
 _WAKE_S = 10.0  # a watcher that has not begun its job after so long is dead, or this machine is very busy
+_PLACES_A_CORE, _LEAST_PLACES = 4, 16  # more at once are slower for everybody, and thousands end the machine
 _watchers: list[subprocess.Popen[bytes]] = []  # of this process, so that those that ended are reaped
 
 
 class LocalScheduler:
-    """Runs each job below a small process of its own, which outlives whoever submitted it.
+    """Runs each job below a small process of its own, which outlives whoever submitted it; a few at once for each core.
 
     Parameters
     ----------
@@ -51,16 +54,30 @@ class LocalScheduler:
     def submit(self, spec: JobSpec) -> Job:
         """Run `spec` unless its key is known. See :class:`Scheduler`."""
         self._refuse_the_impossible(spec)
-        target = self._jobs.publish(spec)
-        if not (target / STARTED).exists():
-            self._start(target)
+        if (self._jobs.path(spec.key) / STARTED).exists():
+            self._jobs.publish(spec)
+        else:
+            with self._room(spec) as held:
+                self._start(self._jobs.publish(spec), held)
         job = self.status(spec.key)
         assert job is not None  # noqa: S101 - its folder was written above
         return job
 
     def submit_all(self, specs: Sequence[JobSpec]) -> list[Job]:
-        """Submit one after the other. See :class:`Scheduler`."""
-        return [self.submit(spec) for spec in specs]
+        """Submit one after the other, as many as there is room for. See :class:`Scheduler`."""
+        jobs: list[Job] = []
+        for spec in specs:
+            try:
+                jobs.append(self.submit(spec))
+            except QueueFull as error:
+                if not jobs:
+                    raise
+                later = specs[len(jobs) :]
+                jobs += [
+                    Job(key=one.key, name=one.name, state=JobState.NEW, reason=error.message) for one in later
+                ]
+                break
+        return jobs
 
     def status(self, key: str) -> Job | None:
         """Return the job with this key. See :class:`Scheduler`."""
@@ -143,12 +160,42 @@ class LocalScheduler:
         last = max(self._woken.get(target, 0.0), datetime.fromisoformat(submitted).timestamp())
         if time.time() - last > _WAKE_S:
             self._woken[target] = time.time()
-            self._start(target)
+            with contextlib.suppress(QueueFull), self._room(self._jobs.spec(target.name)) as held:
+                self._start(target, held)
 
-    def _start(self, target: Path) -> None:
+    @contextlib.contextmanager
+    def _room(self, spec: JobSpec) -> Iterator[list[int]]:
+        """Hold as many places of this machine as a job asks for cores; as locks, so that a watcher that is killed lets go."""
+        wanted, there = _cores(spec), max(_LEAST_PLACES, _PLACES_A_CORE * (os.cpu_count() or 1))
+        places = self.folder / ".places"
+        held: list[int] = []
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        places.mkdir(exist_ok=True, mode=0o700)
+        try:
+            for number in range(there):
+                if len(held) == wanted:
+                    break
+                file = os.open(places / str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                held.append(file)
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    os.close(held.pop())
+            if len(held) < wanted:
+                raise QueueFull(
+                    f"Jobs for {there - len(held)} cores run here, as many as may: this machine has {os.cpu_count()}. Wait "
+                    "until some have ended, then submit it again."
+                )
+            yield held
+        finally:
+            for file in held:
+                os.close(file)  # the watcher has them too
+
+    def _start(self, target: Path, held: Sequence[int]) -> None:
         _watchers[:] = [watcher for watcher in _watchers if watcher.poll() is None]
         watcher = subprocess.Popen(
             [sys.executable, "-m", wrapper.__name__, str(target)],
+            pass_fds=held,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -159,7 +206,7 @@ class LocalScheduler:
     @staticmethod
     def _refuse_the_impossible(spec: JobSpec) -> None:
         cores, memory = os.cpu_count() or 1, psutil.virtual_memory().total
-        wanted = spec.resources.cpu_cores * spec.resources.processes_per_node
+        wanted = _cores(spec)
         if spec.resources.nodes > 1 or spec.resources.gpus or spec.queue or spec.image:
             raise InvalidInput(
                 f"The job {spec.name!r} asks for several machines, an accelerator, a queue or an image; here jobs are "
@@ -174,3 +221,7 @@ class LocalScheduler:
                 f"The job {spec.name!r} asks for {spec.resources.memory_bytes} bytes of memory; this machine has "
                 f"{memory}. Ask for less."
             )
+
+
+def _cores(spec: JobSpec) -> int:
+    return spec.resources.cpu_cores * spec.resources.processes_per_node
