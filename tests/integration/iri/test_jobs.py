@@ -11,6 +11,7 @@ from genesis_workbench.compute import Resources
 from genesis_workbench.compute.iri import client
 from genesis_workbench.compute.job import JobState, QueueFull
 from genesis_workbench.compute.schedulers import iri
+from genesis_workbench.compute.schedulers._full import Full
 from genesis_workbench.compute.schedulers.iri import IriScheduler
 from genesis_workbench.core.errors import (
     InvalidInput,
@@ -168,6 +169,11 @@ def test_jobs_for_which_the_facility_has_no_room_wait_and_the_others_go_on(facil
     specs = [counted() for _ in range(3)]
     with pytest.raises(QueueFull, match="QOSMaxSubmitJobPerUserLimit"):
         scheduler.submit_all(specs)
+    asked = len(facility.asked)
+    with pytest.raises(QueueFull, match="QOSMaxSubmitJobPerUserLimit"):
+        scheduler.submit_all(specs)
+    assert len(facility.asked) == asked  # it is left alone for a while
+    scheduler._full = Full(0.0)
     submit = scheduler.submit
 
     def then_full(spec):

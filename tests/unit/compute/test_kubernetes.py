@@ -19,6 +19,7 @@ from genesis_workbench.compute.kubernetes import access, words
 from genesis_workbench.compute.kubernetes.api import Kubernetes, QuotaFull
 from genesis_workbench.compute.kubernetes.nodes import Nodes
 from genesis_workbench.compute.schedulers import wrapper
+from genesis_workbench.compute.schedulers._full import Full
 from genesis_workbench.compute.schedulers.kubernetes import KubernetesScheduler
 from genesis_workbench.core.errors import (
     Conflict,
@@ -470,6 +471,7 @@ def test_jobs_that_a_quota_has_room_for_are_made_and_the_others_later(monkeypatc
         made.append(manifest["metadata"]["name"])
 
     place = KubernetesScheduler(tmp_path, section(tmp_path))
+    monkeypatch.setattr(place, "_full", Full(0.0))
     monkeypatch.setattr(place, "_check", lambda _spec: None)
     monkeypatch.setattr(Kubernetes, "create", create)
     monkeypatch.setattr(Kubernetes, "list", lambda *_arguments, **_more: [])

@@ -33,6 +33,7 @@ from genesis_workbench.compute.schedulers._folder import (
     read,
     write,
 )
+from genesis_workbench.compute.schedulers._full import Full
 from genesis_workbench.compute.slurm import unsatisfiable
 from genesis_workbench.core import clock
 from genesis_workbench.core.errors import (
@@ -72,6 +73,7 @@ class IriScheduler:
         self._site = site
         self._jobs = JobFolders(folder)
         self._facility = Facility(site.iri)
+        self._full = Full(30.0)
         self._seen: dict[str, tuple[float, dict[str, Any]]] = {}
 
     def submit(self, spec: JobSpec) -> Job:
@@ -89,13 +91,15 @@ class IriScheduler:
 
     def submit_all(self, specs: Sequence[JobSpec]) -> list[Job]:
         """Submit one after the other: the API takes single jobs. See :class:`Scheduler`."""
+        self._full.check()
         for spec in specs:
             self._check(spec)
         jobs: list[Job] = []
         for spec in specs:
             try:
                 jobs.append(self.submit(spec))
-            except QueueFull:
+            except QueueFull as error:
+                self._full.said(error)
                 if not jobs:
                     raise
                 break

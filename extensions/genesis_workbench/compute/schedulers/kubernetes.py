@@ -36,6 +36,7 @@ from genesis_workbench.compute.schedulers._folder import (
     write,
     write_once,
 )
+from genesis_workbench.compute.schedulers._full import Full
 from genesis_workbench.core import clock
 from genesis_workbench.core.errors import Conflict, InvalidInput, PermissionRefused
 from genesis_workbench.core.site import ComputeSection
@@ -71,6 +72,7 @@ class KubernetesScheduler:
         self._kubernetes = Kubernetes(site.kubernetes)
         self._nodes = Nodes(self._kubernetes, site)
         self._shared: Shared | None = None
+        self._full = Full()
         self._seen: tuple[float, dict[str, Object], dict[str, list[Object]]] | None = None
 
     def submit(self, spec: JobSpec) -> Job:
@@ -79,6 +81,7 @@ class KubernetesScheduler:
 
     def submit_all(self, specs: Sequence[JobSpec]) -> list[Job]:
         """Submit one after the other, all checked before the first is made. See :class:`Scheduler`."""
+        self._full.check()
         for spec in {_request(spec): spec for spec in specs}.values():
             self._check(spec)
         manifests = [self._manifest(spec) for spec in specs]
@@ -91,6 +94,7 @@ class KubernetesScheduler:
             words = f"{error.message}. Try again when others have ended."
             full = QueueFull(words)
             full.__cause__ = error
+            self._full.said(full)
         self._seen = None
         jobs = [job for spec in specs if (job := self.status(spec.key)) is not None]  # its folder was written
         if full and not any(job.native_id for job in jobs):

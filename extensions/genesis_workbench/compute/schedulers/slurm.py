@@ -11,7 +11,6 @@ import hashlib
 import json
 import shlex
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,6 +27,7 @@ from genesis_workbench.compute.schedulers._folder import (
     read,
     write,
 )
+from genesis_workbench.compute.schedulers._full import Full
 from genesis_workbench.compute.slurm import Slurm, directives
 from genesis_workbench.core.errors import InvalidInput
 from genesis_workbench.core.site import ComputeSection
@@ -36,7 +36,6 @@ NATIVE = "native.json"
 _VISIBLE_S = 60.0
 """As long as a client of NFS may go on not seeing a new file, by default."""
 _ARRAY_SIZE = 1000  # below Slurm's default MaxArraySize of 1001
-_FULL_S = 5.0  # a queue that was full is not asked again for so long
 
 _STATES = {
     "OUT_OF_MEMORY": "It used more memory than it had asked for. Ask for more.",
@@ -68,7 +67,7 @@ class SlurmScheduler:
         self._jobs = JobFolders(folder)
         self._slurm = Slurm(site.slurm)
         self._arrays = folder / ".arrays"  # those that are being submitted
-        self._full: tuple[float, QueueFull] | None = None
+        self._full = Full()
 
     def submit(self, spec: JobSpec) -> Job:
         """Submit `spec` unless its key is known. See :class:`Scheduler`."""
@@ -84,8 +83,7 @@ class SlurmScheduler:
 
     def submit_all(self, specs: Sequence[JobSpec]) -> list[Job]:
         """Submit many, those that ask for the same in arrays of up to 1,000. See :class:`Scheduler`."""
-        if self._full and time.monotonic() - self._full[0] < _FULL_S:
-            raise self._full[1]
+        self._full.check()
         if not specs:
             return []
         groups: dict[str, list[JobSpec]] = {}
@@ -99,7 +97,8 @@ class SlurmScheduler:
         try:
             self._submit_groups(groups.values())
         except QueueFull as error:
-            self._full, full = (time.monotonic(), error), error
+            self._full.said(error)
+            full = error
         jobs = [self._job(spec.key) for spec in specs]
         if full and not any(job.native_id for job in jobs):
             raise full
