@@ -246,7 +246,7 @@ def test_an_array_whose_numbers_were_cut_off_is_found_by_whatever_is_submitted_n
 def test_a_job_that_was_submitted_twice_is_told_of_by_the_one_that_runs(scheduler, slurm):
     spec = python("import time; time.sleep(4)")
     first = scheduler.submit(spec).native_id
-    until(lambda: scheduler.status(spec.key).state is JobState.ACTIVE)
+    until((scheduler.folder / spec.key / "started.json").exists)
     again = slurm.run("sbatch", "--parsable", "--wrap", "true").strip()
     (scheduler.folder / spec.key / "native.json").write_text(json.dumps({"id": again}))
     until(lambda: "COMPLETED" in slurm.run("scontrol", "show", "job", again))

@@ -18,7 +18,7 @@ SPEC = JobSpec(name="x", command=("true",), key="k1")
 
 def test_a_second_cancel_of_a_job_that_never_began_ends_nobody(tmp_path, monkeypatch):
     scheduler = LocalScheduler(tmp_path)
-    monkeypatch.setattr(scheduler, "_start", lambda _target: None)  # it has not begun yet
+    monkeypatch.setattr(scheduler, "_start", lambda *_: None)  # it has not begun yet
     signals = []
     monkeypatch.setattr(os, "kill", lambda *given: signals.append(given))
     scheduler.submit(SPEC)

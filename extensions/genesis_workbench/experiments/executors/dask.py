@@ -203,6 +203,7 @@ class DaskExecutor:
             future = client.submit(call, given.function, parameters, once, key=task, pure=False)
             client.publish_dataset(future, name=key)
         except (OSError, TimeoutError) as error:
+            _check_cluster(given)  # a client may not have heard yet that there is none any more
             raise Unavailable(f"The Dask cluster does not answer: {error}.") from error
         self._futures[key] = future
 
