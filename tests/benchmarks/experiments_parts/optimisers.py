@@ -237,7 +237,10 @@ class Optuna:
 
 
 class BoFire:
-    """BoFire's single-objective strategy with its default model, after a Sobol design of max(5, d + 2) points."""
+    """BoFire's single-objective strategy with its default model, after a Sobol design of max(5, d + 2) points.
+
+    Where it raises as :class:`BayBE` does, random points.
+    """
 
     def __init__(self, task: Task) -> None:
         import bofire.strategies.api as strategies
@@ -258,13 +261,20 @@ class BoFire:
         self._d, self._spread, self._asked, self._known = task.d, task.spread, 0, 0
 
     def ask(self, count: int) -> list[Point]:
+        from botorch.exceptions.errors import OptimizationGradientError
+
         found: list[Point] = self._first[self._asked : self._asked + count].tolist()
-        if len(found) < count and self._known < 2:
-            found += np.random.default_rng(self._asked).random((count - len(found), self._d)).tolist()
-        elif len(found) < count:
-            found += self._strategy.ask(count - len(found))[names(self._d)].to_numpy().tolist()
+        lacking = count - len(found)
+        rng = np.random.default_rng(self._asked)
         self._asked += count
-        return found
+        if not lacking:
+            return found
+        if self._known < 2:
+            return found + rng.random((lacking, self._d)).tolist()
+        try:
+            return found + self._strategy.ask(lacking)[names(self._d)].to_numpy().tolist()
+        except OptimizationGradientError:
+            return found + rng.random((lacking, self._d)).tolist()
 
     def tell(self, points: Sequence[Point], outcomes: Sequence[Outcomes | None]) -> None:
         import pandas as pd
