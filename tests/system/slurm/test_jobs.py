@@ -243,15 +243,17 @@ def test_an_array_whose_numbers_were_cut_off_is_found_by_whatever_is_submitted_n
     assert [(tmp_path / f"ran-{number}").read_text() for number in range(6)] == ["x"] * 6
 
 
-def test_a_job_that_was_submitted_twice_is_told_of_by_the_one_that_runs(scheduler, slurm):
-    spec = python("import time; time.sleep(4)")
+def test_a_job_that_was_submitted_twice_is_told_of_by_the_one_that_runs(scheduler, slurm, tmp_path):
+    go = tmp_path / "go"
+    spec = python(f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.1)")
     first = scheduler.submit(spec).native_id
     until((scheduler.folder / spec.key / "started.json").exists)
-    again = slurm.run("sbatch", "--parsable", "--wrap", "true").strip()
+    again = slurm.run("sbatch", "--parsable", "-o", "/dev/null", "--wrap", "true").strip()
     (scheduler.folder / spec.key / "native.json").write_text(json.dumps({"id": again}))
     until(lambda: "COMPLETED" in slurm.run("scontrol", "show", "job", again))
-    assert scheduler.status(spec.key).state is JobState.ACTIVE
-    assert scheduler.status(spec.key).native_id == first
+    now = scheduler.status(spec.key)
+    assert (now.state, now.native_id) == (JobState.ACTIVE, first)
+    go.touch()
     assert ended(scheduler, spec.key).state is JobState.COMPLETED
 
 
